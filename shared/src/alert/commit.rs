@@ -1,0 +1,370 @@
+//! The commit: intent → create-only put → one transaction of progress, seen-set and ledger.
+//!
+//! **Exactly once.** The seen-set is read under one version of the progress item; the intent is written over that very
+//! version, so nobody has delivered anything in between. The object's key is new with every intent and the lake
+//! creates an object once. A worker that dies leaves an open intent; whoever finds it settles what that key holds (the
+//! dead worker's object, or an empty one that bars it for good) before anything else is planned.
+
+use std::collections::{BTreeSet, HashSet};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Sighting,
+    finding::{Activity, Evidence, Style, finding},
+    progress::{self, AlertFeed, Intent, Ledger},
+    seen::{self, Bucket, Mark, Seen},
+    window::Window,
+};
+use crate::{
+    App,
+    microsoft::time,
+    ports::{
+        Unavailable,
+        lake::Put,
+        store::{Expect, StoreError},
+    },
+    record::{self, ObjectWriter, Quarantined},
+    tenant::{self, Feed, TenantId},
+};
+
+/// Text of alerts held at once; the object made of it is a few megabytes.
+const MAX_BYTES: usize = 8 << 20;
+const MAX_ALERTS: usize = 2000;
+/// Seen-set items that one transaction may touch, with room for the progress, the connection and the quarantine.
+const MAX_BUCKETS: usize = 90;
+
+/// An alert as received.
+#[derive(Debug)]
+pub struct Received {
+    pub sighting: Sighting,
+    pub text: String,
+    pub evidence: Evidence,
+}
+
+impl Received {
+    fn mark(&self, tenant: TenantId) -> Mark {
+        let Sighting { id, updated, .. } = &self.sighting;
+        match self.evidence {
+            Evidence::Included | Evidence::Pending => seen::version_mark(tenant, id, *updated),
+            Evidence::Completed => seen::completion_mark(tenant, id, *updated),
+        }
+    }
+}
+
+/// What one commit carries.
+#[derive(Debug, Default)]
+pub struct Batch {
+    alerts: Vec<Received>,
+    quarantined: Vec<Quarantined>,
+    bytes: usize,
+    buckets: BTreeSet<Bucket>,
+}
+
+impl Batch {
+    pub fn push(&mut self, alert: Received) {
+        self.bytes += alert.text.len();
+        self.buckets.extend([Bucket::of(alert.sighting.updated), Bucket::of(alert.sighting.created)]);
+        self.alerts.push(alert);
+    }
+
+    pub fn quarantine(&mut self, record: Quarantined) {
+        self.bytes += record.object.len();
+        self.buckets.insert(Bucket::Quarantine);
+        self.quarantined.push(record);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.bytes >= MAX_BYTES
+            || self.alerts.len() + self.quarantined.len() >= MAX_ALERTS
+            || self.buckets.len() + 1 >= MAX_BUCKETS
+    }
+}
+
+/// Why a commit did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else wrote first. Nothing is lost: read the state again and plan anew.
+    #[error("another worker came first")]
+    Conflict,
+    #[error("{0}")]
+    Platform(String),
+}
+
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => Self::Conflict,
+            other => Self::Platform(other.to_string()),
+        }
+    }
+}
+
+impl From<Unavailable> for CommitError {
+    fn from(error: Unavailable) -> Self {
+        Self::Platform(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for CommitError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Platform(format!("an object could not be encoded or read: {error}"))
+    }
+}
+
+/// One tenant's alerts state during a pass: what was read, what the pass has changed, and the versions that guard it.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    app: &'a App,
+    tenant: TenantId,
+    pub connection: tenant::Loaded,
+    connection_read: tenant::Connection,
+    pub feed: AlertFeed,
+    feed_stored: AlertFeed,
+    version: u64,
+    pub seen: Seen,
+    /// Whether what this pass delivers tells how late alerts become visible; a walk through the past does not.
+    pub measures_lateness: bool,
+}
+
+impl<'a> Desk<'a> {
+    /// Reads the state; `None` for a tenant that is not (or no longer) here.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn open(app: &'a App, tenant: TenantId) -> Result<Option<Self>, CommitError> {
+        let store = app.ports.store.as_ref();
+        let Some(connection) = tenant::load(store, tenant).await? else { return Ok(None) };
+        let Some(progress) = progress::load(store, tenant).await? else { return Ok(None) };
+        Ok(Some(Self {
+            app,
+            tenant,
+            connection_read: connection.connection.clone(),
+            connection,
+            feed_stored: progress.feed.clone(),
+            feed: progress.feed,
+            version: progress.version,
+            seen: Seen::new(tenant),
+            measures_lateness: false,
+        }))
+    }
+
+    /// Delivers what of the batch has not left yet. `window` names the object. `advance` says how far the feed has come
+    /// once the batch is in; it takes effect with the commit, or in memory alone where there is nothing to commit.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] when the plan is out of date; the desk must then be opened anew.
+    pub async fn commit(
+        &mut self,
+        batch: Batch,
+        window: Window,
+        advance: impl FnOnce(&mut AlertFeed),
+    ) -> Result<Ledger, CommitError> {
+        let app = self.app;
+        self.seen.load(app.ports.store.as_ref(), batch.buckets.iter().copied()).await?;
+        let mut counts = Ledger { fetched: (batch.alerts.len() + batch.quarantined.len()) as u64, ..Ledger::default() };
+        let mut marks: HashSet<Mark> = HashSet::new();
+        let fresh: Vec<Received> = batch
+            .alerts
+            .into_iter()
+            .filter(|alert| {
+                let mark = alert.mark(self.tenant);
+                !self.seen.contains(Bucket::of(alert.sighting.updated), &mark) && marks.insert(mark)
+            })
+            .collect();
+        let unread: Vec<Quarantined> = batch
+            .quarantined
+            .into_iter()
+            .filter(|record| {
+                let mark = seen::text_mark(&record.sha256);
+                !self.seen.contains(Bucket::Quarantine, &mark) && marks.insert(mark)
+            })
+            .collect();
+        counts.delivered = fresh.len() as u64;
+        counts.quarantined = unread.len() as u64;
+        counts.deduplicated = counts.fetched - counts.delivered - counts.quarantined;
+        if fresh.is_empty() && unread.is_empty() {
+            self.feed.ledger.add(counts);
+            advance(&mut self.feed);
+            return Ok(counts);
+        }
+
+        let mut added: Vec<(Bucket, Mark)> =
+            unread.iter().map(|record| (Bucket::Quarantine, seen::text_mark(&record.sha256))).collect();
+        for record in unread {
+            // Known by its text, so that a second put finds the first one's object.
+            app.ports.lake.put_new(&record.key, record.object).await?;
+        }
+        if !fresh.is_empty() {
+            added.extend(fresh.iter().flat_map(|alert| {
+                let Sighting { updated, id, created } = &alert.sighting;
+                [
+                    (Bucket::of(*updated), alert.mark(self.tenant)),
+                    (Bucket::of(*created), seen::id_mark(self.tenant, id)),
+                ]
+            }));
+            if self.measures_lateness {
+                let now = app.clock.now();
+                for alert in fresh.iter().filter(|alert| alert.evidence != Evidence::Completed) {
+                    self.feed.lateness.count(now.duration_since(alert.sighting.updated));
+                }
+            }
+            self.put_object(fresh, window).await?;
+        }
+        self.feed.intent = None;
+        self.feed.ledger.add(counts);
+        advance(&mut self.feed);
+        self.store(added).await?;
+        Ok(counts)
+    }
+
+    /// Writes the intent, then creates the object.
+    async fn put_object(&mut self, fresh: Vec<Received>, window: Window) -> Result<(), CommitError> {
+        let object = encode(self.tenant, self.app.config.raw_data, fresh, &self.seen)?;
+        let key = record::object_key(Feed::Alerts, self.tenant, window.after, window.until, self.version + 1);
+        self.feed.intent = Some(Intent { key: key.clone(), opened_at: self.app.clock.now() });
+        // The intent says nothing about progress, so it is written over the state as it was read.
+        let with_intent = AlertFeed { intent: self.feed.intent.clone(), ..self.feed_stored.clone() };
+        let write = progress::put(self.tenant, &with_intent, Expect::Version(self.version))?;
+        self.app.ports.store.commit(vec![write, self.connection.check()]).await?;
+        self.version += 1;
+        self.feed_stored = with_intent;
+        match self.app.ports.lake.put_new(&key, object).await? {
+            Put::Created => Ok(()),
+            // Somebody took us for dead and settled the intent.
+            Put::Exists => Err(CommitError::Conflict),
+        }
+    }
+
+    /// One transaction of progress, connection and seen-set.
+    async fn store(&mut self, added: Vec<(Bucket, Mark)>) -> Result<(), CommitError> {
+        if let Some(entry) = self.connection.connection.feeds.get_mut(&Feed::Alerts) {
+            entry.backlog = !self.feed.walks.is_empty();
+        }
+        let mut writes = self.seen.writes(added);
+        writes.push(progress::put(self.tenant, &self.feed, Expect::Version(self.version))?);
+        let connection_changed = self.connection.connection != self.connection_read;
+        writes.push(if connection_changed { self.connection.put()? } else { self.connection.check() });
+        self.app.ports.store.commit(writes).await?;
+        self.version += 1;
+        self.feed_stored = self.feed.clone();
+        if connection_changed {
+            self.connection.version += 1;
+            self.connection_read = self.connection.connection.clone();
+        }
+        // What was just written is read again when it is next needed.
+        self.seen = Seen::new(self.tenant);
+        Ok(())
+    }
+
+    /// Ends a pass: writes what changed beside the watermarks; the watermarks alone only with a heartbeat.
+    ///
+    /// # Errors
+    /// As [`Desk::commit`].
+    pub async fn settle(&mut self) -> Result<(), CommitError> {
+        let looks = &self.feed.looks;
+        let stored = &self.feed_stored.looks;
+        let heartbeat =
+            looks.overlap.duration_since(stored.overlap) >= progress::HEARTBEAT || looks.two_days > stored.two_days;
+        let but_for_looks = AlertFeed { looks: stored.clone(), ..self.feed.clone() };
+        let changed = but_for_looks != self.feed_stored || self.connection.connection != self.connection_read;
+        if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
+    }
+
+    /// Finishes an open intent, whoever left it. True if there was one.
+    ///
+    /// The object exists: its own lines say what was delivered. It does not: an empty object takes its place, so that
+    /// a worker who is only slow can no longer deliver under this key. Either way the watermark stays, and the pass
+    /// that follows looks at the same window again.
+    ///
+    /// # Errors
+    /// As [`Desk::commit`].
+    pub async fn finish_open_intent(&mut self) -> Result<bool, CommitError> {
+        let Some(intent) = self.feed.intent.take() else { return Ok(false) };
+        let lake = &self.app.ports.lake;
+        let object = match lake.get(&intent.key).await? {
+            Some(object) => object,
+            None => match lake.put_new(&intent.key, ObjectWriter::default().finish()?).await? {
+                Put::Created => Vec::new(),
+                Put::Exists => lake.get(&intent.key).await?.unwrap_or_default(),
+            },
+        };
+        let mut delivered = Vec::new();
+        if !object.is_empty() {
+            record::read_object(&object, |line| {
+                delivered.push(Delivered::read(line).ok_or_else(|| std::io::Error::other("a line is not ours"))?);
+                Ok(())
+            })?;
+        }
+        tracing::warn!(tenant.id = %self.tenant, key = intent.key, alerts = delivered.len(), "finished an intent that another worker left open");
+        let mut added = Vec::new();
+        for line in &delivered {
+            added.extend([
+                (Bucket::of(line.sighting.updated), line.mark),
+                (Bucket::of(line.sighting.created), seen::id_mark(self.tenant, &line.sighting.id)),
+            ]);
+            match line.evidence {
+                Evidence::Included => {}
+                Evidence::Pending => self.feed.remember_incomplete(&line.sighting, self.app.clock.now()),
+                Evidence::Completed => self
+                    .feed
+                    .incomplete
+                    .retain(|entry| entry.id != line.sighting.id || entry.updated != line.sighting.updated),
+            }
+        }
+        self.seen.load(self.app.ports.store.as_ref(), added.iter().map(|(bucket, _)| *bucket)).await?;
+        let count = delivered.len() as u64;
+        self.feed.ledger.add(Ledger { fetched: count, delivered: count, ..Ledger::default() });
+        self.store(added).await?;
+        Ok(true)
+    }
+}
+
+/// The object with these alerts: sorted by time, then id, so that the same alerts make the same bytes.
+fn encode(tenant: TenantId, raw_data: bool, mut alerts: Vec<Received>, seen: &Seen) -> Result<Vec<u8>, CommitError> {
+    alerts.sort_by(|a, b| a.sighting.cmp(&b.sighting));
+    let mut writer = ObjectWriter::default();
+    let mut ids: HashSet<String> = HashSet::new();
+    for alert in alerts {
+        // `Sighting::parse` has read this text as an object already.
+        let source: Map<String, Value> = serde_json::from_str(&alert.text).map_err(std::io::Error::other)?;
+        let mark = alert.mark(tenant);
+        let delivered_before = seen.has_id(&alert.sighting) || !ids.insert(alert.sighting.id.clone());
+        let activity = Activity::of(&source, delivered_before);
+        let style = Style { tenant, raw_data };
+        writer.push(&finding(style, source, &alert.text, &alert.sighting, &mark, activity, alert.evidence))?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// What a line of one of our objects says about the state it belongs to.
+struct Delivered {
+    mark: Mark,
+    sighting: Sighting,
+    evidence: Evidence,
+}
+
+impl Delivered {
+    fn read(line: &str) -> Option<Self> {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let millisecond = |pointer: &str| {
+            jiff::Timestamp::from_millisecond(event.pointer(pointer)?.as_i64()?).ok()
+        };
+        let evidence = match event.pointer("/metadata/labels/0").and_then(Value::as_str) {
+            Some("evidence_pending") => Evidence::Pending,
+            Some("evidence_completed") => Evidence::Completed,
+            _ => Evidence::Included,
+        };
+        let precise = event.pointer("/metadata/original_time").and_then(Value::as_str).and_then(time::parse);
+        let updated = precise.or_else(|| millisecond("/finding_info/modified_time"))?;
+        Some(Self {
+            mark: seen::from_hex(event.pointer("/metadata/uid")?.as_str()?)?,
+            sighting: Sighting {
+                updated,
+                id: event.pointer("/finding_info/uid")?.as_str()?.to_owned(),
+                created: millisecond("/finding_info/created_time").unwrap_or(updated),
+            },
+            evidence,
+        })
+    }
+}

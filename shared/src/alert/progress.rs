@@ -1,0 +1,366 @@
+//! How far a tenant's alerts have come: watermarks, walks through older data, the open intent, the ledger.
+//!
+//! One item per tenant. Its version is the guard of everything: an intent is written only over the version that the
+//! plan was made from, so of two workers on one tenant one finds out before it puts anything into the lake.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Sighting,
+    ladder::{self, Trouble},
+    window::Window,
+};
+use crate::{
+    ports::store::{Expect, Key, Store, StoreError, Write},
+    tenant::TenantId,
+};
+
+/// Without news the state is written this often, which also moves the watermarks.
+pub const HEARTBEAT: SignedDuration = SignedDuration::from_mins(15);
+/// How often the evidence of an alert that left without is asked for again.
+pub const COMPLETION_RETRY: SignedDuration = SignedDuration::from_hours(1);
+/// After so many tries an alert stays as it left.
+pub const MAX_COMPLETION_TRIES: u32 = 24;
+const MAX_INCOMPLETE: usize = 200;
+
+/// Alerts become visible late, so there are three looks of different depth, each with its own watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// A few minutes, at every tick.
+    Overlap,
+    HalfHour,
+    TwoDays,
+}
+
+impl Depth {
+    fn length(self, overlap: SignedDuration) -> SignedDuration {
+        match self {
+            Self::Overlap => overlap,
+            Self::HalfHour => SignedDuration::from_mins(30).max(overlap),
+            Self::TwoDays => SignedDuration::from_hours(48).max(overlap),
+        }
+    }
+}
+
+/// The `until` of the last completed look of each depth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looks {
+    pub overlap: Timestamp,
+    pub half_hour: Timestamp,
+    pub two_days: Timestamp,
+}
+
+/// What a live pass asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LivePlan {
+    pub depth: Depth,
+    pub window: Window,
+    /// Where the shallowest look would have begun. What lies before it may become a walk, so that it never delays
+    /// what is new.
+    pub shallow_after: Timestamp,
+}
+
+impl Looks {
+    pub fn starting(at: Timestamp) -> Self {
+        Self { overlap: at, half_hour: at, two_days: at }
+    }
+
+    /// The one look that this tick owes: the deepest that is due, which stands in for the shallower ones. `None` when
+    /// everything until then has been looked at already, as a repeated message finds.
+    pub fn plan(&self, until: Timestamp, every: SignedDuration, overlap: SignedDuration) -> Option<LivePlan> {
+        if until <= self.overlap {
+            return None;
+        }
+        let (depth, last) = if until.duration_since(self.two_days) >= SignedDuration::from_hours(24) {
+            (Depth::TwoDays, self.two_days)
+        } else if until.duration_since(self.half_hour) >= every * 10 {
+            (Depth::HalfHour, self.half_hour)
+        } else {
+            (Depth::Overlap, self.overlap)
+        };
+        let before = |at: Timestamp, by: SignedDuration| at.saturating_sub(by).unwrap_or(Timestamp::MIN);
+        Some(LivePlan {
+            depth,
+            window: Window::new(before(last, depth.length(overlap)), until),
+            shallow_after: before(self.overlap, overlap),
+        })
+    }
+
+    /// Everything until `at` has been looked at once.
+    pub fn reached(&mut self, at: Timestamp) {
+        self.overlap = self.overlap.max(at);
+    }
+
+    /// The older part of a look of this depth has become a walk.
+    pub fn handed_over(&mut self, depth: Depth, at: Timestamp) {
+        let overlap = self.overlap;
+        self.completed(depth, at);
+        self.overlap = overlap;
+    }
+
+    /// A look of this depth is complete until `at`.
+    pub fn completed(&mut self, depth: Depth, at: Timestamp) {
+        self.reached(at);
+        if depth >= Depth::HalfHour {
+            self.half_hour = self.half_hour.max(at);
+        }
+        if depth >= Depth::TwoDays {
+            self.two_days = self.two_days.max(at);
+        }
+    }
+}
+
+/// Why older data is walked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalkReason {
+    FirstLook,
+    Backfill,
+    /// The older part of a deep look that did not fit into one page.
+    DeepLook,
+    /// A window that Microsoft could not answer.
+    Parked,
+}
+
+/// A window to be walked through in messages of its own, from `reached` on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walk {
+    pub reason: WalkReason,
+    pub reached: Timestamp,
+    pub until: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+impl Walk {
+    pub fn new(reason: WalkReason, window: Window, not_before: Option<Timestamp>) -> Self {
+        Self { reason, reached: window.after, until: window.until, not_before, trouble: None }
+    }
+
+    pub fn window(&self) -> Window {
+        Window::new(self.reached, self.until)
+    }
+}
+
+/// The decision to create one lake object, written before the object is put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub key: String,
+    pub opened_at: Timestamp,
+}
+
+/// The counts that must balance: `fetched = delivered + deduplicated + quarantined`. A look is not a fetch; what it
+/// shows and we have is not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    pub fetched: u64,
+    pub delivered: u64,
+    pub deduplicated: u64,
+    pub quarantined: u64,
+}
+
+impl Ledger {
+    pub fn balances(&self) -> bool {
+        self.fetched == self.delivered + self.deduplicated + self.quarantined
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.fetched += other.fetched;
+        self.delivered += other.delivered;
+        self.deduplicated += other.deduplicated;
+        self.quarantined += other.quarantined;
+    }
+}
+
+/// How many alerts became visible how late: from `lastUpdateTime` to the moment we first saw them. This is what the
+/// three depths should be set from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lateness {
+    pub within_2_minutes: u64,
+    pub within_5_minutes: u64,
+    pub within_30_minutes: u64,
+    pub within_48_hours: u64,
+    pub later: u64,
+}
+
+impl Lateness {
+    pub fn count(&mut self, late: SignedDuration) {
+        let bin = match late.as_secs() {
+            ..=120 => &mut self.within_2_minutes,
+            ..=300 => &mut self.within_5_minutes,
+            ..=1800 => &mut self.within_30_minutes,
+            ..=172_800 => &mut self.within_48_hours,
+            _ => &mut self.later,
+        };
+        *bin += 1;
+    }
+}
+
+/// A version that left without its evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incomplete {
+    pub id: String,
+    pub updated: Timestamp,
+    pub created: Timestamp,
+    pub tries: u32,
+    pub not_before: Timestamp,
+}
+
+impl Incomplete {
+    pub fn sighting(&self) -> Sighting {
+        Sighting { updated: self.updated, id: self.id.clone(), created: self.created }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertFeed {
+    pub looks: Looks,
+    #[serde(default)]
+    pub walks: Vec<Walk>,
+    #[serde(default)]
+    pub intent: Option<Intent>,
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+    #[serde(default)]
+    pub incomplete: Vec<Incomplete>,
+    #[serde(default)]
+    pub ledger: Ledger,
+    #[serde(default)]
+    pub lateness: Lateness,
+}
+
+impl AlertFeed {
+    /// Live begins at the moment of connection; the days before it are a walk.
+    pub fn starting(at: Timestamp, first_look: SignedDuration) -> Self {
+        let since = at.saturating_sub(first_look).unwrap_or(Timestamp::MIN);
+        let walk = Walk::new(WalkReason::FirstLook, Window::new(since, at), None);
+        Self {
+            looks: Looks::starting(at),
+            walks: if walk.window().is_empty() { Vec::new() } else { vec![walk] },
+            intent: None,
+            trouble: None,
+            incomplete: Vec::new(),
+            ledger: Ledger::default(),
+            lateness: Lateness::default(),
+        }
+    }
+
+    /// The walk whose turn it is.
+    pub fn due_walk(&self, now: Timestamp) -> Option<usize> {
+        self.walks.iter().position(|walk| walk.not_before.is_none_or(|at| at <= now))
+    }
+
+    /// Puts a failing window aside so that the rest can go on.
+    pub fn park(&mut self, window: Window, now: Timestamp) {
+        self.walks.push(Walk::new(WalkReason::Parked, window, Some(now + ladder::PARKED_RETRY)));
+    }
+
+    /// Remembers a version that left without evidence. The oldest are let go when there are too many: they have been
+    /// delivered, only their evidence is at stake.
+    pub fn remember_incomplete(&mut self, sighting: &Sighting, now: Timestamp) {
+        self.incomplete.push(Incomplete {
+            id: sighting.id.clone(),
+            updated: sighting.updated,
+            created: sighting.created,
+            tries: 0,
+            not_before: now + COMPLETION_RETRY,
+        });
+        let surplus = self.incomplete.len().saturating_sub(MAX_INCOMPLETE);
+        self.incomplete.drain(..surplus);
+    }
+}
+
+/// The feed as read.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub feed: AlertFeed,
+    pub version: u64,
+}
+
+fn key(tenant: TenantId) -> Key {
+    Key::new(tenant.partition(), "alerts#progress")
+}
+
+/// # Errors
+/// As the store's; [`StoreError::Invalid`] for an item of another make.
+pub async fn load(store: &dyn Store, tenant: TenantId) -> Result<Option<Loaded>, StoreError> {
+    let Some(item) = store.get(&key(tenant)).await? else { return Ok(None) };
+    let feed = serde_json::from_value(item.value)
+        .map_err(|cause| StoreError::Invalid(format!("the progress of tenant {tenant} cannot be read: {cause}")))?;
+    Ok(Some(Loaded { feed, version: item.version }))
+}
+
+/// The write that replaces the feed's state.
+///
+/// # Errors
+/// [`StoreError::Invalid`] if it cannot be encoded.
+pub fn put(tenant: TenantId, feed: &AlertFeed, expect: Expect) -> Result<Write, StoreError> {
+    let value = serde_json::to_value(feed).map_err(|cause| StoreError::Invalid(cause.to_string()))?;
+    Ok(Write::Put { key: key(tenant), value, expect })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
+    const TICK: SignedDuration = SignedDuration::from_mins(1);
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    fn plan(looks: &Looks, minute: i64) -> Option<(Depth, i64)> {
+        let plan = looks.plan(at(minute), TICK, OVERLAP)?;
+        assert_eq!(plan.window.until, at(minute));
+        assert_eq!(plan.shallow_after, looks.overlap - OVERLAP);
+        Some((plan.depth, plan.window.after.as_second() / 60))
+    }
+
+    #[test]
+    fn every_tick_looks_again_at_the_overlap_and_now_and_then_deeper() {
+        let mut looks = Looks::starting(at(10_000));
+        assert_eq!(plan(&looks, 10_001), Some((Depth::Overlap, 9_995)));
+        looks.completed(Depth::Overlap, at(10_009));
+        assert_eq!(plan(&looks, 10_010), Some((Depth::HalfHour, 9_970)));
+        looks.completed(Depth::HalfHour, at(10_010));
+        assert_eq!(plan(&looks, 10_011), Some((Depth::Overlap, 10_005)));
+        assert_eq!(plan(&looks, 10_000 + 1440), Some((Depth::TwoDays, 10_000 - 2880)));
+        looks.completed(Depth::TwoDays, at(11_440));
+        assert_eq!(looks, Looks::starting(at(11_440)));
+    }
+
+    #[test]
+    fn an_outage_of_days_leaves_no_hole() {
+        let looks = Looks::starting(at(10_000));
+        assert_eq!(plan(&looks, 10_000 + 4 * 1440), Some((Depth::TwoDays, 10_000 - 2880)));
+    }
+
+    #[test]
+    fn a_repeated_tick_finds_nothing_left_to_do() {
+        let looks = Looks::starting(at(100));
+        assert_eq!(plan(&looks, 100), None);
+        assert_eq!(plan(&looks, 99), None);
+    }
+
+    #[test]
+    fn progress_never_goes_back() {
+        let mut looks = Looks::starting(at(100));
+        looks.completed(Depth::TwoDays, at(90));
+        assert_eq!(looks, Looks::starting(at(100)));
+    }
+
+    #[test]
+    fn what_left_without_evidence_is_remembered_up_to_a_bound() {
+        let mut feed = AlertFeed::starting(at(0), SignedDuration::ZERO);
+        assert!(feed.walks.is_empty());
+        for n in 0..MAX_INCOMPLETE + 5 {
+            let sighting = Sighting { updated: at(0), id: n.to_string(), created: at(0) };
+            feed.remember_incomplete(&sighting, at(0));
+        }
+        assert_eq!((feed.incomplete.len(), feed.incomplete[0].id.as_str()), (MAX_INCOMPLETE, "5"));
+    }
+}

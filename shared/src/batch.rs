@@ -1,0 +1,71 @@
+//! SQS batches: each message handled on its own, the failed ones named in the answer.
+
+use std::future::Future;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::{StreamExt, stream};
+
+/// Messages of one batch that are handled at the same time. A pull mostly waits for Microsoft.
+const CONCURRENCY: usize = 10;
+
+/// Why a message goes back to the queue, and in the end to the dead letters.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageFailed {
+    /// Nobody can ever read it; it becomes a dead letter after its deliveries.
+    #[error("unreadable message: {0}")]
+    Unreadable(String),
+    /// The platform failed underneath; the next delivery tries again.
+    #[error("{0}")]
+    Platform(String),
+}
+
+/// Runs `handle` on every message and answers which ones failed.
+///
+/// The answer is always a list: `null` or an empty object would tell Lambda that all went well (AWS.md 3).
+pub async fn handle<F, Fut>(event: SqsEvent, handle: F) -> SqsBatchResponse
+where
+    F: Fn(String) -> Fut,
+    Fut: Future<Output = Result<(), MessageFailed>>,
+{
+    let handle = &handle;
+    let outcomes = stream::iter(event.records).map(|message: SqsMessage| async move {
+        let id = message.message_id.unwrap_or_default();
+        (id, handle(message.body.unwrap_or_default()).await)
+    });
+    let failures = outcomes
+        .buffer_unordered(CONCURRENCY)
+        .filter_map(|(id, outcome)| async move {
+            let error = outcome.err()?;
+            tracing::error!(message_id = %id, %error, "message failed and goes back to the queue");
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            Some(failure)
+        })
+        .collect()
+        .await;
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failures;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_messages_are_named_and_the_answer_is_never_null() {
+        let event: SqsEvent = serde_json::from_str(
+            r#"{"Records":[{"messageId":"a","body":"good"},{"messageId":"b","body":"bad"},{"messageId":"c"}]}"#,
+        )
+        .unwrap();
+        let response = futures::executor::block_on(handle(event, |body| async move {
+            if body == "good" { Ok(()) } else { Err(MessageFailed::Unreadable(body)) }
+        }));
+        let mut failed: Vec<_> = response.batch_item_failures.iter().map(|f| f.item_identifier.as_str()).collect();
+        failed.sort_unstable();
+        assert_eq!(failed, ["b", "c"]);
+
+        let none = futures::executor::block_on(handle(SqsEvent::default(), |_| async { Ok(()) }));
+        assert_eq!(serde_json::to_string(&none).unwrap(), r#"{"batchItemFailures":[]}"#);
+    }
+}

@@ -1,0 +1,322 @@
+//! Configuration: read once at start through a lookup function, every mistake reported together.
+
+use std::fmt;
+
+use jiff::SignedDuration;
+use url::Url;
+
+/// The exit status for wrong usage or configuration (`EX_USAGE`).
+pub const EXIT_USAGE: u8 = 64;
+
+/// What every program of Muster needs to know. Names and defaults are those of the table in the README.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub cloud: Cloud,
+    /// Overrides of single endpoints; `None` means the cloud's own.
+    pub login_url: Option<Url>,
+    pub defender_url: Option<Url>,
+    pub defender_audience: Option<String>,
+    /// Vault names begin with it.
+    pub secrets_prefix: String,
+    /// How far behind the watermark every tick looks again.
+    pub overlap: SignedDuration,
+    /// How far back the first look of a new tenant goes.
+    pub first_look: SignedDuration,
+    /// `$top` of one look, 1 to 10,000.
+    pub page_size: usize,
+    /// Whether events carry the source text in `raw_data`.
+    pub raw_data: bool,
+}
+
+/// National clouds do not mix: login, API and audience are one row of MICROSOFT.md 2.9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    Commercial,
+    Gcc,
+    GccHigh,
+    Dod,
+}
+
+impl Cloud {
+    const ALL: [Self; 4] = [Self::Commercial, Self::Gcc, Self::GccHigh, Self::Dod];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Commercial => "commercial",
+            Self::Gcc => "gcc",
+            Self::GccHigh => "gcc-high",
+            Self::Dod => "dod",
+        }
+    }
+
+    fn login(self) -> &'static str {
+        match self {
+            Self::Commercial | Self::Gcc => "https://login.microsoftonline.com",
+            Self::GccHigh | Self::Dod => "https://login.microsoftonline.us",
+        }
+    }
+
+    fn defender(self) -> &'static str {
+        match self {
+            Self::Commercial => "https://api.security.microsoft.com",
+            Self::Gcc => "https://api-gcc.securitycenter.microsoft.us",
+            Self::GccHigh | Self::Dod => "https://api-gov.securitycenter.microsoft.us",
+        }
+    }
+
+    /// The commercial audience differs from its documented host on purpose (MICROSOFT.md 2.4); elsewhere they agree.
+    fn audience(self) -> &'static str {
+        match self {
+            Self::Commercial => "https://api.securitycenter.microsoft.com",
+            other => other.defender(),
+        }
+    }
+}
+
+/// Where a commercial tenant's data lives; its API host is nearer (MICROSOFT.md 2.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Region {
+    Us,
+    Eu,
+    Uk,
+    Au,
+    Swa,
+    Ina,
+}
+
+impl std::str::FromStr for Region {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_value(serde_json::Value::String(text.to_owned()))
+            .map_err(|_| format!("`{text}` is no region; choose one of us, eu, uk, au, swa, ina"))
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Us => "us",
+            Self::Eu => "eu",
+            Self::Uk => "uk",
+            Self::Au => "au",
+            Self::Swa => "swa",
+            Self::Ina => "ina",
+        })
+    }
+}
+
+/// Every mistake in the configuration, one a line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the configuration has {} mistake(s):", self.0.len())?;
+        for mistake in &self.0 {
+            writeln!(f, "  - {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl Config {
+    /// # Errors
+    /// [`Mistakes`] with every wrong or contradictory setting; the caller prints them and exits with [`EXIT_USAGE`].
+    pub fn from_environment() -> Result<Self, Mistakes> {
+        Self::from_lookup(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// As [`Config::from_environment`], over any lookup.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut read = Reader { lookup, mistakes: Vec::new() };
+        let cloud = read.parse("MUSTER_CLOUD", Cloud::Commercial, |text| {
+            Cloud::ALL
+                .into_iter()
+                .find(|cloud| cloud.name() == text)
+                .ok_or_else(|| "choose one of commercial, gcc, gcc-high, dod".to_owned())
+        });
+        let config = Self {
+            cloud,
+            login_url: read.endpoint("MUSTER_LOGIN_URL", cloud, Cloud::login),
+            defender_url: read.endpoint("MUSTER_DEFENDER_URL", cloud, Cloud::defender),
+            defender_audience: (read.lookup)("MUSTER_DEFENDER_AUDIENCE").map(|text| text.trim_end_matches('/').to_owned()),
+            secrets_prefix: read.parse("MUSTER_SECRETS_PREFIX", "muster".to_owned(), secrets_prefix),
+            overlap: SignedDuration::from_mins(read.integer("MUSTER_OVERLAP_MINUTES", 5, 1..=1440)),
+            first_look: SignedDuration::from_hours(24 * read.integer("MUSTER_FIRST_LOOK_DAYS", 7, 0..=180)),
+            page_size: usize::try_from(read.integer("MUSTER_PAGE_SIZE", 1000, 1..=10_000)).unwrap_or(1000),
+            raw_data: read.parse("MUSTER_RAW_DATA", true, |text| match text {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                _ => Err("say on or off".to_owned()),
+            }),
+        };
+        if read.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(read.mistakes)) }
+    }
+
+    /// Origin of Entra's endpoints.
+    pub fn login(&self) -> Url {
+        self.login_url.clone().unwrap_or_else(|| known(self.cloud.login()))
+    }
+
+    /// Origin of Defender's API for a tenant. A region refines the commercial host alone; an override is taken as it is.
+    pub fn defender(&self, region: Option<Region>) -> Url {
+        match (&self.defender_url, self.cloud, region) {
+            (Some(url), _, _) => url.clone(),
+            (None, Cloud::Commercial, Some(region)) => known(&format!("https://{region}.api.security.microsoft.com")),
+            (None, cloud, _) => known(cloud.defender()),
+        }
+    }
+
+    /// The resource Defender's tokens are for, without `/.default`.
+    pub fn audience(&self) -> &str {
+        self.defender_audience.as_deref().unwrap_or_else(|| self.cloud.audience())
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the texts are this file's own constants, every one parsed in its tests")]
+fn known(text: &str) -> Url {
+    Url::parse(text).expect("a constant of this file")
+}
+
+struct Reader<L> {
+    lookup: L,
+    mistakes: Vec<String>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    fn parse<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        match (self.lookup)(name).map(|text| (parse(&text), text)) {
+            None => default,
+            Some((Ok(value), _)) => value,
+            Some((Err(why), text)) => {
+                self.mistakes.push(format!("{name} is `{text}`: {why}"));
+                default
+            }
+        }
+    }
+
+    fn integer(&mut self, name: &str, default: i64, range: std::ops::RangeInclusive<i64>) -> i64 {
+        self.parse(name, default, |text| {
+            text.parse()
+                .ok()
+                .filter(|value| range.contains(value))
+                .ok_or_else(|| format!("give a whole number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    /// An override must be an origin, encrypted unless it stays on this machine, and not another cloud's.
+    fn endpoint(&mut self, name: &str, cloud: Cloud, of: impl Fn(Cloud) -> &'static str) -> Option<Url> {
+        self.parse(name, None, |text| {
+            let url = Url::parse(text).map_err(|cause| format!("give an origin such as https://host ({cause})"))?;
+            let loopback = match url.host() {
+                Some(url::Host::Domain(name)) => name == "localhost",
+                Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+                Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+                None => return Err("it names no host".to_owned()),
+            };
+            match url.scheme() {
+                "https" => {}
+                "http" if loopback => {}
+                "http" => return Err("plain http is refused unless the host is loopback; use https".to_owned()),
+                other => return Err(format!("the scheme {other} is not http or https")),
+            }
+            if url.path() != "/" || url.query().is_some() || !url.username().is_empty() || url.password().is_some() {
+                return Err("give the origin alone, without path, query or user".to_owned());
+            }
+            let belongs = |cloud: Cloud| Url::parse(of(cloud)).is_ok_and(|known| known.host() == url.host());
+            if let Some(other) = Cloud::ALL.into_iter().find(|other| belongs(*other)).filter(|_| !belongs(cloud)) {
+                return Err(format!(
+                    "this host belongs to the cloud `{}`, but MUSTER_CLOUD is `{}`; clouds do not mix",
+                    other.name(),
+                    cloud.name()
+                ));
+            }
+            Ok(Some(url))
+        })
+    }
+}
+
+fn secrets_prefix(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty()
+        && text.len() <= 100
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte))
+        && !text.starts_with('/')
+        && !text.ends_with('/');
+    if fits { Ok(text.to_owned()) } else { Err("use letters, digits and /_+=.@- (no slash at either end)".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, Mistakes> {
+        let map: HashMap<_, _> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::from_lookup(|name| map.get(name).cloned())
+    }
+
+    #[test]
+    fn nothing_set_means_the_commercial_cloud_and_the_documented_defaults() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.login().as_str(), "https://login.microsoftonline.com/");
+        assert_eq!(config.defender(None).as_str(), "https://api.security.microsoft.com/");
+        assert_eq!(config.audience(), "https://api.securitycenter.microsoft.com");
+        assert_eq!(config.overlap, SignedDuration::from_mins(5));
+        assert_eq!(config.page_size, 1000);
+        assert!(config.raw_data);
+    }
+
+    #[test]
+    fn every_cloud_and_region_has_its_own_hosts() {
+        for (cloud, login, defender) in [
+            ("gcc", "https://login.microsoftonline.com/", "https://api-gcc.securitycenter.microsoft.us/"),
+            ("gcc-high", "https://login.microsoftonline.us/", "https://api-gov.securitycenter.microsoft.us/"),
+            ("dod", "https://login.microsoftonline.us/", "https://api-gov.securitycenter.microsoft.us/"),
+        ] {
+            let config = read(&[("MUSTER_CLOUD", cloud)]).unwrap();
+            assert_eq!((config.login().as_str(), config.defender(Some(Region::Eu)).as_str()), (login, defender));
+        }
+        for region in ["us", "eu", "uk", "au", "swa", "ina"] {
+            let url = read(&[]).unwrap().defender(Some(region.parse().unwrap()));
+            assert_eq!(url.as_str(), format!("https://{region}.api.security.microsoft.com/"));
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together() {
+        let Mistakes(mistakes) = read(&[
+            ("MUSTER_CLOUD", "mars"),
+            ("MUSTER_PAGE_SIZE", "10001"),
+            ("MUSTER_RAW_DATA", "maybe"),
+            ("MUSTER_LOGIN_URL", "http://login.example.com"),
+            ("MUSTER_OVERLAP_MINUTES", "five"),
+        ])
+        .unwrap_err();
+        assert_eq!(mistakes.len(), 5, "{mistakes:#?}");
+    }
+
+    #[test]
+    fn contradictory_configuration_names_both_settings() {
+        let Mistakes(mistakes) = read(&[
+            ("MUSTER_CLOUD", "gcc-high"),
+            ("MUSTER_LOGIN_URL", "https://login.microsoftonline.com"),
+        ])
+        .unwrap_err();
+        assert!(mistakes[0].contains("MUSTER_LOGIN_URL") && mistakes[0].contains("MUSTER_CLOUD"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for host in ["http://127.0.0.1:8086", "http://localhost:1", "http://[::1]:8086", "https://proxy.example"] {
+            assert!(read(&[("MUSTER_DEFENDER_URL", host)]).is_ok(), "{host}");
+        }
+        for host in ["http://10.0.0.1", "http://localhost.example", "ftp://127.0.0.1", "https://a/b", "https://u@a"] {
+            assert!(read(&[("MUSTER_DEFENDER_URL", host)]).is_err(), "{host}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What Muster's functions share: its words (tenant, credential, alert, record), Microsoft's protocols, and the ports of
+//! the platform. Layers point one way: functions → operations → ports and `microsoft` → `http`.
+
+pub mod alert;
+pub mod batch;
+pub mod clock;
+pub mod config;
+pub mod credential;
+pub mod http;
+pub mod log;
+pub mod microsoft;
+pub mod ports;
+pub mod record;
+pub mod secret;
+pub mod tenant;
+
+use std::sync::Arc;
+
+use clock::Clock;
+use config::Config;
+use microsoft::token::Tokens;
+use ports::Ports;
+
+/// Everything an operation needs, connected once at start. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub config: Arc<Config>,
+    pub ports: Ports,
+    pub http: http::Client,
+    pub tokens: Arc<Tokens>,
+    pub clock: Clock,
+}
+
+impl App {
+    pub fn new(config: Arc<Config>, ports: Ports, http: http::Client, clock: Clock) -> Self {
+        let tokens = Arc::new(Tokens::new(http.clone(), ports.vault.clone(), config.clone(), clock.clone()));
+        Self { config, ports, http, tokens, clock }
+    }
+}

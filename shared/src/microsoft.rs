@@ -1,0 +1,6 @@
+//! Talking to Microsoft: *build request → send → parse*, of which only *send* is IO.
+
+pub mod defender;
+pub mod page;
+pub mod time;
+pub mod token;

@@ -1,0 +1,36 @@
+//! What the operations need from the platform: state, secrets, queues and the lake.
+//!
+//! A port exists only where two real implementations do: the embedded one of the single machine (`infra/local/embedded`)
+//! and AWS's. Each contract is written on its trait and held by one suite in `tests/contract`.
+
+pub mod lake;
+pub mod queue;
+pub mod store;
+pub mod vault;
+
+use std::sync::Arc;
+
+/// The ports of one running host, handed to every operation.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    pub store: Arc<dyn store::Store>,
+    pub vault: Arc<dyn vault::Vault>,
+    pub lake: Arc<dyn lake::Lake>,
+    /// The queue of the `alerts` feed.
+    pub alerts: Arc<dyn queue::Queue>,
+}
+
+/// A port could not do its work: the platform is unreachable, full, or refuses us. The cause is for the log; the work
+/// is safe to repeat.
+#[derive(Debug, thiserror::Error)]
+#[error("{port} unavailable: {cause}")]
+pub struct Unavailable {
+    pub port: &'static str,
+    pub cause: String,
+}
+
+impl Unavailable {
+    pub fn new(port: &'static str, cause: impl std::fmt::Display) -> Self {
+        Self { port, cause: cause.to_string() }
+    }
+}

@@ -1,0 +1,84 @@
+//! The vault: versioned secrets with staging labels, under AWS Secrets Manager's rules at their strictest.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::Unavailable;
+use crate::secret::Secret;
+
+/// A staging label. Reads always name one; nothing is read "by default".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Current,
+    Pending,
+    Previous,
+}
+
+impl Stage {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Current => "AWSCURRENT",
+            Self::Pending => "AWSPENDING",
+            Self::Previous => "AWSPREVIOUS",
+        }
+    }
+}
+
+/// One version of a secret, as read.
+#[derive(Debug, Clone)]
+pub struct Version {
+    pub id: String,
+    pub value: Secret<String>,
+}
+
+/// What `DescribeSecret` tells: each version's labels. Versions without labels are not listed.
+pub type Stages = BTreeMap<String, Vec<Stage>>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// No secret of that name, no version with that label, or (for a version that only awaits its value) no value yet.
+    #[error("no such secret or version: {0}")]
+    NotFound(String),
+    /// The version id was used before with another value; versions are immutable.
+    #[error("version {0} exists with another value")]
+    VersionExists(String),
+    /// The call contradicts the labels as they are: a label that is not where the caller says, or a rotation that is
+    /// still open.
+    #[error("invalid request: {0}")]
+    InvalidRequest(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Contract (AWS Secrets Manager user guide and API reference):
+/// - `put` with a version id already used and the same value does nothing; with another value it is an error;
+/// - labelling a version moves the label from whatever version had it; when `AWSCURRENT` moves, the version that had
+///   it gets `AWSPREVIOUS`; a version left without labels is forgotten;
+/// - `begin_rotation` labels an empty version `AWSPENDING`, and is refused while another version that is not also
+///   current carries that label;
+/// - `promote` moves `AWSCURRENT` and is refused when `from` does not carry it, so repeating it fails.
+#[async_trait]
+pub trait Vault: Send + Sync + std::fmt::Debug {
+    /// The version of `name` that carries `stage` and, where `version` is given, has that id.
+    async fn read(&self, name: &str, stage: Stage, version: Option<&str>) -> Result<Version, VaultError>;
+
+    /// Stores a version and gives it the labels. Creates the secret if it is new.
+    async fn put(
+        &self,
+        name: &str,
+        version: &str,
+        value: &Secret<String>,
+        stages: &[Stage],
+    ) -> Result<(), VaultError>;
+
+    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError>;
+
+    /// Moves `AWSCURRENT` to version `to`, off version `from`.
+    async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError>;
+
+    async fn describe(&self, name: &str) -> Result<Stages, VaultError>;
+
+    /// Names beginning with `prefix`, sorted.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError>;
+}

@@ -1,0 +1,136 @@
+//! Records on their way into the lake: object keys, gzip, and the quarantine of what cannot be parsed.
+
+use std::io::{BufRead, BufReader, Write};
+
+use aws_lc_rs::digest;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::json;
+
+use crate::{
+    microsoft::time,
+    tenant::{Feed, TenantId},
+};
+
+/// The key of one lake object (the lake table in the README). `attempt` is the state version under which its intent
+/// was written, so no key is ever planned twice.
+pub fn object_key(feed: Feed, tenant: TenantId, after: Timestamp, until: Timestamp, attempt: u64) -> String {
+    let day = until.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d");
+    format!(
+        "{}/tenant={tenant}/day={day}/{}_{}-{attempt:08}.ndjson.gz",
+        feed.name(),
+        time::compact(after),
+        time::compact(until)
+    )
+}
+
+/// Gathers lines into one gzip object.
+#[derive(Debug)]
+pub struct ObjectWriter(GzEncoder<Vec<u8>>);
+
+impl Default for ObjectWriter {
+    fn default() -> Self {
+        Self(GzEncoder::new(Vec::new(), Compression::default()))
+    }
+}
+
+impl ObjectWriter {
+    /// # Errors
+    /// When the event cannot be encoded; a defect of the mapping.
+    pub fn push(&mut self, event: &serde_json::Value) -> std::io::Result<()> {
+        serde_json::to_writer(&mut self.0, event)?;
+        self.0.write_all(b"\n")
+    }
+
+    /// # Errors
+    /// Never in practice: the target is memory.
+    pub fn finish(self) -> std::io::Result<Vec<u8>> {
+        self.0.finish()
+    }
+}
+
+/// The lines of an object, each handed to `line`.
+///
+/// # Errors
+/// When the object is not gzip, or `line` says so.
+pub fn read_object(object: &[u8], mut line: impl FnMut(&str) -> std::io::Result<()>) -> std::io::Result<()> {
+    BufReader::new(GzDecoder::new(object)).lines().try_for_each(|text| line(&text?))
+}
+
+/// A record that cannot be parsed, as it goes to the quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    pub key: String,
+    pub sha256: Vec<u8>,
+    pub object: Vec<u8>,
+}
+
+/// `identity` is the text that it is known again by; `source` is everything that was received.
+pub fn quarantine(
+    feed: Feed,
+    tenant: TenantId,
+    identity: &[u8],
+    source: &[u8],
+    reason: &str,
+    now: Timestamp,
+) -> Quarantined {
+    let sha256 = digest::digest(&digest::SHA256, identity).as_ref().to_vec();
+    let hex = crate::alert::seen::hex(&sha256);
+    let object = json!({
+        "tenant_uid": tenant,
+        "reason": reason,
+        "received_at": now,
+        "sha256": hex,
+        "source": String::from_utf8_lossy(source),
+    });
+    Quarantined {
+        key: format!("quarantine/{}/tenant={tenant}/{hex}.json", feed.name()),
+        sha256,
+        object: object.to_string().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_names_tenant_day_of_the_windows_end_and_window() {
+        let tenant = "00000000-0000-4000-8000-0000000000aa".parse().unwrap();
+        let key = object_key(
+            Feed::Alerts,
+            tenant,
+            "2026-11-22T23:59:00Z".parse().unwrap(),
+            "2026-11-23T00:00:00.5Z".parse().unwrap(),
+            42,
+        );
+        assert_eq!(
+            key,
+            "alerts/tenant=00000000-0000-4000-8000-0000000000aa/day=2026-11-23/\
+             20261122T235900.0000000Z_20261123T000000.5000000Z-00000042.ndjson.gz"
+        );
+    }
+
+    #[test]
+    fn an_object_reads_back_line_by_line_and_may_be_empty() {
+        let lines = |object: &[u8]| {
+            let mut lines = Vec::new();
+            read_object(object, |line| Ok(lines.push(line.to_owned()))).map(|()| lines)
+        };
+        let mut writer = ObjectWriter::default();
+        writer.push(&json!({"a": "ä\n"})).unwrap();
+        writer.push(&json!([])).unwrap();
+        assert_eq!(lines(&writer.finish().unwrap()).unwrap(), [r#"{"a":"ä\n"}"#, "[]"]);
+        assert_eq!(lines(&ObjectWriter::default().finish().unwrap()).unwrap(), Vec::<String>::new());
+        assert!(lines(b"not gzip").is_err());
+    }
+
+    #[test]
+    fn a_quarantined_record_keeps_its_text_and_its_reason() {
+        let tenant = "00000000-0000-4000-8000-0000000000aa".parse().unwrap();
+        let record = quarantine(Feed::Alerts, tenant, b"{}", b"{}", "no usable `id`", Timestamp::UNIX_EPOCH);
+        assert!(record.key.starts_with("quarantine/alerts/tenant=00000000-0000-4000-8000-0000000000aa/44136fa3"));
+        let object: serde_json::Value = serde_json::from_slice(&record.object).unwrap();
+        assert_eq!((object["source"].as_str(), object["reason"].as_str()), (Some("{}"), Some("no usable `id`")));
+    }
+}

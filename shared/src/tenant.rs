@@ -1,0 +1,442 @@
+//! A customer's Entra tenant as we know it: its connection, the state it is in, and what each feed can do now.
+
+pub mod connect;
+pub mod dispatch;
+pub mod list;
+
+use std::{fmt, str::FromStr};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    config::Region,
+    microsoft::token::{ApplicationName, EntraError, Refusal, TokenError},
+    ports::store::{Expect, Item, Key, Store, StoreError, Write},
+};
+
+/// Tenants are enumerated by shard, so that no dispatch ever scans the table.
+pub const SHARDS: u8 = 16;
+/// A tenant that only a person can help is asked once a day.
+pub const SLOW_PROBE: SignedDuration = SignedDuration::from_hours(24);
+
+/// An Entra tenant, by GUID. Written in lower case with hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantId(Uuid);
+
+impl FromStr for TenantId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 36 {
+            return Err(format!("`{}` is no tenant id; give the GUID of the Entra tenant", text.escape_default()));
+        }
+        Uuid::try_parse(text).map(Self).map_err(|_| format!("`{}` is no GUID", text.escape_default()))
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TenantId> for String {
+    fn from(id: TenantId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl TenantId {
+    pub fn shard(self) -> u8 {
+        // The last byte of a GUID is random in every version that Entra issues.
+        self.0.as_bytes()[15] % SHARDS
+    }
+
+    /// The partition with everything that only this tenant's own work reads.
+    pub fn partition(self) -> String {
+        format!("tenant#{self}")
+    }
+
+    fn key(self) -> Key {
+        Key::new(shard_partition(self.shard()), self.to_string())
+    }
+}
+
+pub fn shard_partition(shard: u8) -> String {
+    format!("tenants#{shard:02}")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feed {
+    Alerts,
+    Machines,
+    Telemetry,
+}
+
+impl Feed {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alerts => "alerts",
+            Self::Machines => "machines",
+            Self::Telemetry => "telemetry",
+        }
+    }
+}
+
+impl FromStr for Feed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Alerts, Self::Machines, Self::Telemetry]
+            .into_iter()
+            .find(|feed| feed.name() == text)
+            .ok_or_else(|| format!("`{}` is no feed; choose from alerts, machines, telemetry", text.escape_default()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Invited,
+    Consenting,
+    Confirming,
+    Propagating,
+    Active,
+    NeedsConsent,
+    Unlicensed,
+    Blocked,
+    CredentialFault,
+    Removed,
+}
+
+/// What one feed of one tenant can do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ability {
+    Ok,
+    RoleMissing,
+    Unlicensed,
+    NotConfigured,
+    Throttled,
+    Failing,
+}
+
+/// An ability, since when, and one sentence that tells a person what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capability {
+    pub status: Ability,
+    pub since: Timestamp,
+    pub next_step: String,
+}
+
+/// One feed of one connection, as dispatch needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedState {
+    pub capability: Capability,
+    /// Not asked before this moment.
+    #[serde(default)]
+    pub asleep_until: Option<Timestamp>,
+    /// There is older data to walk through, in messages of its own.
+    #[serde(default)]
+    pub backlog: bool,
+}
+
+/// A tenant, how we authenticate there, and which feeds it gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    pub tenant_id: TenantId,
+    pub account: String,
+    pub state: State,
+    pub application: ApplicationName,
+    #[serde(default)]
+    pub region: Option<Region>,
+    pub connected_at: Timestamp,
+    #[serde(default)]
+    pub paused: bool,
+    pub feeds: std::collections::BTreeMap<Feed, FeedState>,
+}
+
+impl Connection {
+    /// Whether this feed is worth a message at `now`. Sleepers and parked tenants are passed by.
+    pub fn is_due(&self, feed: Feed, now: Timestamp) -> bool {
+        let asked = match self.state {
+            State::Invited | State::Consenting | State::Confirming | State::Removed => false,
+            State::Propagating
+            | State::Active
+            | State::NeedsConsent
+            | State::Unlicensed
+            | State::Blocked
+            | State::CredentialFault => true,
+        };
+        let awake =
+            self.feeds.get(&feed).is_some_and(|feed| feed.asleep_until.is_none_or(|until| until <= now));
+        asked && awake && !self.paused
+    }
+
+    /// Writes down what was found, and tells whether that changed anything worth a write.
+    pub fn absorb(&mut self, feed: Feed, condition: &Condition, now: Timestamp) -> bool {
+        let before = self.clone();
+        if let Some(state) = condition.state {
+            self.state = state;
+        }
+        if let Some(entry) = self.feeds.get_mut(&feed) {
+            if entry.capability.status != condition.ability || entry.capability.next_step != condition.next_step {
+                let since = if entry.capability.status == condition.ability { entry.capability.since } else { now };
+                entry.capability =
+                    Capability { status: condition.ability, since, next_step: condition.next_step.clone() };
+            }
+            entry.asleep_until = condition.asleep.map(|pause| now + pause);
+        }
+        *self != before
+    }
+}
+
+/// What a pull found out about the tenant, beside the alerts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    pub ability: Ability,
+    /// The connection's new state; `None` leaves it.
+    pub state: Option<State>,
+    pub next_step: String,
+    pub asleep: Option<SignedDuration>,
+}
+
+impl Condition {
+    pub fn ok() -> Self {
+        Self { ability: Ability::Ok, state: Some(State::Active), next_step: "Nothing to do.".to_owned(), asleep: None }
+    }
+
+    pub fn throttled(pause: SignedDuration) -> Self {
+        Self {
+            ability: Ability::Throttled,
+            state: None,
+            next_step: "Nothing to do: Microsoft asked us to wait, and the pull resumes by itself.".to_owned(),
+            asleep: Some(pause),
+        }
+    }
+
+    pub fn failing(next_step: impl Into<String>) -> Self {
+        Self { ability: Ability::Failing, state: None, next_step: next_step.into(), asleep: None }
+    }
+
+    pub fn role_missing(roles: &[&str]) -> Self {
+        Self {
+            ability: Ability::RoleMissing,
+            state: Some(State::NeedsConsent),
+            next_step: format!(
+                "Ask an administrator of the tenant to approve the application again: the permission {} is not granted.",
+                roles.first().copied().unwrap_or_default()
+            ),
+            asleep: Some(SLOW_PROBE),
+        }
+    }
+
+    pub fn unlicensed(detail: &str) -> Self {
+        let detail = if detail.is_empty() { String::new() } else { format!(" (Microsoft says: {detail})") };
+        Self {
+            ability: Ability::Unlicensed,
+            state: Some(State::Unlicensed),
+            next_step: format!(
+                "Ask the customer to license and onboard Microsoft Defender for Endpoint in this tenant{detail}."
+            ),
+            asleep: Some(SLOW_PROBE),
+        }
+    }
+
+    pub fn forbidden(detail: &str) -> Self {
+        Self {
+            ability: Ability::Failing,
+            state: Some(State::Blocked),
+            next_step: format!(
+                "Ask an administrator of the tenant whether Defender's own roles (RBAC) or a policy keep our application \
+                 from reading alerts (Microsoft says: {detail})."
+            ),
+            asleep: Some(SLOW_PROBE),
+        }
+    }
+
+    fn tenant_must_act(ability: Ability, state: State, next_step: &str) -> Self {
+        Self { ability, state: Some(state), next_step: next_step.to_owned(), asleep: Some(SLOW_PROBE) }
+    }
+
+    fn operator_must_act(next_step: String) -> Self {
+        Self { ability: Ability::Failing, state: Some(State::CredentialFault), next_step, asleep: None }
+    }
+
+    /// What a missing token means for the tenant, or for us (MICROSOFT.md 6).
+    pub fn from_token_error(error: &TokenError, roles: &[&str]) -> Self {
+        match error {
+            TokenError::Refused(error) => Self::from_refusal(error, roles),
+            TokenError::NoApplication { name, cause } => Self::operator_must_act(format!(
+                "Operator: the vault entry `{name}` cannot be used ({cause}). Store it again with `muster vault put`."
+            )),
+            TokenError::WrongToken(why) => Self::operator_must_act(format!(
+                "Operator: {why}. Check MUSTER_CLOUD, MUSTER_DEFENDER_AUDIENCE and MUSTER_LOGIN_URL."
+            )),
+            TokenError::Unreachable(cause) => {
+                Self::failing(format!("Nothing to do yet: Entra could not be reached ({cause}); asked again at the next tick."))
+            }
+            TokenError::Platform(cause) => Self::failing(format!("Operator: {cause}.")),
+        }
+    }
+
+    fn from_refusal(error: &EntraError, roles: &[&str]) -> Self {
+        match error.refusal() {
+            Refusal::Throttled => Self::throttled(error.retry_after.unwrap_or(SignedDuration::from_secs(60))),
+            Refusal::Transient => {
+                Self::failing(format!("Nothing to do yet: Entra is in trouble ({error}); asked again at the next tick."))
+            }
+            Refusal::OurCredential => Self::operator_must_act(format!(
+                "Operator: our own credential was refused, the tenant did nothing wrong ({error}). Store a valid one \
+                 with `muster vault put`."
+            )),
+            Refusal::OurRequest => Self::operator_must_act(format!(
+                "Operator: Entra refuses our request ({error}). Check MUSTER_CLOUD and the application in the vault."
+            )),
+            Refusal::NotConsented => {
+                Self { ability: Ability::RoleMissing, ..Self::role_missing(roles) }
+            }
+            Refusal::Disabled => Self::tenant_must_act(
+                Ability::Failing,
+                State::Blocked,
+                "Ask an administrator of the tenant to enable our application again (Entra: Enterprise applications, \
+                 Properties, Enabled for users to sign in).",
+            ),
+            Refusal::ConditionalAccess => Self::tenant_must_act(
+                Ability::Failing,
+                State::Blocked,
+                "Ask an administrator of the tenant to exclude our application from the Conditional Access policy for \
+                 workload identities that blocks it.",
+            ),
+            Refusal::NoDefender => Self::unlicensed("the tenant lacks the WindowsDefenderATP service principal"),
+            Refusal::NoTenant => Self::tenant_must_act(
+                Ability::Failing,
+                State::Blocked,
+                "Check with the customer whether this Entra tenant still exists; Microsoft does not find it.",
+            ),
+            Refusal::OtherCloud => Self::tenant_must_act(
+                Ability::Failing,
+                State::Blocked,
+                "Operator: this tenant lives in another national cloud; serve it from a stack with the right MUSTER_CLOUD.",
+            ),
+            Refusal::Unknown => Self::failing(format!("Operator: Entra gave an answer we do not know ({error}).")),
+        }
+    }
+}
+
+/// A connection as read, with the version that the next write expects.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub connection: Connection,
+    pub version: u64,
+}
+
+impl Loaded {
+    fn from_item(item: Item) -> Result<Self, StoreError> {
+        let connection = serde_json::from_value(item.value)
+            .map_err(|cause| StoreError::Invalid(format!("a stored connection cannot be read: {cause}")))?;
+        Ok(Self { connection, version: item.version })
+    }
+
+    /// The write that keeps the connection as it is now, if nobody changed it meanwhile.
+    pub fn put(&self) -> Result<Write, StoreError> {
+        put(&self.connection, Expect::Version(self.version))
+    }
+
+    /// The condition that nobody changed or removed the tenant meanwhile.
+    pub fn check(&self) -> Write {
+        Write::Check { key: self.connection.tenant_id.key(), expect: Expect::Version(self.version) }
+    }
+}
+
+fn put(connection: &Connection, expect: Expect) -> Result<Write, StoreError> {
+    let value = serde_json::to_value(connection).map_err(|cause| StoreError::Invalid(cause.to_string()))?;
+    Ok(Write::Put { key: connection.tenant_id.key(), value, expect })
+}
+
+/// # Errors
+/// As the store's.
+pub async fn load(store: &dyn Store, tenant: TenantId) -> Result<Option<Loaded>, StoreError> {
+    store.get(&tenant.key()).await?.map(Loaded::from_item).transpose()
+}
+
+/// All tenants of one shard. One that cannot be read is reported and passed by: it must not silence its neighbours.
+///
+/// # Errors
+/// As the store's.
+pub async fn load_shard(store: &dyn Store, shard: u8) -> Result<Vec<Loaded>, StoreError> {
+    let items = store.query(&shard_partition(shard), "").await?;
+    let readable = items.into_iter().filter_map(|(key, item)| match Loaded::from_item(item) {
+        Ok(loaded) => Some(loaded),
+        Err(error) => {
+            tracing::error!(tenant.id = %key.sort, %error, "a tenant is left out");
+            None
+        }
+    });
+    Ok(readable.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(state: State) -> Connection {
+        let at = Timestamp::UNIX_EPOCH;
+        let capability = Capability { status: Ability::Ok, since: at, next_step: "Nothing to do.".to_owned() };
+        Connection {
+            tenant_id: "00000000-0000-4000-8000-0000000000aa".parse().unwrap(),
+            account: "contoso".to_owned(),
+            state,
+            application: ApplicationName::App,
+            region: None,
+            connected_at: at,
+            paused: false,
+            feeds: [(Feed::Alerts, FeedState { capability, asleep_until: None, backlog: false })].into(),
+        }
+    }
+
+    #[test]
+    fn a_tenant_id_is_a_guid_with_hyphens_and_nothing_else() {
+        let id: TenantId = "00000000-0000-4000-8000-0000000000AA".parse().unwrap();
+        assert_eq!(id.to_string(), "00000000-0000-4000-8000-0000000000aa");
+        for text in ["", "common", "contoso.com", "{00000000-0000-4000-8000-0000000000aa}", "../etc"] {
+            assert!(text.parse::<TenantId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn dispatch_passes_sleepers_and_the_unconnected_by() {
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(connection(State::Active).is_due(Feed::Alerts, now));
+        assert!(!connection(State::Active).is_due(Feed::Machines, now));
+        assert!(!connection(State::Removed).is_due(Feed::Alerts, now));
+        assert!(!connection(State::Confirming).is_due(Feed::Alerts, now));
+        let mut asleep = connection(State::Active);
+        assert!(asleep.absorb(Feed::Alerts, &Condition::throttled(SignedDuration::from_secs(8)), now));
+        assert!(!asleep.is_due(Feed::Alerts, now + SignedDuration::from_secs(7)));
+        assert!(asleep.is_due(Feed::Alerts, now + SignedDuration::from_secs(8)));
+    }
+
+    #[test]
+    fn absorbing_the_same_condition_twice_changes_nothing_but_the_nap() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut active = connection(State::Active);
+        assert!(!active.absorb(Feed::Alerts, &Condition::ok(), now));
+        assert!(active.absorb(Feed::Alerts, &Condition::role_missing(&["Alert.Read.All"]), now));
+        let feed = &active.feeds[&Feed::Alerts];
+        assert_eq!((active.state, feed.capability.status), (State::NeedsConsent, Ability::RoleMissing));
+        assert!(feed.capability.next_step.contains("Alert.Read.All"));
+    }
+}

@@ -1,0 +1,255 @@
+//! The token endpoints, v1 and v2: client credentials only (MICROSOFT 2.1, 2.2, 2.8).
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use url::form_urlencoded;
+
+use crate::aadsts::Aadsts;
+use crate::access_token::{DEFENDER_AUDIENCES, Grant};
+use crate::application::Application;
+use crate::credential::{self, Presented};
+use crate::dice::Dice;
+use crate::directory::{Directory, directory};
+use crate::http::{Request, Response};
+use crate::log::Trail;
+use crate::refusal::Refused;
+use crate::tenant::Tenant;
+use crate::world::World;
+
+/// Which of the two endpoints was asked: they differ in the name of the resource and in how numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1,
+    V2,
+}
+
+impl Version {
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::V1 => "oauth2/token",
+            Self::V2 => "oauth2/v2.0/token",
+        }
+    }
+}
+
+/// Why no token is issued.
+#[derive(Debug)]
+pub(crate) enum NoToken {
+    Aadsts(Aadsts),
+    NotModelled(String),
+}
+
+impl From<Aadsts> for NoToken {
+    fn from(aadsts: Aadsts) -> Self {
+        Self::Aadsts(aadsts)
+    }
+}
+
+/// Resources that exist beside Defender, for which a token is issued that Defender then refuses.
+const OTHER_RESOURCES: [&str; 3] = [
+    "https://api.security.microsoft.com",
+    "https://graph.microsoft.com",
+    "https://userrequestsgraphapi-prd.trafficmanager.net",
+];
+
+/// App roles of Microsoft Graph; every other name in a consent is one of WindowsDefenderATP's (MICROSOFT 3.1).
+const GRAPH_ROLES: [&str; 4] = [
+    "SecurityAlert.Read.All",
+    "SecurityIncident.Read.All",
+    "Application.ReadWrite.OwnedBy",
+    "Application.Read.All",
+];
+
+pub(crate) fn token(
+    world: &mut World,
+    dice: &mut Dice,
+    request: &Request,
+    segment: &str,
+    version: Version,
+    trail: &mut Trail,
+) -> Result<Response, Refused> {
+    let now = world.now;
+    issue(world, dice, request, segment, version, trail).map_err(|refusal| match refusal {
+        NoToken::Aadsts(aadsts) => Refused::Answer(aadsts.response(now, dice)),
+        NoToken::NotModelled(what) => Refused::NotModelled(what),
+    })
+}
+
+fn issue(
+    world: &mut World,
+    dice: &mut Dice,
+    request: &Request,
+    segment: &str,
+    version: Version,
+    trail: &mut Trail,
+) -> Result<Response, NoToken> {
+    let (now, lifetime) = (world.now, world.token_lifetime);
+    let form = form(request)?;
+    let presented = Presented::of(request, &form)?;
+    let client_id = match (presented.client_id(), form.get("client_id")) {
+        (Some(_), Some(_)) => return Err(NoToken::NotModelled("client_id in the header and in the form".into())),
+        (Some(client_id), None) => client_id.to_owned(),
+        (None, _) => required(&form, "client_id")?,
+    };
+    trail.application = Some(client_id.clone());
+    trail.credential = presented.kind();
+    let grant_type = required(&form, "grant_type")?;
+    if grant_type != "client_credentials" {
+        let text = format!("The app requested an unsupported grant type '{grant_type}'.");
+        return Err(Aadsts::new(70003, text).into());
+    }
+    let resource = resource(&form, version)?;
+
+    let application = world.application(&client_id).map(|application| application.clone());
+    let issuers = world.issuers.clone();
+    let tenant = match directory(world, segment) {
+        Directory::Tenant(tenant) => tenant,
+        Directory::Any => {
+            let text = format!("The grant type is not supported over the /{segment} endpoint. Please use a tenant-specific endpoint.");
+            return Err(Aadsts::new(9001023, text).into());
+        }
+        Directory::Refused(aadsts) => return Err(aadsts.into()),
+        Directory::NotModelled(what) => return Err(NoToken::NotModelled(what.into())),
+    };
+    trail.tenant = Some(tenant.id.clone());
+    let application = present_in(tenant, application, &client_id, now)?;
+    let asked = credential::Asked { application: &application, tenant_id: segment, version, request, issuers: &issuers, now };
+    let appidacr = credential::check(&presented, &asked)?;
+    let roles = roles(tenant, &client_id, &resource, now)?;
+    if tenant.conditional_access_blocks {
+        return Err(Aadsts::new(53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").into());
+    }
+    let grant = Grant {
+        tenant_id: &tenant.id,
+        client_id: &application.client_id,
+        application_name: &application.name,
+        audience: &resource,
+        roles: &roles,
+        appidacr,
+    };
+    let access_token = grant.sign(now, lifetime, dice);
+    Ok(answer(version, now, lifetime, &resource, access_token))
+}
+
+fn answer(version: Version, now: Timestamp, lifetime: SignedDuration, resource: &str, access_token: String) -> Response {
+    let seconds = lifetime.as_secs();
+    let body = match version {
+        Version::V2 => json!({
+            "token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": access_token,
+        }),
+        // v1 writes every number as a string.
+        Version::V1 => json!({
+            "token_type": "Bearer", "expires_in": seconds.to_string(), "ext_expires_in": seconds.to_string(),
+            "expires_on": (now + lifetime).as_second().to_string(),
+            "not_before": (now - SignedDuration::from_mins(5)).as_second().to_string(),
+            "resource": resource, "access_token": access_token,
+        }),
+    };
+    Response::json(200, &body).with("Cache-Control", "no-store, no-cache").with("Pragma", "no-cache")
+}
+
+pub(crate) type Form = BTreeMap<String, String>;
+
+fn form(request: &Request) -> Result<Form, NoToken> {
+    let content_type = request.header("content-type").unwrap_or_default();
+    if content_type.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
+        return Err(missing("grant_type").into());
+    }
+    let mut form = Form::new();
+    for (name, value) in form_urlencoded::parse(&request.body) {
+        let known = [
+            "client_id", "client_secret", "client_assertion", "client_assertion_type", "grant_type", "scope", "resource",
+        ];
+        if !known.contains(&&*name) {
+            return Err(NoToken::NotModelled(format!("the parameter {name} of the token endpoint")));
+        }
+        if form.insert(name.to_string(), value.into_owned()).is_some() {
+            return Err(NoToken::NotModelled(format!("the parameter {name} given twice")));
+        }
+    }
+    Ok(form)
+}
+
+pub(crate) fn missing(parameter: &str) -> Aadsts {
+    Aadsts::new(900144, format!("The request body must contain the following parameter: '{parameter}'."))
+}
+
+fn required(form: &Form, parameter: &str) -> Result<String, Aadsts> {
+    form.get(parameter).filter(|value| !value.is_empty()).cloned().ok_or_else(|| missing(parameter))
+}
+
+/// The resource a token is asked for. In v2 it is the scope without `/.default`, and nothing else is cut off: a resource
+/// that ends in a slash keeps it.
+fn resource(form: &Form, version: Version) -> Result<String, NoToken> {
+    if version == Version::V1 {
+        return Ok(required(form, "resource")?);
+    }
+    if form.contains_key("resource") {
+        let text = "The 'resource' request parameter is not supported.";
+        return Err(Aadsts::new(901002, text).into());
+    }
+    let scope = required(form, "scope")?;
+    let invalid = || {
+        let text = format!("The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid.");
+        NoToken::Aadsts(Aadsts::new(70011, text))
+    };
+    if scope.contains(char::is_whitespace) || scope.contains(['"', '\\']) {
+        return Err(invalid());
+    }
+    let Some(resource) = scope.strip_suffix("/.default") else {
+        let text = format!(
+            "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."
+        );
+        return Err(Aadsts::new(1002012, text).into());
+    };
+    if resource.is_empty() { Err(invalid()) } else { Ok(resource.to_owned()) }
+}
+
+/// The application, if it may ask for tokens in this tenant at all.
+fn present_in(
+    tenant: &Tenant,
+    application: Option<Application>,
+    client_id: &str,
+    now: Timestamp,
+) -> Result<Application, Aadsts> {
+    let unknown = || {
+        let text = format!(
+            "Application with identifier '{client_id}' was not found in the directory '{}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.",
+            tenant.name
+        );
+        Aadsts::new(700016, text)
+    };
+    let application = application.ok_or_else(unknown)?;
+    match tenant.consent(client_id) {
+        Some(consent) if consent.service_principal_from > now => {
+            let text = format!("The client application {client_id} is missing service principal in the tenant {}.", tenant.id);
+            Err(Aadsts::new(7000229, text))
+        }
+        Some(consent) if !consent.enabled => {
+            Err(Aadsts::new(7000112, format!("Application '{client_id}'({}) is disabled.", application.name)))
+        }
+        Some(_) => Ok(application),
+        // At home an application has its service principal from the day it is registered.
+        None if application.home_tenant_id.eq_ignore_ascii_case(&tenant.id) => Ok(application),
+        None => Err(unknown()),
+    }
+}
+
+/// The roles a token for this resource carries.
+fn roles(tenant: &Tenant, client_id: &str, resource: &str, now: Timestamp) -> Result<Vec<String>, Aadsts> {
+    let name = resource.strip_suffix('/').unwrap_or(resource);
+    let is_defender = DEFENDER_AUDIENCES.contains(&name);
+    let is_graph = name == "https://graph.microsoft.com";
+    if !(is_defender && tenant.has_defender || OTHER_RESOURCES.contains(&name)) {
+        let text = format!(
+            "The resource principal named {resource} was not found in the tenant named {}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.",
+            tenant.name
+        );
+        return Err(Aadsts::new(500011, text));
+    }
+    let granted = tenant.consent(client_id).filter(|consent| consent.roles_from <= now);
+    let all = granted.map(|consent| consent.roles.as_slice()).unwrap_or_default().iter();
+    Ok(all.filter(|role| if GRAPH_ROLES.contains(&role.as_str()) { is_graph } else { is_defender }).cloned().collect())
+}

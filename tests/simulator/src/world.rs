@@ -1,0 +1,83 @@
+//! Everything the simulator pretends to know: applications, tenants, issuers, quotas, and the faults to come.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::application::{Application, FederatedIssuer};
+use crate::fault::{Fault, Route};
+use crate::quota::Quota;
+use crate::tenant::Tenant;
+
+/// The state behind the answers; a test changes it through `Simulator::world`.
+#[derive(Debug)]
+pub struct World {
+    pub now: Timestamp,
+    /// How long an access token lives. Entra's default is random between 60 and 90 minutes (MICROSOFT 2.2).
+    pub token_lifetime: SignedDuration,
+    pub quota: Quota,
+    pub(crate) issuers: Vec<FederatedIssuer>,
+    /// When each tenant and application called Defender, over the last hour.
+    pub(crate) calls: HashMap<(String, String), VecDeque<Timestamp>>,
+    applications: BTreeMap<String, Application>,
+    tenants: BTreeMap<String, Tenant>,
+    scripts: HashMap<(Option<String>, Route), VecDeque<Fault>>,
+}
+
+impl World {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            token_lifetime: SignedDuration::from_secs(3599),
+            quota: Quota::default(),
+            issuers: Vec::new(),
+            calls: HashMap::new(),
+            applications: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            scripts: HashMap::new(),
+        }
+    }
+
+    /// Adds an application, or replaces the one with its client id.
+    pub fn add_application(&mut self, application: Application) {
+        self.applications.insert(application.client_id.to_ascii_lowercase(), application);
+    }
+
+    pub fn application(&mut self, client_id: &str) -> Option<&mut Application> {
+        self.applications.get_mut(&client_id.to_ascii_lowercase())
+    }
+
+    /// Adds a tenant, or replaces the one with its id.
+    pub fn add_tenant(&mut self, mut tenant: Tenant) {
+        tenant.alerts.belong_to(&tenant.id);
+        self.tenants.insert(tenant.id.to_ascii_lowercase(), tenant);
+    }
+
+    pub fn tenant(&mut self, tenant_id: &str) -> Option<&mut Tenant> {
+        self.tenants.get_mut(&tenant_id.to_ascii_lowercase())
+    }
+
+    /// An external OpenID issuer whose signing keys Entra can fetch.
+    pub fn add_issuer(&mut self, issuer: FederatedIssuer) {
+        self.issuers.retain(|known| known.issuer != issuer.issuer);
+        self.issuers.push(issuer);
+    }
+
+    /// What happens to the next requests on this route, whichever tenant they are for.
+    pub fn script(&mut self, route: Route, faults: impl IntoIterator<Item = Fault>) {
+        self.scripts.entry((None, route)).or_default().extend(faults);
+    }
+
+    /// The same for one tenant; its own script comes before the one for all.
+    pub fn script_tenant(&mut self, tenant_id: &str, route: Route, faults: impl IntoIterator<Item = Fault>) {
+        self.scripts.entry((Some(tenant_id.to_ascii_lowercase()), route)).or_default().extend(faults);
+    }
+
+    pub(crate) fn next_fault(&mut self, tenant_id: Option<&str>, route: Route) -> Fault {
+        let own = tenant_id.map(|tenant| (Some(tenant.to_ascii_lowercase()), route));
+        let keys = own.into_iter().chain([(None, route)]);
+        keys.into_iter()
+            .find_map(|key| self.scripts.get_mut(&key).and_then(VecDeque::pop_front))
+            .unwrap_or(Fault::Normal)
+    }
+}
