@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 
 /// Messages of one batch that are handled at the same time. A pull mostly waits for Microsoft.
 const CONCURRENCY: usize = 10;
@@ -27,24 +27,20 @@ where
     F: Fn(String) -> Fut,
     Fut: Future<Output = Result<(), MessageFailed>>,
 {
-    let handle = &handle;
-    let outcomes = stream::iter(event.records).map(|message: SqsMessage| async move {
+    let under_way = event.records.into_iter().map(|message: SqsMessage| {
         let id = message.message_id.unwrap_or_default();
-        (id, handle(message.body.unwrap_or_default()).await)
+        handle(message.body.unwrap_or_default()).map(|outcome| (id, outcome))
     });
-    let failures = outcomes
-        .buffer_unordered(CONCURRENCY)
-        .filter_map(|(id, outcome)| async move {
-            let error = outcome.err()?;
+    let mut outcomes = stream::iter(under_way).buffer_unordered(CONCURRENCY);
+    let mut response = SqsBatchResponse::default();
+    while let Some((id, outcome)) = outcomes.next().await {
+        if let Err(error) = outcome {
             tracing::error!(message_id = %id, %error, "message failed and goes back to the queue");
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = id;
-            Some(failure)
-        })
-        .collect()
-        .await;
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failures;
+            response.batch_item_failures.push(failure);
+        }
+    }
     response
 }
 

@@ -143,7 +143,8 @@ impl Config {
             cloud,
             login_url: read.endpoint("MUSTER_LOGIN_URL", cloud, Cloud::login),
             defender_url: read.endpoint("MUSTER_DEFENDER_URL", cloud, Cloud::defender),
-            defender_audience: (read.lookup)("MUSTER_DEFENDER_AUDIENCE").map(|text| text.trim_end_matches('/').to_owned()),
+            defender_audience: (read.lookup)("MUSTER_DEFENDER_AUDIENCE")
+                .map(|text| text.trim_end_matches('/').to_owned()),
             secrets_prefix: read.parse("MUSTER_SECRETS_PREFIX", "muster".to_owned(), secrets_prefix),
             overlap: SignedDuration::from_mins(read.integer("MUSTER_OVERLAP_MINUTES", 5, 1..=1440)),
             first_look: SignedDuration::from_hours(24 * read.integer("MUSTER_FIRST_LOOK_DAYS", 7, 0..=180)),
@@ -169,6 +170,15 @@ impl Config {
             (None, Cloud::Commercial, Some(region)) => known(&format!("https://{region}.api.security.microsoft.com")),
             (None, cloud, _) => known(cloud.defender()),
         }
+    }
+
+    /// Every origin that a bearer token may go to.
+    pub fn trusted_origins(&self) -> Vec<Url> {
+        let regions = [Region::Us, Region::Eu, Region::Uk, Region::Au, Region::Swa, Region::Ina];
+        let mut origins: Vec<Url> =
+            regions.into_iter().map(Some).chain([None]).map(|region| self.defender(region)).collect();
+        origins.dedup();
+        origins
     }
 
     /// The resource Defender's tokens are for, without `/.default`.
@@ -302,12 +312,18 @@ mod tests {
 
     #[test]
     fn contradictory_configuration_names_both_settings() {
-        let Mistakes(mistakes) = read(&[
-            ("MUSTER_CLOUD", "gcc-high"),
-            ("MUSTER_LOGIN_URL", "https://login.microsoftonline.com"),
-        ])
-        .unwrap_err();
+        let Mistakes(mistakes) =
+            read(&[("MUSTER_CLOUD", "gcc-high"), ("MUSTER_LOGIN_URL", "https://login.microsoftonline.com")])
+                .unwrap_err();
         assert!(mistakes[0].contains("MUSTER_LOGIN_URL") && mistakes[0].contains("MUSTER_CLOUD"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn tokens_may_go_to_the_clouds_own_hosts_or_to_the_override_alone() {
+        assert_eq!(read(&[]).unwrap().trusted_origins().len(), 7);
+        let overridden = read(&[("MUSTER_DEFENDER_URL", "http://127.0.0.1:8086")]).unwrap();
+        assert_eq!(overridden.trusted_origins(), [Url::parse("http://127.0.0.1:8086").unwrap()]);
+        assert_eq!(read(&[("MUSTER_CLOUD", "gcc")]).unwrap().trusted_origins().len(), 1);
     }
 
     #[test]

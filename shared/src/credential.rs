@@ -15,9 +15,16 @@ pub struct Application {
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// No secret at all: the platform issues a token that serves as the client assertion.
-    Federated { audience: String },
-    Certificate { certificate_pem: String, private_key_pem: Secret<String> },
-    ClientSecret { value: Secret<String> },
+    Federated {
+        audience: String,
+    },
+    Certificate {
+        certificate_pem: String,
+        private_key_pem: Secret<String>,
+    },
+    ClientSecret {
+        value: Secret<String>,
+    },
 }
 
 /// What an entry lacks, each thing named, nothing of its content repeated.
@@ -29,8 +36,9 @@ impl Application {
     /// # Errors
     /// [`Malformed`] naming every missing or wrong field at once.
     pub fn parse(text: &Secret<String>) -> Result<Self, Malformed> {
-        let value: Value = serde_json::from_str(text.expose())
-            .map_err(|cause| Malformed(vec![format!("it is not JSON (line {}, column {})", cause.line(), cause.column())]))?;
+        let value: Value = serde_json::from_str(text.expose()).map_err(|cause| {
+            Malformed(vec![format!("it is not JSON (line {}, column {})", cause.line(), cause.column())])
+        })?;
         let mut missing = Vec::new();
         let mut id = |field: &str| match value.get(field).and_then(Value::as_str) {
             Some(text) if is_guid(text) => text.to_ascii_lowercase(),
@@ -119,7 +127,9 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err(), Malformed(expected.iter().map(|t| (*t).to_owned()).collect()));
         }
-        let entry = |credential: &str| parse(&format!(r#"{{"client_id":"{id}","home_tenant_id":"{id}","credential":{credential}}}"#));
+        let entry = |credential: &str| {
+            parse(&format!(r#"{{"client_id":"{id}","home_tenant_id":"{id}","credential":{credential}}}"#))
+        };
         assert_eq!(
             entry(r#"{"kind":"certificate","certificate_pem":"x"}"#).unwrap_err().to_string(),
             "the vault entry is not usable: `credential.private_key_pem` is missing"

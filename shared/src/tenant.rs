@@ -180,8 +180,7 @@ impl Connection {
             | State::Blocked
             | State::CredentialFault => true,
         };
-        let awake =
-            self.feeds.get(&feed).is_some_and(|feed| feed.asleep_until.is_none_or(|until| until <= now));
+        let awake = self.feeds.get(&feed).is_some_and(|feed| feed.asleep_until.is_none_or(|until| until <= now));
         asked && awake && !self.paused
     }
 
@@ -285,9 +284,9 @@ impl Condition {
             TokenError::WrongToken(why) => Self::operator_must_act(format!(
                 "Operator: {why}. Check MUSTER_CLOUD, MUSTER_DEFENDER_AUDIENCE and MUSTER_LOGIN_URL."
             )),
-            TokenError::Unreachable(cause) => {
-                Self::failing(format!("Nothing to do yet: Entra could not be reached ({cause}); asked again at the next tick."))
-            }
+            TokenError::Unreachable(cause) => Self::failing(format!(
+                "Nothing to do yet: Entra could not be reached ({cause}); asked again at the next tick."
+            )),
             TokenError::Platform(cause) => Self::failing(format!("Operator: {cause}.")),
         }
     }
@@ -295,9 +294,9 @@ impl Condition {
     fn from_refusal(error: &EntraError, roles: &[&str]) -> Self {
         match error.refusal() {
             Refusal::Throttled => Self::throttled(error.retry_after.unwrap_or(SignedDuration::from_secs(60))),
-            Refusal::Transient => {
-                Self::failing(format!("Nothing to do yet: Entra is in trouble ({error}); asked again at the next tick."))
-            }
+            Refusal::Transient => Self::failing(format!(
+                "Nothing to do yet: Entra is in trouble ({error}); asked again at the next tick."
+            )),
             Refusal::OurCredential => Self::operator_must_act(format!(
                 "Operator: our own credential was refused, the tenant did nothing wrong ({error}). Store a valid one \
                  with `muster vault put`."
@@ -305,9 +304,7 @@ impl Condition {
             Refusal::OurRequest => Self::operator_must_act(format!(
                 "Operator: Entra refuses our request ({error}). Check MUSTER_CLOUD and the application in the vault."
             )),
-            Refusal::NotConsented => {
-                Self { ability: Ability::RoleMissing, ..Self::role_missing(roles) }
-            }
+            Refusal::NotConsented => Self { ability: Ability::RoleMissing, ..Self::role_missing(roles) },
             Refusal::Disabled => Self::tenant_must_act(
                 Ability::Failing,
                 State::Blocked,

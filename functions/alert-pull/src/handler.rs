@@ -1,1 +1,29 @@
-//! stub
+//! `alert-pull`: one tenant's alerts since its watermark, into the lake.
+//!
+//! - **Trigger**: SQS, messages of `pull-dispatch`; partial batch responses.
+//! - **Reads**: the connection, the progress and the seen-set of one tenant; the vault; Entra; Defender's `/api/alerts`.
+//! - **Writes**: lake objects under `alerts/` and `quarantine/alerts/`; progress, seen-set and capability.
+//! - **Idempotency**: a repeated message finds its window looked at, or looks again and finds everything seen.
+//! - **On failure**: whatever Microsoft says is written down and the message is done; an unreadable message, or one that
+//!   met a failing platform, goes back to the queue and after five deliveries to the dead letters.
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use shared::{
+    App,
+    alert::pull::pull,
+    batch::{self, MessageFailed},
+    tenant::dispatch::PullMessage,
+};
+
+/// Handles one batch. The answer lists the messages to deliver again, and is never null.
+pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
+    batch::handle(event, |body| handle_message(app.clone(), body)).await
+}
+
+async fn handle_message(app: App, body: String) -> Result<(), MessageFailed> {
+    let message: PullMessage =
+        serde_json::from_str(&body).map_err(|cause| MessageFailed::Unreadable(cause.to_string()))?;
+    let outcome = pull(&app, &message).await?;
+    tracing::info!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, "pulled alerts");
+    Ok(())
+}

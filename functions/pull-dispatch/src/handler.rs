@@ -1,1 +1,44 @@
-//! stub
+//! `pull-dispatch`: the tenants that are due, one queue message for each.
+//!
+//! - **Trigger**: EventBridge Scheduler, one schedule per feed.
+//! - **Reads**: the connections, shard by shard.
+//! - **Writes**: messages to the feed's queue.
+//! - **Idempotency**: a tick that comes twice makes second messages, which the pullers find done.
+//! - **On failure**: the error goes back to the scheduler, which retries for a few minutes; the next tick makes it good.
+
+use serde::Serialize;
+use shared::{
+    App,
+    tenant::{
+        Feed,
+        dispatch::{self, DispatchError, Tick},
+    },
+};
+
+/// What a dispatch did.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Dispatched {
+    pub messages: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the feed `{0}` has no puller yet")]
+    NoPuller(&'static str),
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+}
+
+/// Handles one tick.
+///
+/// # Errors
+/// [`Error`] when the store or the queue fails, or the feed is one that nobody pulls.
+pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, Error> {
+    let queue = match tick.feed {
+        Feed::Alerts => &app.ports.alerts,
+        other => return Err(Error::NoPuller(other.name())),
+    };
+    let messages = dispatch::run(app.ports.store.as_ref(), queue.as_ref(), &tick).await?;
+    tracing::info!(feed = tick.feed.name(), scheduled_time = %tick.scheduled_time, messages, "dispatched");
+    Ok(Dispatched { messages })
+}

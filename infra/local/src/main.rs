@@ -1,1 +1,160 @@
-fn main(){}
+//! The program `muster`: one machine, one data folder, the same handlers as on AWS.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use local::Failure;
+use shared::{
+    App,
+    clock::Clock,
+    config::{Config, EXIT_USAGE},
+    tenant::Feed,
+};
+
+/// Gathers Microsoft Defender for Endpoint alerts from every customer tenant into one lake.
+#[derive(Parser)]
+#[command(name = "muster", version)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Shows everything at work against a simulated Microsoft: several tenants, trouble included.
+    Demo {
+        /// End after the story; exit status 0 only if every ledger balances.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Serves, fires the schedules and runs the pullers until stopped.
+    Serve {
+        /// The data folder; the lake is in its `lake/`.
+        #[arg(long)]
+        data: PathBuf,
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// Seconds between two pulls of a tenant.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        tick: u32,
+    },
+    /// Keeps the applications' credentials.
+    Vault {
+        #[command(subcommand)]
+        verb: VaultVerb,
+    },
+    /// Takes in a tenant that has approved the application already.
+    Connect {
+        /// The Entra tenant's id, a GUID.
+        tenant_id: String,
+        /// The customer it belongs to; made if new.
+        #[arg(long)]
+        account: String,
+        #[arg(long)]
+        data: PathBuf,
+        /// Which feeds to pull, separated by commas.
+        #[arg(long, default_value = "alerts", value_delimiter = ',')]
+        feeds: Vec<String>,
+        /// Where the tenant's Defender data lives: us, eu, uk, au, swa or ina.
+        #[arg(long)]
+        region: Option<String>,
+        /// The storage account and queue of the telemetry feed, as ACCOUNT/QUEUE.
+        #[arg(long)]
+        storage: Option<String>,
+    },
+    /// Lists the tenants: state, capabilities, watermark, freshness, ledger.
+    Tenants {
+        #[arg(long)]
+        data: PathBuf,
+        /// A JSON array instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum VaultVerb {
+    /// Stores a credential, read as JSON from standard input: `app`, or `tenants/{id}`.
+    Put {
+        name: String,
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Lists names, stages and expiry; never values.
+    List {
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version are answers, not mistakes.
+            let asked_for = error.exit_code() == 0;
+            let _the_terminal_may_be_gone = error.print();
+            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            eprintln!("muster: {cause}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(command.verb)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("muster: {failure}");
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { EXIT_USAGE } else { 1 })
+        }
+    }
+}
+
+async fn run(verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Demo { once } => {
+            shared::log::init("error");
+            local::demo::run(once).await
+        }
+        Verb::Serve { data, listen, tick } => {
+            shared::log::init("info");
+            local::serve::run(open(&data)?, &data, listen, tick).await
+        }
+        Verb::Vault { verb: VaultVerb::Put { name, data } } => {
+            shared::log::init("warn");
+            local::vault::put(&open(&data)?, &name, std::io::stdin()).await
+        }
+        Verb::Vault { verb: VaultVerb::List { data } } => {
+            shared::log::init("warn");
+            local::vault::list(&open(&data)?).await
+        }
+        Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
+            shared::log::init("warn");
+            if storage.is_some() {
+                return Err(Failure::Usage(
+                    "--storage belongs to the telemetry feed, which this version does not pull yet".to_owned(),
+                ));
+            }
+            let usage = Failure::Usage;
+            let new = shared::tenant::connect::NewConnection {
+                tenant_id: tenant_id.parse().map_err(usage)?,
+                account,
+                feeds: feeds.iter().map(|feed| feed.trim().parse::<Feed>()).collect::<Result<_, _>>().map_err(usage)?,
+                region: region.map(|region| region.parse()).transpose().map_err(usage)?,
+            };
+            local::connect::run(&open(&data)?, &new).await
+        }
+        Verb::Tenants { data, json } => {
+            shared::log::init("warn");
+            local::tenants::run(&open(&data)?, json).await
+        }
+    }
+}
+
+fn open(data: &std::path::Path) -> Result<App, Failure> {
+    let config = Config::from_environment().map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
+    embedded::app(data, config, Clock::System).map_err(Failure::failed)
+}

@@ -161,7 +161,7 @@ impl<'a> Desk<'a> {
         advance: impl FnOnce(&mut AlertFeed),
     ) -> Result<Ledger, CommitError> {
         let app = self.app;
-        self.seen.load(app.ports.store.as_ref(), batch.buckets.iter().copied()).await?;
+        self.seen.load(app.ports.store.as_ref(), &batch.buckets).await?;
         let mut counts = Ledger { fetched: (batch.alerts.len() + batch.quarantined.len()) as u64, ..Ledger::default() };
         let mut marks: HashSet<Mark> = HashSet::new();
         let fresh: Vec<Received> = batch
@@ -312,7 +312,8 @@ impl<'a> Desk<'a> {
                     .retain(|entry| entry.id != line.sighting.id || entry.updated != line.sighting.updated),
             }
         }
-        self.seen.load(self.app.ports.store.as_ref(), added.iter().map(|(bucket, _)| *bucket)).await?;
+        let buckets: BTreeSet<Bucket> = added.iter().map(|(bucket, _)| *bucket).collect();
+        self.seen.load(self.app.ports.store.as_ref(), &buckets).await?;
         let count = delivered.len() as u64;
         self.feed.ledger.add(Ledger { fetched: count, delivered: count, ..Ledger::default() });
         self.store(added).await?;
@@ -347,9 +348,7 @@ struct Delivered {
 impl Delivered {
     fn read(line: &str) -> Option<Self> {
         let event: Value = serde_json::from_str(line).ok()?;
-        let millisecond = |pointer: &str| {
-            jiff::Timestamp::from_millisecond(event.pointer(pointer)?.as_i64()?).ok()
-        };
+        let millisecond = |pointer: &str| jiff::Timestamp::from_millisecond(event.pointer(pointer)?.as_i64()?).ok();
         let evidence = match event.pointer("/metadata/labels/0").and_then(Value::as_str) {
             Some("evidence_pending") => Evidence::Pending,
             Some("evidence_completed") => Evidence::Completed,

@@ -83,11 +83,8 @@ pub fn finding(
     if from.get("aadTenantId").and_then(Value::as_str).is_some_and(|id| id.eq_ignore_ascii_case(&tenant)) {
         take(from, "aadTenantId");
     }
-    let (severity_id, severity) = coded(
-        from,
-        "severity",
-        &[("UnSpecified", 0), ("Informational", 1), ("Low", 2), ("Medium", 3), ("High", 4)],
-    );
+    let (severity_id, severity) =
+        coded(from, "severity", &[("UnSpecified", 0), ("Informational", 1), ("Low", 2), ("Medium", 3), ("High", 4)]);
     let (status_id, status) = coded(from, "status", &[("Unknown", 0), ("New", 1), ("InProgress", 2), ("Resolved", 4)]);
 
     let mut metadata = json!({
@@ -258,7 +255,8 @@ fn file(entity: &mut Map<String, Value>, name: &str, folder: &str, hashed: bool)
             let value = text_of(entity, field)?;
             Some(json!({ "algorithm_id": algorithm_id, "algorithm": algorithm, "value": value }))
         };
-        let hashes: Vec<Value> = [hash("sha1", 2, "SHA-1"), hash("sha256", 3, "SHA-256")].into_iter().flatten().collect();
+        let hashes: Vec<Value> =
+            [hash("sha1", 2, "SHA-1"), hash("sha256", 3, "SHA-256")].into_iter().flatten().collect();
         put(&mut file, "hashes", (!hashes.is_empty()).then_some(Value::Array(hashes)));
     }
     Some(file)
@@ -370,6 +368,7 @@ fn is_hostname(text: &str) -> bool {
 /// OCSF's `email_t`, a little stricter.
 fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
-    let local_fits = !local.is_empty() && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b));
+    let local_fits =
+        !local.is_empty() && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b));
     local_fits && domain.contains('.') && is_hostname(domain)
 }

@@ -312,15 +312,15 @@ impl<'a> Pass<'a> {
         sightings.sort_unstable();
         sightings.dedup();
         let store = self.app.ports.store.as_ref();
-        let buckets = sightings.iter().map(|sighting| Bucket::of(sighting.updated));
-        self.desk.seen.load(store, buckets).await.map_err(CommitError::from)?;
+        let buckets = sightings.iter().map(|sighting| Bucket::of(sighting.updated)).collect();
+        self.desk.seen.load(store, &buckets).await.map_err(CommitError::from)?;
         let limit = self.rung.group(self.app.config.page_size);
         let mut groups: VecDeque<Group> =
             groups(&sightings, |sighting| !self.desk.seen.has_version(sighting), limit).into();
 
         let mut batch = Batch::default();
         if !unreadable.is_empty() {
-            self.desk.seen.load(store, [Bucket::Quarantine]).await.map_err(CommitError::from)?;
+            self.desk.seen.load(store, &[Bucket::Quarantine].into()).await.map_err(CommitError::from)?;
         }
         for record in unreadable {
             if self.desk.seen.contains(Bucket::Quarantine, &text_mark(&record.sha256)) {
@@ -378,12 +378,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The last rung: each alert by its id, and without evidence where even that fails.
-    async fn bare(
-        &mut self,
-        group: &Group,
-        texts: &HashMap<Sighting, String>,
-        failure: &str,
-    ) -> Result<Batch, Stop> {
+    async fn bare(&mut self, group: &Group, texts: &HashMap<Sighting, String>, failure: &str) -> Result<Batch, Stop> {
         let mut batch = Batch::default();
         for sighting in &group.wanted {
             if self.resolve(sighting, &mut batch, Evidence::Included).await? {
@@ -598,7 +593,9 @@ impl<'a> Pass<'a> {
             let response = match self.app.http.send(attempt).await {
                 Ok(response) => response,
                 Err(HttpError::ForeignOrigin(origin)) => {
-                    let words = format!("Operator: a request was about to leave for {origin}; this is a defect, please report it.");
+                    let words = format!(
+                        "Operator: a request was about to leave for {origin}; this is a defect, please report it."
+                    );
                     return Err(Stop::Condition(Condition::failing(words)).into());
                 }
                 Err(error) => return Err(CallFailed::Service(error.to_string())),
@@ -622,7 +619,8 @@ impl<'a> Pass<'a> {
                 }
                 Refusal::NotFound => return Err(CallFailed::NotFound),
                 Refusal::BadRequest { message } => {
-                    let words = format!("Operator: Defender does not understand our query ({message}); please report it.");
+                    let words =
+                        format!("Operator: Defender does not understand our query ({message}); please report it.");
                     return Err(Stop::Condition(Condition::failing(words)).into());
                 }
                 Refusal::Unavailable { message } => return Err(CallFailed::Service(message)),
@@ -663,7 +661,9 @@ impl<'a> Pass<'a> {
                 }
                 // One bad minute is weather; two in a row are worth a word.
                 had_trouble.then(|| {
-                    Condition::failing(format!("Nothing to do yet: Defender fails ({failure}); the pull goes on trying."))
+                    Condition::failing(format!(
+                        "Nothing to do yet: Defender fails ({failure}); the pull goes on trying."
+                    ))
                 })
             }
             Some(Stop::Failed(error)) => return Err(error),
@@ -717,7 +717,9 @@ fn no_token(error: TokenError) -> Stop {
 }
 
 pub(crate) fn not_found() -> Condition {
-    Condition::failing("Operator: Defender knows no /api/alerts at this address. Check MUSTER_DEFENDER_URL and the region.")
+    Condition::failing(
+        "Operator: Defender knows no /api/alerts at this address. Check MUSTER_DEFENDER_URL and the region.",
+    )
 }
 
 /// 403 means four things; the token's roles have been checked before (MICROSOFT.md 3.5 and 6).

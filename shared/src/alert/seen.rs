@@ -4,7 +4,7 @@
 //! twice. One for the id, in the hour of its `alertCreationTime`: it tells an update from a first sight. A quarantined
 //! record leaves the mark of its text. Marks are the first 16 bytes of a SHA-256, so an item holds thousands.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -120,8 +120,8 @@ impl Seen {
     ///
     /// # Errors
     /// As the store's; [`StoreError::Invalid`] for an item that is not ours.
-    pub async fn load(&mut self, store: &dyn Store, wanted: impl IntoIterator<Item = Bucket>) -> Result<(), StoreError> {
-        for bucket in wanted {
+    pub async fn load(&mut self, store: &dyn Store, wanted: &BTreeSet<Bucket>) -> Result<(), StoreError> {
+        for &bucket in wanted {
             if self.buckets.contains_key(&bucket) {
                 continue;
             }
@@ -227,6 +227,9 @@ mod tests {
         assert_eq!(seen.writes([(bucket, marks[5])]), [], "a mark that is there is not added");
         let writes = seen.writes([(bucket, [0xFF; 16])]);
         assert_eq!(writes.len(), 1);
-        assert_eq!((writes[0].key().sort.as_str(), writes[0].expect()), ("alerts#seen#0000000007#0001", Expect::Absent));
+        assert_eq!(
+            (writes[0].key().sort.as_str(), writes[0].expect()),
+            ("alerts#seen#0000000007#0001", Expect::Absent)
+        );
     }
 }

@@ -188,7 +188,9 @@ mod tests {
 
     #[test]
     fn splitting_always_ends_in_instants() {
-        for (outer, times) in [(window(0, 7), vec![7]), (window(0, 1_000_000), vec![3, 4]), (window(5, 9), vec![6, 7, 8, 9])] {
+        for (outer, times) in
+            [(window(0, 7), vec![7]), (window(0, 1_000_000), vec![3, 4]), (window(5, 9), vec![6, 7, 8, 9])]
+        {
             let mut stack = vec![outer];
             let mut steps = 0;
             while let Some(next) = stack.pop() {
@@ -206,7 +208,9 @@ mod tests {
     #[test]
     fn new_alerts_are_fetched_by_the_narrowest_windows() {
         let sightings: Vec<Sighting> = (1..=60).map(|t| sighting(t, "x")).collect();
-        let ticks = |groups: Vec<Group>| -> Vec<(Window, usize)> { groups.iter().map(|g| (g.window, g.wanted.len())).collect() };
+        let ticks = |groups: Vec<Group>| -> Vec<(Window, usize)> {
+            groups.iter().map(|g| (g.window, g.wanted.len())).collect()
+        };
         let new = |set: &'static [i64]| move |s: &Sighting| set.iter().any(|t| at(*t) == s.updated);
         assert_eq!(ticks(groups(&sightings, new(&[]), 10)), []);
         assert_eq!(ticks(groups(&sightings, new(&[7]), 10)), [(window(6, 7), 1)]);

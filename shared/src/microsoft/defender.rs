@@ -132,15 +132,26 @@ impl Elements {
 /// An answer other than 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    Throttled { pause: SignedDuration },
+    Throttled {
+        pause: SignedDuration,
+    },
     /// A stale token at first, the tenant's licence at the second time.
-    Unauthorized { message: String },
-    Forbidden { code: String, message: String },
+    Unauthorized {
+        message: String,
+    },
+    Forbidden {
+        code: String,
+        message: String,
+    },
     NotFound,
     /// Our request is wrong; asking again changes nothing.
-    BadRequest { message: String },
+    BadRequest {
+        message: String,
+    },
     /// 5xx, or an answer that no document knows.
-    Unavailable { message: String },
+    Unavailable {
+        message: String,
+    },
 }
 
 /// Reads an answer other than 200 (MICROSOFT.md 3.5).

@@ -256,7 +256,14 @@ mod tests {
         let whole = split(page, page.len()).unwrap();
         assert_eq!(
             whole.0,
-            [r#"{"id":"a","t":"}],{\"\\"}"#, r#"{"id":"b","evidence":[{"x":[1,2]},{}]}"#, "42", "null", r#""s""#, "[1,[2]]"]
+            [
+                r#"{"id":"a","t":"}],{\"\\"}"#,
+                r#"{"id":"b","evidence":[{"x":[1,2]},{}]}"#,
+                "42",
+                "null",
+                r#""s""#,
+                "[1,[2]]"
+            ]
         );
         assert_eq!(whole.1.next_link.as_deref(), Some("https://x/?$skip=1"));
         for size in 1..40 {

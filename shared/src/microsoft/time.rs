@@ -48,7 +48,9 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(second + SignedDuration::from_nanos(nanos)), "{text}");
         }
-        for text in ["", "yesterday", "2026-13-01T00:00:00Z", "20:33:57", "null", "1706301237", "-009999-01-02T01:59:59Z"] {
+        for text in
+            ["", "yesterday", "2026-13-01T00:00:00Z", "20:33:57", "null", "1706301237", "-009999-01-02T01:59:59Z"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

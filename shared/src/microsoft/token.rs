@@ -118,12 +118,13 @@ impl EntraError {
             return Refusal::Throttled;
         }
         match self.code {
-            Some(7_000_215 | 7_000_222 | 700_027 | 700_024 | 7_000_274 | 7_000_214 | 7_000_277 | 700_030 | 1_000_502) => {
-                Refusal::OurCredential
-            }
+            Some(
+                7_000_215 | 7_000_222 | 700_027 | 700_024 | 7_000_274 | 7_000_214 | 7_000_277 | 700_030 | 1_000_502,
+            ) => Refusal::OurCredential,
             Some(70_021 | 700_211 | 700_212 | 700_213 | 7_002_137 | 7_002_138) => Refusal::OurCredential,
             Some(
-                1_002_012 | 70_011 | 90_014 | 900_144 | 7_000_216 | 7_000_218 | 9_001_023 | 50_194 | 900_023 | 900_382 | 900_432,
+                1_002_012 | 70_011 | 90_014 | 900_144 | 7_000_216 | 7_000_218 | 9_001_023 | 50_194 | 900_023 | 900_382
+                | 900_432,
             ) => Refusal::OurRequest,
             Some(700_016 | 7_000_229 | 65_001) => Refusal::NotConsented,
             Some(7_000_112) => Refusal::Disabled,
@@ -161,8 +162,7 @@ pub fn token_request(
             form.append_pair("client_secret", value.expose());
         }
         Credential::Certificate { certificate_pem, private_key_pem } => {
-            let assertion =
-                certificate_assertion(&url, &application.client_id, certificate_pem, private_key_pem, now)?;
+            let assertion = certificate_assertion(&url, &application.client_id, certificate_pem, private_key_pem, now)?;
             form.append_pair("client_assertion_type", JWT_BEARER);
             form.append_pair("client_assertion", assertion.expose());
         }
@@ -415,9 +415,9 @@ impl Tokens {
             VaultError::NotFound(_) => no_application("it does not exist".to_owned()),
             other => no_application(other.to_string()),
         })?;
-        let application = Application::parse(&version.value).map_err(|error: Malformed| no_application(error.to_string()))?;
-        let loaded =
-            Loaded { version: version.id, application: Arc::new(application), read_at: self.clock.now() };
+        let application =
+            Application::parse(&version.value).map_err(|error: Malformed| no_application(error.to_string()))?;
+        let loaded = Loaded { version: version.id, application: Arc::new(application), read_at: self.clock.now() };
         if stage == Stage::Current {
             lock(&self.applications).insert(name.to_owned(), loaded.clone());
         }
@@ -425,8 +425,9 @@ impl Tokens {
     }
 
     async fn ask(&self, tenant: TenantId, application: &Application) -> Result<AccessToken, TokenError> {
-        let request = token_request(&self.config.login(), self.config.audience(), tenant, application, self.clock.now())
-            .map_err(|cause| TokenError::NoApplication { name: application.client_id.clone(), cause })?;
+        let request =
+            token_request(&self.config.login(), self.config.audience(), tenant, application, self.clock.now())
+                .map_err(|cause| TokenError::NoApplication { name: application.client_id.clone(), cause })?;
         let answer = self.http.send(request).await?;
         let (status, retry_after) = (answer.status, answer.header("retry-after").map(str::to_owned));
         let body = answer.body.small().await?;
@@ -511,6 +512,9 @@ mod tests {
         assert_eq!(parse_error(429, Some("60"), b"").refusal(), Refusal::Throttled);
         assert_eq!(parse_error(502, None, b"<html>").refusal(), Refusal::Transient);
         let text_only = parse_error(401, None, br#"{"error_description":"AADSTS7000215: Invalid.\r\nTrace ID: x"}"#);
-        assert_eq!((text_only.refusal(), text_only.summary.as_str()), (Refusal::OurCredential, "AADSTS7000215: Invalid."));
+        assert_eq!(
+            (text_only.refusal(), text_only.summary.as_str()),
+            (Refusal::OurCredential, "AADSTS7000215: Invalid.")
+        );
     }
 }

@@ -54,10 +54,20 @@ impl Expect {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
-    Put { key: Key, value: Value, expect: Expect },
-    Delete { key: Key, expect: Expect },
+    Put {
+        key: Key,
+        value: Value,
+        expect: Expect,
+    },
+    Delete {
+        key: Key,
+        expect: Expect,
+    },
     /// Nothing is written; the transaction fails unless the expectation holds.
-    Check { key: Key, expect: Expect },
+    Check {
+        key: Key,
+        expect: Expect,
+    },
 }
 
 impl Write {

@@ -64,13 +64,7 @@ pub trait Vault: Send + Sync + std::fmt::Debug {
     async fn read(&self, name: &str, stage: Stage, version: Option<&str>) -> Result<Version, VaultError>;
 
     /// Stores a version and gives it the labels. Creates the secret if it is new.
-    async fn put(
-        &self,
-        name: &str,
-        version: &str,
-        value: &Secret<String>,
-        stages: &[Stage],
-    ) -> Result<(), VaultError>;
+    async fn put(&self, name: &str, version: &str, value: &Secret<String>, stages: &[Stage]) -> Result<(), VaultError>;
 
     async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError>;
 

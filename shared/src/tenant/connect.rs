@@ -88,7 +88,12 @@ fn feed_state(ability: &Condition, now: Timestamp) -> FeedState {
     }
 }
 
-async fn bind(app: &App, connection: Connection, version: Option<u64>, now: Timestamp) -> Result<Connection, ConnectError> {
+async fn bind(
+    app: &App,
+    connection: Connection,
+    version: Option<u64>,
+    now: Timestamp,
+) -> Result<Connection, ConnectError> {
     let store = app.ports.store.as_ref();
     let mut writes = vec![put(&connection, version.map_or(Expect::Absent, Expect::Version))?];
     if progress::load(store, connection.tenant_id).await?.is_none() {
@@ -114,8 +119,13 @@ async fn choose_application(app: &App, tenant: TenantId) -> Result<ApplicationNa
 }
 
 /// A token with the role, then one small call. A throttled call was let in, so it proves access too.
-async fn prove_alerts(app: &App, new: &NewConnection, application: &ApplicationName) -> Result<Condition, ConnectError> {
-    let refused = |error: &TokenError| ConnectError::NotProven(Condition::from_token_error(error, &ALERT_ROLES).next_step);
+async fn prove_alerts(
+    app: &App,
+    new: &NewConnection,
+    application: &ApplicationName,
+) -> Result<Condition, ConnectError> {
+    let refused =
+        |error: &TokenError| ConnectError::NotProven(Condition::from_token_error(error, &ALERT_ROLES).next_step);
     let token = app.tokens.defender(new.tenant_id, application, true).await.map_err(|error| refused(&error))?;
     if !token.has_any(&ALERT_ROLES) {
         return Err(ConnectError::NotProven(Condition::role_missing(&ALERT_ROLES).next_step));
@@ -130,7 +140,9 @@ async fn call_once(app: &App, new: &NewConnection, token: &AccessToken) -> Resul
     let mut request = alerts_request(&app.config.defender(new.region), &query);
     request.bearer = Some(token.bearer.clone());
     let response = app.http.send(request).await.map_err(|error| {
-        ConnectError::NotProven(format!("Defender could not be reached ({error}); check MUSTER_DEFENDER_URL and try again."))
+        ConnectError::NotProven(format!(
+            "Defender could not be reached ({error}); check MUSTER_DEFENDER_URL and try again."
+        ))
     })?;
     if response.status == 200 {
         return Ok(Condition::ok());
@@ -143,8 +155,8 @@ async fn call_once(app: &App, new: &NewConnection, token: &AccessToken) -> Resul
         Refusal::Unauthorized { message } => not_proven(Condition::unlicensed(&message)),
         Refusal::Forbidden { code, message } => not_proven(crate::alert::pull::forbidden(&code, &message)),
         Refusal::NotFound => not_proven(crate::alert::pull::not_found()),
-        Refusal::BadRequest { message } | Refusal::Unavailable { message } => {
-            Err(ConnectError::NotProven(format!("Defender did not answer properly ({message}); try again in a minute.")))
-        }
+        Refusal::BadRequest { message } | Refusal::Unavailable { message } => Err(ConnectError::NotProven(format!(
+            "Defender did not answer properly ({message}); try again in a minute."
+        ))),
     }
 }

@@ -37,10 +37,7 @@ pub struct PullMessage {
 }
 
 /// The messages that one tick owes to these tenants.
-pub fn messages_for<'a>(
-    tick: &Tick,
-    tenants: impl IntoIterator<Item = &'a Connection>,
-) -> Vec<PullMessage> {
+pub fn messages_for<'a>(tick: &Tick, tenants: impl IntoIterator<Item = &'a Connection>) -> Vec<PullMessage> {
     let message = |tenant: &Connection, part| PullMessage {
         tenant_id: tenant.tenant_id,
         part,

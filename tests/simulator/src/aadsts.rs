@@ -42,7 +42,8 @@ impl Aadsts {
         if error == "interaction_required" {
             body["suberror"] = "message_only".into();
         }
-        let response = Response::json(status, &body).with("x-ms-request-id", trace).with("Cache-Control", "no-store, no-cache");
+        let response =
+            Response::json(status, &body).with("x-ms-request-id", trace).with("Cache-Control", "no-store, no-cache");
         if status == 429 { response.with("Retry-After", "60") } else { response }
     }
 }
@@ -52,7 +53,9 @@ impl Aadsts {
 fn status_and_error(code: u32) -> (u16, &'static str) {
     match code {
         7000215 | 7000222 | 7000216 | 7000218 | 7000229 => (401, "invalid_client"),
-        700021 | 700023 | 700027 | 700024 | 7000274 | 7000214 | 7000277 | 700030 | 1000502 | 50027 => (401, "invalid_client"),
+        700021 | 700023 | 700027 | 700024 | 7000274 | 7000214 | 7000277 | 700030 | 1000502 | 50027 => {
+            (401, "invalid_client")
+        }
         700211 | 700212 | 700213 | 7002137 | 7002138 => (401, "invalid_client"),
         700016 | 7000112 => (400, "unauthorized_client"),
         65001 | 50196 | 50034 | 54005 => (400, "invalid_grant"),

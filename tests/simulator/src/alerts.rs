@@ -44,7 +44,10 @@ impl Default for Alerts {
 
 impl fmt::Debug for Alerts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alerts").field("stored", &self.stored.len()).field("floods", &self.floods).finish_non_exhaustive()
+        f.debug_struct("Alerts")
+            .field("stored", &self.stored.len())
+            .field("floods", &self.floods)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,7 +120,7 @@ impl Alerts {
     }
 
     pub(crate) fn items(&self) -> impl Iterator<Item = Item> {
-        let generated = self.floods.iter().enumerate().flat_map(|(which, source)| {
+        let generated = self.floods.iter().enumerate().flat_map(move |(which, source)| {
             let indices = (0..source.count()).filter(move |index| !self.gone.contains(&(which, *index)));
             indices.map(|index| Item::Generated(source.clone(), index))
         });

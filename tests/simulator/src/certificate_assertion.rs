@@ -43,7 +43,8 @@ fn named<'a>(jwt: &Jwt<'_>, asked: &Asked<'a>) -> Result<&'a Certificate, NoToke
     };
     let thumbprint = from_any_base64(thumbprint);
     let registered = asked.application.certificates.iter().find(|certificate| {
-        thumbprint.as_deref() == Some(digest(algorithm, &certificate.der).as_ref()) && usable(certificate.usable_from, asked.now)
+        thumbprint.as_deref() == Some(digest(algorithm, &certificate.der).as_ref())
+            && usable(certificate.usable_from, asked.now)
     });
     registered.ok_or_else(|| {
         let text = format!(

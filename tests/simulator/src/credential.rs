@@ -51,7 +51,8 @@ impl Presented {
                 }
                 // An application asserts itself; an issuer elsewhere asserts somebody.
                 let client_id = form.get("client_id").map(String::as_str).unwrap_or_default();
-                let by_application = Jwt::parse(token).is_none_or(|jwt| jwt.text("iss").eq_ignore_ascii_case(client_id));
+                let by_application =
+                    Jwt::parse(token).is_none_or(|jwt| jwt.text("iss").eq_ignore_ascii_case(client_id));
                 Ok(Self::Assertion { token: token.clone(), by_application })
             }
             _ => not_modelled("two credentials in one token request"),

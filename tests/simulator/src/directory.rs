@@ -24,7 +24,9 @@ pub(crate) fn directory<'a>(world: &'a mut World, segment: &str) -> Directory<'a
     if !is_guid(segment) {
         return Directory::Refused(Aadsts::new(
             900023,
-            format!("Specified tenant identifier '{segment}' is neither a valid DNS name, nor a valid external domain."),
+            format!(
+                "Specified tenant identifier '{segment}' is neither a valid DNS name, nor a valid external domain."
+            ),
         ));
     }
     match world.tenant(segment) {
@@ -46,4 +48,33 @@ fn is_guid(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
         && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_a_tenant_none_or_nonsense() {
+        let mut world = World::new(jiff::Timestamp::UNIX_EPOCH);
+        world.add_tenant(Tenant::new("00000000-0000-4000-8000-0000000000AA", "n"));
+        let mut of = |segment: &str| match directory(&mut world, segment) {
+            Directory::Any => "any".to_owned(),
+            Directory::Tenant(tenant) => tenant.name.clone(),
+            Directory::Refused(aadsts) => aadsts.code.to_string(),
+            Directory::NotModelled(_) => "not modelled".to_owned(),
+        };
+        assert_eq!(of("00000000-0000-4000-8000-0000000000aa"), "n");
+        assert_eq!(of("Common"), "any");
+        assert_eq!(of("contoso.example"), "not modelled");
+        assert_eq!(of("00000000-0000-4000-8000-0000000000ab"), "90002");
+        for nonsense in [
+            "",
+            "00000000-0000-4000-8000-0000000000a",
+            "0000000000004000800000000000000aa",
+            "g0000000-0000-4000-8000-0000000000aa",
+        ] {
+            assert_eq!(of(nonsense), "900023", "{nonsense}");
+        }
+    }
 }

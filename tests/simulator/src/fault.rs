@@ -28,17 +28,28 @@ pub enum Fault {
     /// This status with the body documented for it on this route.
     Status(u16),
     /// 429 (MICROSOFT 3.5, 2.8); `header` sends `Retry-After`, `words` says "again in N seconds".
-    Throttled { seconds: u32, header: bool, words: bool },
+    Throttled {
+        seconds: u32,
+        header: bool,
+        words: bool,
+    },
     /// An Entra error by its number; on a Defender route it is not modelled.
     Aadsts(u32),
     /// A page for people, as a gateway or a proxy sends it.
     Html(u16),
     /// A well-formed response whose body ends after so many bytes.
-    Truncated { after: usize },
+    Truncated {
+        after: usize,
+    },
     /// The connection breaks after so many bytes of the body.
-    Broken { after: usize },
+    Broken {
+        after: usize,
+    },
     /// The normal body in pieces of `chunk` bytes with a pause before each.
-    Slow { pause: SignedDuration, chunk: usize },
+    Slow {
+        pause: SignedDuration,
+        chunk: usize,
+    },
     /// A body that begins well and never ends.
     Endless,
     /// The normal page with this `@odata.nextLink`.

@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_odata_refuses_is_invalid() {
-        let deep = "(".repeat(10_000);
+        let deep = "(".repeat(1_000);
         for text in [
             "",
             "lastUpdateTime",
@@ -366,7 +366,11 @@ mod tests {
             "severity gt 'Low'",
             "lastUpdateTime ge 2026-01-01T00:00:00.123456789Z",
         ] {
-            assert!(matches!(Filter::parse(text), Err(FilterError::NotModelled(_))), "{text}: {:?}", Filter::parse(text));
+            assert!(
+                matches!(Filter::parse(text), Err(FilterError::NotModelled(_))),
+                "{text}: {:?}",
+                Filter::parse(text)
+            );
         }
     }
 }

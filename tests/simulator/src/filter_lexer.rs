@@ -84,7 +84,11 @@ fn moment(word: &str) -> Result<Timestamp, FilterError> {
     if !shaped {
         return Err(malformed());
     }
-    let fraction = word.get(19..).unwrap_or_default().strip_prefix('.').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    let fraction = word
+        .get(19..)
+        .unwrap_or_default()
+        .strip_prefix('.')
+        .map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
     if fraction > 7 {
         return Err(FilterError::NotModelled(format!("the time {word}, which is finer than .NET's 100 ns")));
     }

@@ -55,7 +55,9 @@ impl<'a> Jwt<'a> {
             _ => return false,
         };
         match key {
-            PublicKey::Der(der) => UnparsedPublicKey::new(algorithm, der).verify(self.signed.as_bytes(), &self.signature),
+            PublicKey::Der(der) => {
+                UnparsedPublicKey::new(algorithm, der).verify(self.signed.as_bytes(), &self.signature)
+            }
             PublicKey::Components { n, e } => {
                 RsaPublicKeyComponents { n, e }.verify(algorithm, self.signed.as_bytes(), &self.signature)
             }
@@ -100,7 +102,8 @@ impl SigningKey {
 
     /// An RS256 signature under whatever header is given.
     pub fn sign_with_header(&self, header: &Value, claims: &Value) -> String {
-        let signed = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
+        let signed =
+            format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
         let mut signature = vec![0; self.pair.public_modulus_len()];
         // PKCS#1 padding takes no randomness. A key too short for the padding leaves zeros, which verify nowhere.
         let _ = self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature);
@@ -154,4 +157,47 @@ pub(crate) fn from_base64url(text: &str) -> Option<Vec<u8>> {
 /// Either alphabet, padded or not.
 pub(crate) fn from_any_base64(text: &str) -> Option<Vec<u8>> {
     BASE64URL.decode(text).or_else(|_| BASE64.decode(text)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::from_pem(include_str!("../tests/keys/issuer-test-key.pem"), "k").unwrap()
+    }
+
+    #[test]
+    fn a_signed_token_verifies_with_the_published_key_and_in_no_other_way() {
+        let claims = json!({"sub": "s", "exp": 12.9});
+        let token = key().sign(&claims);
+        let jwt = Jwt::parse(&token).unwrap();
+        let published = PublicKey::from_jwk(&key().jwk()).unwrap();
+        assert!(jwt.is_signed_by(&published) && jwt.is_signed_by(&key().public_key()));
+        assert!(!jwt.is_signed_by(&crate::entra_keys::signing_key().public_key()));
+        for algorithm in ["none", "HS256", "PS256", "RS512", "rs256"] {
+            let token = key().sign_with_header(&json!({"alg": algorithm}), &claims);
+            assert!(!Jwt::parse(&token).unwrap().is_signed_by(&published), "{algorithm}");
+        }
+        assert_eq!((jwt.text("sub"), jwt.seconds("exp"), jwt.seconds("nbf")), ("s", Some(12), None));
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_none() {
+        for text in ["", "a.b", "e30.e30", "e30.W10.e30", "e30.e30.e30.e30", "e30.e30.*"] {
+            assert!(Jwt::parse(text).is_none(), "{text}");
+        }
+        assert!(Jwt::parse("e30.e30.").is_some());
+    }
+
+    #[test]
+    fn armour_comes_off_with_any_line_ends_and_remarks_before_it() {
+        for pem in
+            ["-----BEGIN X-----\nAAEC\n-----END X-----\n", "remark\r\n-----BEGIN X-----\r\nAA\r\nEC\r\n-----END X-----"]
+        {
+            assert_eq!(pem_bytes(pem), Some(vec![0, 1, 2]));
+        }
+        assert_eq!(pem_bytes("AAEC"), None);
+        assert!(SigningKey::from_pem("-----BEGIN X-----\nAAEC\n-----END X-----", "k").is_none());
+    }
 }

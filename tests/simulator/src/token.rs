@@ -55,12 +55,8 @@ const OTHER_RESOURCES: [&str; 3] = [
 ];
 
 /// App roles of Microsoft Graph; every other name in a consent is one of WindowsDefenderATP's (MICROSOFT 3.1).
-const GRAPH_ROLES: [&str; 4] = [
-    "SecurityAlert.Read.All",
-    "SecurityIncident.Read.All",
-    "Application.ReadWrite.OwnedBy",
-    "Application.Read.All",
-];
+const GRAPH_ROLES: [&str; 4] =
+    ["SecurityAlert.Read.All", "SecurityIncident.Read.All", "Application.ReadWrite.OwnedBy", "Application.Read.All"];
 
 pub(crate) fn token(
     world: &mut World,
@@ -104,22 +100,19 @@ fn issue(
 
     let application = world.application(&client_id).map(|application| application.clone());
     let issuers = world.issuers.clone();
-    let tenant = match directory(world, segment) {
-        Directory::Tenant(tenant) => tenant,
-        Directory::Any => {
-            let text = format!("The grant type is not supported over the /{segment} endpoint. Please use a tenant-specific endpoint.");
-            return Err(Aadsts::new(9001023, text).into());
-        }
-        Directory::Refused(aadsts) => return Err(aadsts.into()),
-        Directory::NotModelled(what) => return Err(NoToken::NotModelled(what.into())),
-    };
+    let tenant = customer(world, segment)?;
     trail.tenant = Some(tenant.id.clone());
     let application = present_in(tenant, application, &client_id, now)?;
-    let asked = credential::Asked { application: &application, tenant_id: segment, version, request, issuers: &issuers, now };
+    let asked =
+        credential::Asked { application: &application, tenant_id: segment, version, request, issuers: &issuers, now };
     let appidacr = credential::check(&presented, &asked)?;
     let roles = roles(tenant, &client_id, &resource, now)?;
     if tenant.conditional_access_blocks {
-        return Err(Aadsts::new(53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").into());
+        return Err(Aadsts::new(
+            53003,
+            "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.",
+        )
+        .into());
     }
     let grant = Grant {
         tenant_id: &tenant.id,
@@ -133,7 +126,28 @@ fn issue(
     Ok(answer(version, now, lifetime, &resource, access_token))
 }
 
-fn answer(version: Version, now: Timestamp, lifetime: SignedDuration, resource: &str, access_token: String) -> Response {
+/// Client credentials are for one tenant, never for all.
+fn customer<'a>(world: &'a mut World, segment: &str) -> Result<&'a Tenant, NoToken> {
+    match directory(world, segment) {
+        Directory::Tenant(tenant) => Ok(tenant),
+        Directory::Any => {
+            let text = format!(
+                "The grant type is not supported over the /{segment} endpoint. Please use a tenant-specific endpoint."
+            );
+            Err(Aadsts::new(9001023, text).into())
+        }
+        Directory::Refused(aadsts) => Err(aadsts.into()),
+        Directory::NotModelled(what) => Err(NoToken::NotModelled(what.into())),
+    }
+}
+
+fn answer(
+    version: Version,
+    now: Timestamp,
+    lifetime: SignedDuration,
+    resource: &str,
+    access_token: String,
+) -> Response {
     let seconds = lifetime.as_secs();
     let body = match version {
         Version::V2 => json!({
@@ -160,7 +174,13 @@ fn form(request: &Request) -> Result<Form, NoToken> {
     let mut form = Form::new();
     for (name, value) in form_urlencoded::parse(&request.body) {
         let known = [
-            "client_id", "client_secret", "client_assertion", "client_assertion_type", "grant_type", "scope", "resource",
+            "client_id",
+            "client_secret",
+            "client_assertion",
+            "client_assertion_type",
+            "grant_type",
+            "scope",
+            "resource",
         ];
         if !known.contains(&&*name) {
             return Err(NoToken::NotModelled(format!("the parameter {name} of the token endpoint")));
@@ -192,7 +212,8 @@ fn resource(form: &Form, version: Version) -> Result<String, NoToken> {
     }
     let scope = required(form, "scope")?;
     let invalid = || {
-        let text = format!("The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid.");
+        let text =
+            format!("The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid.");
         NoToken::Aadsts(Aadsts::new(70011, text))
     };
     if scope.contains(char::is_whitespace) || scope.contains(['"', '\\']) {
@@ -224,7 +245,8 @@ fn present_in(
     let application = application.ok_or_else(unknown)?;
     match tenant.consent(client_id) {
         Some(consent) if consent.service_principal_from > now => {
-            let text = format!("The client application {client_id} is missing service principal in the tenant {}.", tenant.id);
+            let text =
+                format!("The client application {client_id} is missing service principal in the tenant {}.", tenant.id);
             Err(Aadsts::new(7000229, text))
         }
         Some(consent) if !consent.enabled => {

@@ -1,0 +1,95 @@
+//! The lake in a folder: objects are files, created once.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use shared::ports::{
+    Unavailable,
+    lake::{Lake, Put},
+};
+
+use crate::OpenError;
+
+const PORT: &str = "lake";
+/// Files here are being written; readers of the lake pass names with a dot by.
+const INCOMING: &str = ".incoming";
+/// A file that old was left by a process that died.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+#[derive(Debug)]
+pub struct FolderLake {
+    root: PathBuf,
+    written: AtomicU64,
+}
+
+impl FolderLake {
+    /// # Errors
+    /// [`OpenError`] when the folder cannot be made.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        let incoming = root.join(INCOMING);
+        fs::create_dir_all(&incoming).map_err(|cause| OpenError::new(root, &cause))?;
+        for entry in fs::read_dir(&incoming).map_err(|cause| OpenError::new(root, &cause))?.flatten() {
+            let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+            if age.is_some_and(|age| age > ABANDONED) {
+                // Another process may be quicker; a leftover does no harm.
+                let _removed = fs::remove_file(entry.path());
+            }
+        }
+        Ok(Self { root: root.to_owned(), written: AtomicU64::new(0) })
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, Unavailable> {
+        let fits = |segment: &str| !segment.is_empty() && !segment.starts_with('.') && !segment.contains('\\');
+        if key.split('/').all(fits) {
+            Ok(self.root.join(key))
+        } else {
+            Err(Unavailable::new(PORT, format!("`{}` is no object key", key.escape_default())))
+        }
+    }
+
+    /// Written and synchronised under another name, then linked: a link is made once or not at all.
+    fn create(&self, path: &Path, bytes: &[u8]) -> std::io::Result<Put> {
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let incoming = self.root.join(INCOMING).join(format!("{}-{number}", std::process::id()));
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder)?;
+        let mut file = File::create(&incoming)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&incoming, path);
+        fs::remove_file(&incoming)?;
+        match linked {
+            Ok(()) => {
+                // The file's name, and those of folders just made, must survive a power cut too.
+                for made in path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root)) {
+                    File::open(made)?.sync_all()?;
+                }
+                Ok(Put::Created)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Put::Exists),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Lake for FolderLake {
+    async fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<Put, Unavailable> {
+        let path = self.path(key)?;
+        self.create(&path, &bytes).map_err(|cause| Unavailable::new(PORT, cause))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        match fs::read(self.path(key)?) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Unavailable::new(PORT, error)),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The vault in SQLite: AWS Secrets Manager's labels at their strictest, values sealed with AES-256-GCM.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+use async_trait::async_trait;
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    constant_time::verify_slices_are_equal,
+    rand,
+};
+use rusqlite::{OptionalExtension, Transaction, params};
+use shared::{
+    ports::{
+        Unavailable,
+        vault::{Stage, Stages, Vault, VaultError, Version},
+    },
+    secret::Secret,
+};
+
+use crate::{Database, OpenError};
+
+const PORT: &str = "vault";
+const KEY_BYTES: usize = 32;
+
+/// The key that seals the values. It lies in a file of its own, which nobody else may read.
+#[derive(Debug)]
+pub struct VaultKey(RandomizedNonceKey);
+
+impl VaultKey {
+    /// Reads the key file, or makes it with mode 0600.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file cannot be made, is damaged, or others may read it.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let error = |cause: &dyn std::fmt::Display| OpenError::new(path, cause);
+        let mut fresh = [0; KEY_BYTES];
+        rand::fill(&mut fresh).map_err(|cause| error(&cause))?;
+        // Under a name of its own first, so that no other process ever reads half a key.
+        let draft = path.with_extension(format!("key-{}", std::process::id()));
+        if !path.exists() {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&draft)
+                .map_err(|cause| error(&cause))?;
+            file.write_all(&fresh).and_then(|()| file.sync_all()).map_err(|cause| error(&cause))?;
+            let linked = fs::hard_link(&draft, path);
+            fs::remove_file(&draft).map_err(|cause| error(&cause))?;
+            match linked {
+                Err(cause) if cause.kind() != ErrorKind::AlreadyExists => return Err(error(&cause)),
+                _ => {}
+            }
+        }
+        let mode = fs::metadata(path).map_err(|cause| error(&cause))?.mode();
+        if mode & 0o077 != 0 {
+            return Err(error(&"others can read this key; run chmod 600 on it"));
+        }
+        let bytes = Secret::new(fs::read(path).map_err(|cause| error(&cause))?);
+        Self::from_bytes(bytes.expose())
+            .ok_or_else(|| error(&"this is no vault key; restore the file from your backup"))
+    }
+
+    /// A key that is gone with the process.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the machine has no randomness.
+    pub fn ephemeral() -> Result<Self, OpenError> {
+        let mut fresh = [0; KEY_BYTES];
+        rand::fill(&mut fresh)
+            .ok()
+            .and_then(|()| Self::from_bytes(&fresh))
+            .ok_or_else(|| OpenError::new(Path::new("vault key"), &"the machine has no randomness"))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == KEY_BYTES).then(|| RandomizedNonceKey::new(&AES_256_GCM, bytes).ok()).flatten().map(Self)
+    }
+
+    /// Nonce, then the sealed text. Name and version are authenticated with it, so no value passes for another's.
+    fn seal(&self, name: &str, version: &str, value: &Secret<String>) -> Result<Vec<u8>, VaultError> {
+        let mut sealed = value.expose().clone().into_bytes();
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(aad(name, version), &mut sealed)
+            .map_err(|_| Unavailable::new(PORT, "a value cannot be sealed"))?;
+        Ok([nonce.as_ref().as_slice(), &sealed].concat())
+    }
+
+    fn open_sealed(&self, name: &str, version: &str, sealed: &[u8]) -> Result<Secret<String>, VaultError> {
+        let unreadable = || Unavailable::new(PORT, format!("the secret {name} cannot be opened with this vault.key"));
+        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(unreadable)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| unreadable())?;
+        let mut rest = rest.to_vec();
+        let length = self.0.open_in_place(nonce, aad(name, version), &mut rest).map_err(|_| unreadable())?.len();
+        rest.truncate(length);
+        String::from_utf8(rest).map(Secret::new).map_err(|_| unreadable().into())
+    }
+}
+
+fn aad(name: &str, version: &str) -> Aad<Vec<u8>> {
+    Aad::from([name.as_bytes(), &[0], version.as_bytes()].concat())
+}
+
+#[derive(Debug)]
+pub struct SqliteVault {
+    database: Database,
+    key: VaultKey,
+}
+
+impl SqliteVault {
+    pub fn new(database: Database, key: VaultKey) -> Self {
+        Self { database, key }
+    }
+}
+
+fn failed(cause: rusqlite::Error) -> VaultError {
+    Unavailable::new(PORT, cause).into()
+}
+
+fn stage(label: &str) -> Option<Stage> {
+    [Stage::Current, Stage::Pending, Stage::Previous].into_iter().find(|stage| stage.label() == label)
+}
+
+/// Which version carries a label.
+fn holder(transaction: &Transaction<'_>, name: &str, stage: Stage) -> Result<Option<String>, VaultError> {
+    transaction
+        .query_row(
+            "SELECT version FROM secret_label WHERE name = ?1 AND label = ?2",
+            params![name, stage.label()],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(failed)
+}
+
+fn exists(transaction: &Transaction<'_>, name: &str) -> Result<bool, VaultError> {
+    transaction
+        .query_row("SELECT 1 FROM secret_version WHERE name = ?1 LIMIT 1", params![name], |_| Ok(()))
+        .optional()
+        .map(|row| row.is_some())
+        .map_err(failed)
+}
+
+fn set_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: &str) -> Result<(), VaultError> {
+    transaction
+        .execute(
+            "INSERT OR REPLACE INTO secret_label (name, label, version) VALUES (?1, ?2, ?3)",
+            params![name, stage.label(), version],
+        )
+        .map(|_| ())
+        .map_err(failed)
+}
+
+/// Moves a label; the version that loses `AWSCURRENT` gets `AWSPREVIOUS`. Versions left without labels are forgotten.
+fn move_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: &str) -> Result<(), VaultError> {
+    if stage == Stage::Current
+        && let Some(old) = holder(transaction, name, Stage::Current)?
+        && old != version
+    {
+        set_label(transaction, name, Stage::Previous, &old)?;
+    }
+    set_label(transaction, name, stage, version)?;
+    transaction
+        .execute(
+            "DELETE FROM secret_version WHERE name = ?1 AND version NOT IN (
+                 SELECT version FROM secret_label WHERE name = ?1)",
+            params![name],
+        )
+        .map(|_| ())
+        .map_err(failed)
+}
+
+#[async_trait]
+impl Vault for SqliteVault {
+    async fn read(&self, name: &str, stage: Stage, version: Option<&str>) -> Result<Version, VaultError> {
+        let row: Option<(String, Option<Vec<u8>>)> = self.database.read(PORT, |connection| {
+            connection
+                .query_row(
+                    "SELECT version, sealed FROM secret_label JOIN secret_version USING (name, version)
+                     WHERE name = ?1 AND label = ?2",
+                    params![name, stage.label()],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()
+        })?;
+        match row {
+            Some((id, Some(sealed))) if version.is_none_or(|wanted| wanted == id) => {
+                let value = self.key.open_sealed(name, &id, &sealed)?;
+                Ok(Version { id, value })
+            }
+            _ => Err(VaultError::NotFound(format!("{name} {}", stage.label()))),
+        }
+    }
+
+    async fn put(&self, name: &str, version: &str, value: &Secret<String>, stages: &[Stage]) -> Result<(), VaultError> {
+        let sealed = self.key.seal(name, version, value)?;
+        self.database.write(PORT, |transaction| {
+            let stored: Option<Option<Vec<u8>>> = transaction
+                .query_row(
+                    "SELECT sealed FROM secret_version WHERE name = ?1 AND version = ?2",
+                    params![name, version],
+                    |row| row.get(0),
+                )
+                .optional()
+                .map_err(failed)?;
+            if let Some(Some(stored)) = stored {
+                let known = self.key.open_sealed(name, version, &stored)?;
+                return verify_slices_are_equal(known.expose().as_bytes(), value.expose().as_bytes())
+                    .map_err(|_| VaultError::VersionExists(version.to_owned()));
+            }
+            if !exists(transaction, name)? && !stages.contains(&Stage::Current) {
+                return Err(VaultError::InvalidRequest("the first version of a secret is its current one".to_owned()));
+            }
+            if stages.is_empty() {
+                return Err(VaultError::InvalidRequest("a version without a label is forgotten at once".to_owned()));
+            }
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO secret_version (name, version, sealed) VALUES (?1, ?2, ?3)",
+                    params![name, version, sealed],
+                )
+                .map_err(failed)?;
+            stages.iter().try_for_each(|stage| move_label(transaction, name, *stage, version))
+        })
+    }
+
+    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.database.write(PORT, |transaction| {
+            let current =
+                holder(transaction, name, Stage::Current)?.ok_or_else(|| VaultError::NotFound(name.to_owned()))?;
+            match holder(transaction, name, Stage::Pending)? {
+                Some(pending) if pending == version => return Ok(()),
+                Some(pending) if pending != current => {
+                    return Err(VaultError::InvalidRequest(format!(
+                        "a rotation of {name} is in progress under version {pending}"
+                    )));
+                }
+                _ => {}
+            }
+            transaction
+                .execute(
+                    "INSERT OR IGNORE INTO secret_version (name, version, sealed) VALUES (?1, ?2, NULL)",
+                    params![name, version],
+                )
+                .map_err(failed)?;
+            move_label(transaction, name, Stage::Pending, version)
+        })
+    }
+
+    async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
+        self.database.write(PORT, |transaction| {
+            let current =
+                holder(transaction, name, Stage::Current)?.ok_or_else(|| VaultError::NotFound(name.to_owned()))?;
+            if current != from {
+                return Err(VaultError::InvalidRequest(format!("AWSCURRENT of {name} is not on version {from}")));
+            }
+            let ready: Option<bool> = transaction
+                .query_row(
+                    "SELECT sealed IS NOT NULL FROM secret_version WHERE name = ?1 AND version = ?2",
+                    params![name, to],
+                    |row| row.get(0),
+                )
+                .optional()
+                .map_err(failed)?;
+            if ready != Some(true) {
+                return Err(VaultError::NotFound(format!("{name} version {to}")));
+            }
+            move_label(transaction, name, Stage::Current, to)
+        })
+    }
+
+    async fn describe(&self, name: &str) -> Result<Stages, VaultError> {
+        let rows: Vec<(String, String)> = self.database.read(PORT, |connection| {
+            connection
+                .prepare("SELECT version, label FROM secret_label WHERE name = ?1 ORDER BY label")?
+                .query_map(params![name], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        if rows.is_empty() {
+            return Err(VaultError::NotFound(name.to_owned()));
+        }
+        let mut stages = Stages::new();
+        for (version, label) in rows {
+            stages.entry(version).or_default().extend(stage(&label));
+        }
+        Ok(stages)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
+        Ok(self.database.read(PORT, |connection| {
+            connection
+                .prepare("SELECT DISTINCT name FROM secret_label WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")?
+                .query_map(params![prefix], |row| row.get(0))?
+                .collect()
+        })?)
+    }
+}

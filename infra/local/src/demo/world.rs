@@ -1,0 +1,157 @@
+//! The demo's cast: one tenant for each thing that happens to tenants.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use simulator::{Alert, Application, ClientSecret, Fault, Flood, Licence, Route, Simulator, Tenant};
+
+pub struct Cast {
+    pub id: &'static str,
+    pub name: &'static str,
+}
+
+const CLIENT: &str = "0b5e7a10-0000-4000-8000-00000000a990";
+const HOME: &str = "0b5e7a10-0000-4000-8000-000000000001";
+const SECRET: &str = "demo-secret-of-no-value";
+
+const CONTOSO: Cast = Cast { id: "c0000000-0000-4000-8000-000000000001", name: "Contoso" };
+const FABRIKAM: Cast = Cast { id: "c0000000-0000-4000-8000-000000000002", name: "Fabrikam" };
+const NORTHWIND: Cast = Cast { id: "c0000000-0000-4000-8000-000000000003", name: "Northwind" };
+const TAILSPIN: Cast = Cast { id: "c0000000-0000-4000-8000-000000000004", name: "Tailspin" };
+const LITWARE: Cast = Cast { id: "c0000000-0000-4000-8000-000000000005", name: "Litware" };
+const ADATUM: Cast = Cast { id: "c0000000-0000-4000-8000-000000000006", name: "Adatum" };
+const WINGTIP: Cast = Cast { id: "c0000000-0000-4000-8000-000000000007", name: "Wingtip" };
+
+pub const TENANTS: [Cast; 7] = [CONTOSO, FABRIKAM, NORTHWIND, TAILSPIN, LITWARE, ADATUM, WINGTIP];
+pub const CRASH_MINUTE: u32 = 24;
+
+pub fn application_entry() -> String {
+    json!({ "client_id": CLIENT, "home_tenant_id": HOME, "credential": { "kind": "client_secret", "value": SECRET } })
+        .to_string()
+}
+
+/// Everyone has approved, and has a past of a few days.
+pub fn build(simulator: &Simulator, start: Timestamp) {
+    let long_ago = start - SignedDuration::from_hours(24 * 30);
+    simulator.world(|world| {
+        world.add_application(Application {
+            client_id: CLIENT.to_owned(),
+            home_tenant_id: HOME.to_owned(),
+            name: "Muster demo".to_owned(),
+            secrets: vec![ClientSecret {
+                key_id: "0b5e7a10-0000-4000-8000-0000000000c1".to_owned(),
+                value: SECRET.to_owned(),
+                start: long_ago,
+                end: start + SignedDuration::from_hours(24 * 365),
+                usable_from: None,
+            }],
+            certificates: Vec::new(),
+            federated: Vec::new(),
+            roles: vec!["Alert.Read.All".to_owned()],
+        });
+        for cast in TENANTS {
+            let mut tenant = Tenant::new(cast.id, cast.name).consented(CLIENT, &["Alert.Read.All"], long_ago);
+            for n in 0..20_u32 {
+                let at = start - SignedDuration::from_mins(i64::from(n) * 430 + 17);
+                tenant.alerts.put(Alert::new(&format!("da{n:03}_{}", cast.name), at));
+            }
+            world.add_tenant(tenant);
+        }
+        if let Some(fabrikam) = world.tenant(FABRIKAM.id) {
+            fabrikam.alerts.flood(Flood {
+                prefix: "da9".to_owned(),
+                count: 3000,
+                start: start - SignedDuration::from_hours(30),
+                step: SignedDuration::from_secs(20),
+                evidence: 2,
+            });
+        }
+    });
+}
+
+/// What happens in this minute, told in a line each.
+pub fn happen(simulator: &Simulator, minute: u32, now: Timestamp) -> Vec<String> {
+    let just = now - SignedDuration::from_secs(20);
+    let put = |cast: &Cast, alert: Alert| {
+        simulator.world(|world| {
+            if let Some(tenant) = world.tenant(cast.id) {
+                tenant.alerts.put(alert);
+            }
+        });
+    };
+    let update = |cast: &Cast, id: &str, status: &str| {
+        simulator.world(|world| {
+            if let Some(tenant) = world.tenant(cast.id) {
+                tenant.alerts.update(id, just, |fields| {
+                    fields.insert("status".to_owned(), json!(status));
+                });
+            }
+        });
+    };
+    let script = |cast: &Cast, faults: Vec<Fault>| {
+        simulator.world(|world| world.script_tenant(cast.id, Route::Alerts, faults));
+    };
+    let line = match minute {
+        1 => "Fabrikam has 3,000 alerts of the last days; they are walked through beside the live ones",
+        4 => {
+            put(&CONTOSO, Alert::new("da-new_Contoso", just));
+            "Contoso: a new alert"
+        }
+        8 => {
+            update(&CONTOSO, "da-new_Contoso", "InProgress");
+            "Contoso: an analyst takes the alert; an update follows"
+        }
+        11 => {
+            let throttled = Fault::Throttled { seconds: 150, header: false, words: true };
+            script(&FABRIKAM, vec![throttled]);
+            "Fabrikam: Microsoft throttles us for two and a half minutes"
+        }
+        14 => {
+            let late = Alert::new("da-late_Northwind", now - SignedDuration::from_mins(2));
+            put(&NORTHWIND, late.visible_from(now + SignedDuration::from_mins(12)));
+            "Northwind: an alert that becomes visible only in twelve minutes"
+        }
+        18 => {
+            script(&TAILSPIN, vec![Fault::ExpiredToken]);
+            put(&TAILSPIN, Alert::new("da-token_Tailspin", just));
+            "Tailspin: our token is refused as expired"
+        }
+        CRASH_MINUTE => {
+            put(&LITWARE, Alert::new("da-crash_Litware", just));
+            "Litware: a new alert, and bad luck for the worker that brings it"
+        }
+        30 => {
+            put(&ADATUM, Alert::new("da-broken_Adatum", just).without("lastUpdateTime"));
+            put(&ADATUM, Alert::new("da-sound_Adatum", just));
+            "Adatum: an alert without a time beside a sound one"
+        }
+        34 => {
+            script(&TAILSPIN, vec![Fault::Status(500), Fault::Html(502), Fault::Truncated { after: 200 }]);
+            put(&TAILSPIN, Alert::new("da-storm_Tailspin", just));
+            "Tailspin: Defender answers 500, then HTML, then breaks off"
+        }
+        40 => {
+            update(&CONTOSO, "da-new_Contoso", "Resolved");
+            "Contoso: the alert is resolved"
+        }
+        46 => {
+            simulator.world(|world| {
+                if let Some(tenant) = world.tenant(WINGTIP.id) {
+                    tenant.licence = Licence::AccountInactive;
+                }
+            });
+            "Wingtip: the licence has run out"
+        }
+        _ => return Vec::new(),
+    };
+    vec![line.to_owned()]
+}
+
+/// A new alert somewhere, for the demo in real time.
+pub fn trickle(simulator: &Simulator, number: usize, now: Timestamp) {
+    let cast = &TENANTS[number % (TENANTS.len() - 1)];
+    simulator.world(|world| {
+        if let Some(tenant) = world.tenant(cast.id) {
+            tenant.alerts.put(Alert::new(&format!("da-live{number}_{}", cast.name), now));
+        }
+    });
+}

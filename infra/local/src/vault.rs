@@ -1,0 +1,109 @@
+//! `muster vault`: what is in the vault, and putting something in.
+
+use std::io::Read;
+
+use aws_lc_rs::rand;
+use serde_json::Value;
+use shared::{
+    App,
+    credential::Application,
+    ports::vault::{Stage, VaultError},
+    secret::Secret,
+    tenant::TenantId,
+};
+
+use crate::Failure;
+
+/// A credential is a few kilobytes; AWS takes 64 KB.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// Stores `NAME` from JSON and makes it current; the version before becomes the previous one.
+///
+/// # Errors
+/// [`Failure::Usage`] naming what is wrong with the name or the entry; nothing is stored then.
+pub async fn put(app: &App, name: &str, input: impl Read) -> Result<(), Failure> {
+    if !is_application(name) {
+        return Err(Failure::Usage(format!(
+            "`{}` is no name for a credential; use app, apps/NAME, console, or tenants/TENANT_ID",
+            name.escape_default()
+        )));
+    }
+    let mut text = String::new();
+    input
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(|cause| Failure::Usage(format!("standard input: {cause}")))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(Failure::Usage("the entry is longer than 64 KB".to_owned()));
+    }
+    let value = Secret::new(text.trim().to_owned());
+    Application::parse(&value).map_err(|error| Failure::Usage(format!("{error}; nothing was stored")))?;
+    let full = format!("{}/{name}", app.config.secrets_prefix);
+    app.ports.vault.put(&full, &version_id()?, &value, &[Stage::Current]).await.map_err(Failure::failed)?;
+    eprintln!("{full} is stored.");
+    Ok(())
+}
+
+/// Prints names, stages and expiry.
+///
+/// # Errors
+/// When the vault fails.
+pub async fn list(app: &App) -> Result<(), Failure> {
+    let vault = &app.ports.vault;
+    for name in vault.list(&app.config.secrets_prefix).await.map_err(Failure::failed)? {
+        for (version, stages) in vault.describe(&name).await.map_err(Failure::failed)? {
+            for stage in stages {
+                let expiry = match vault.read(&name, stage, Some(&version)).await {
+                    Ok(secret) => expiry(&secret.value),
+                    Err(VaultError::NotFound(_)) => "no value yet".to_owned(),
+                    Err(error) => return Err(Failure::failed(error)),
+                };
+                println!("{name}  {}  {version}  {expiry}", stage.label());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the key that invitations, consent state and sessions are signed with, unless there is one.
+///
+/// # Errors
+/// When the vault fails or the machine has no randomness.
+pub async fn ensure_signing_key(app: &App) -> Result<(), Failure> {
+    let name = format!("{}/signing", app.config.secrets_prefix);
+    match app.ports.vault.read(&name, Stage::Current, None).await {
+        Ok(_) => return Ok(()),
+        Err(VaultError::NotFound(_)) => {}
+        Err(error) => return Err(Failure::failed(error)),
+    }
+    let mut key = [0; 32];
+    rand::fill(&mut key).map_err(|_| Failure::failed("the machine has no randomness"))?;
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let value = Secret::new(serde_json::json!({ "key": URL_SAFE_NO_PAD.encode(key) }).to_string());
+    app.ports.vault.put(&name, &version_id()?, &value, &[Stage::Current]).await.map_err(Failure::failed)
+}
+
+fn is_application(name: &str) -> bool {
+    match name.split_once('/') {
+        None => matches!(name, "app" | "console"),
+        Some(("tenants", id)) => id.parse::<TenantId>().is_ok_and(|tenant| tenant.to_string() == id),
+        Some(("apps", other)) => {
+            !other.is_empty() && other.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        }
+        Some(_) => false,
+    }
+}
+
+fn expiry(value: &Secret<String>) -> String {
+    let value: Value = serde_json::from_str(value.expose()).unwrap_or(Value::Null);
+    match value.pointer("/credential/expires_at").and_then(Value::as_str) {
+        Some(at) => format!("expires {}", at.escape_default()),
+        None => "no expiry given".to_owned(),
+    }
+}
+
+fn version_id() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| Failure::failed("the machine has no randomness"))?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
+}

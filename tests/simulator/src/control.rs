@@ -1,0 +1,81 @@
+//! Control routes under `/_simulator/`, for users outside Rust: what `Simulator` offers, as JSON over HTTP.
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::fault::{Fault, Route};
+use crate::http::{Request, Response};
+use crate::simulator::Simulator;
+use crate::world_file::{AlertFile, ApplicationFile, TenantFile};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clock {
+    advance_seconds: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Faults {
+    route: Route,
+    tenant: Option<String>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PutAlert {
+    tenant: String,
+    alert: AlertFile,
+}
+
+/// These requests are neither logged nor counted as refusals.
+pub(crate) fn handle(simulator: &Simulator, request: &Request) -> Response {
+    let answer = match (request.method.as_str(), request.path()) {
+        ("GET", "/_simulator/log") => Ok(json!(simulator.log())),
+        ("GET", "/_simulator/refusals") => Ok(json!(simulator.refusals())),
+        ("POST", "/_simulator/clock") => read(request).map(|Clock { advance_seconds }| {
+            simulator.advance(SignedDuration::from_secs(advance_seconds));
+            json!({"now": simulator.now()})
+        }),
+        ("POST", "/_simulator/faults") => read(request).map(|Faults { route, tenant, faults }| {
+            simulator.world(|world| match tenant {
+                Some(tenant) => world.script_tenant(&tenant, route, faults),
+                None => world.script(route, faults),
+            });
+            done()
+        }),
+        ("POST", "/_simulator/tenants") => read(request).map(|tenant: TenantFile| {
+            simulator.world(|world| world.add_tenant(tenant.build(world.now)));
+            done()
+        }),
+        ("POST", "/_simulator/applications") => read(request).and_then(|application: ApplicationFile| {
+            simulator
+                .world(|world| application.build(world.now).map(|application| world.add_application(application)))?;
+            Ok(done())
+        }),
+        ("POST", "/_simulator/alerts") => read(request).and_then(|PutAlert { tenant, alert }| {
+            simulator.world(|world| {
+                let now = world.now;
+                let found = world.tenant(&tenant).ok_or_else(|| format!("there is no tenant {tenant}"))?;
+                found.alerts.put(alert.build(now));
+                Ok(done())
+            })
+        }),
+        (method, path) => return Response::json(404, &json!({"error": format!("no control route {method} {path}")})),
+    };
+    match answer {
+        Ok(value) => Response::json(200, &value),
+        Err(error) => Response::json(400, &json!({"error": error})),
+    }
+}
+
+fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
+    serde_json::from_slice(&request.body).map_err(|error| error.to_string())
+}
+
+fn done() -> Value {
+    json!({"done": true})
+}

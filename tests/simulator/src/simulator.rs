@@ -1,0 +1,235 @@
+//! The simulator: a world, a clock, a seed and a log behind one function from request to response.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::aadsts::Aadsts;
+use crate::access_token;
+use crate::dice::Dice;
+use crate::fault::{Fault, Route, endless, gateway_page};
+use crate::filter::FilterError;
+use crate::http::{Request, Response};
+use crate::log::{Entry, Trail};
+use crate::query::Query;
+use crate::refusal::{Refused, not_modelled};
+use crate::route::Endpoint;
+use crate::world::World;
+use crate::{control, defender, discovery, time, token};
+
+/// Entra's token side and Defender's alerts API. Clones are the same simulator.
+#[derive(Clone, Debug)]
+pub struct Simulator {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    world: World,
+    dice: Dice,
+    log: Vec<Entry>,
+    refusals: Vec<String>,
+    /// Set when the clock runs by itself: how far it is ahead of the machine's.
+    ahead: Option<SignedDuration>,
+}
+
+impl Simulator {
+    /// An empty world whose clock stands at `now` until it is moved.
+    pub fn new(seed: u64, now: Timestamp) -> Self {
+        let state =
+            State { world: World::new(now), dice: Dice::new(seed), log: Vec::new(), refusals: Vec::new(), ahead: None };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Answers one request. The same requests in the same order get the same answers.
+    pub fn handle(&self, request: Request) -> Response {
+        if request.path().starts_with("/_simulator/") {
+            return control::handle(self, &request).with("Date", time::http_date(self.now()));
+        }
+        self.state().answer(&request)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.state().world.now
+    }
+
+    /// Moves the clock by hand.
+    pub fn advance(&self, by: SignedDuration) {
+        let now = self.now();
+        self.set_now(now.saturating_add(by).unwrap_or(now));
+    }
+
+    pub fn set_now(&self, now: Timestamp) {
+        let mut state = self.state();
+        state.world.now = now;
+        if state.ahead.is_some() {
+            state.ahead = Some(now.duration_since(Timestamp::now()));
+        }
+    }
+
+    /// From now on the clock follows the machine's, ahead of it by what it is moved. For the program, not for tests.
+    pub fn follow_real_clock(&self) {
+        self.state().ahead = Some(SignedDuration::ZERO);
+    }
+
+    /// Looks into the world, or changes it.
+    pub fn world<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        change(&mut self.state().world)
+    }
+
+    pub fn log(&self) -> Vec<Entry> {
+        self.state().log.clone()
+    }
+
+    /// How many requests had this in their target.
+    pub fn count(&self, path_contains: &str) -> usize {
+        self.state().log.iter().filter(|entry| entry.target.contains(path_contains)).count()
+    }
+
+    pub fn clear_log(&self) {
+        self.state().log.clear();
+    }
+
+    /// The requests it did not know, each with what is not modelled. A test harness fails when there is one.
+    pub fn refusals(&self) -> Vec<String> {
+        self.state().refusals.clone()
+    }
+
+    /// A panic inside a change to the world fails its own test; the world stays readable for the report.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ahead) = state.ahead {
+            let now = Timestamp::now();
+            state.world.now = now.saturating_add(ahead).unwrap_or(now);
+        }
+        state
+    }
+}
+
+impl State {
+    fn answer(&mut self, request: &Request) -> Response {
+        let mut trail = Trail::default();
+        let result = match Endpoint::of(request) {
+            Some(endpoint) => self.endpoint(request, &endpoint, &mut trail),
+            None => Err(Refused::NotModelled("this method and path".into())),
+        };
+        let response = match result {
+            Ok(response) | Err(Refused::Answer(response)) => response,
+            Err(Refused::NotModelled(what)) => {
+                self.refusals.push(format!("{} {}: {what}", request.method, request.target));
+                not_modelled(&what)
+            }
+        };
+        self.log.push(Entry {
+            at: self.world.now,
+            method: request.method.clone(),
+            target: request.target.clone(),
+            status: response.status,
+            tenant: trail.tenant,
+            application: trail.application,
+            credential: trail.credential.map(str::to_owned),
+        });
+        response.with("Date", time::http_date(self.world.now))
+    }
+
+    fn endpoint(&mut self, request: &Request, endpoint: &Endpoint, trail: &mut Trail) -> Result<Response, Refused> {
+        // Who asks, believed or not: a scripted fault comes before anybody looks at the token.
+        let claimed = access_token::claimed(request.header("authorization"));
+        let path_tenant = endpoint.tenant().map(str::to_owned);
+        trail.tenant = path_tenant.or_else(|| claimed.as_ref().map(|caller| caller.tenant_id.clone()));
+        trail.application = claimed.map(|caller| caller.client_id);
+        let fault = self.world.next_fault(trail.tenant.as_deref(), endpoint.route());
+        let out_of_place = matches!(fault, Fault::NextLink(_)) && endpoint.route() != Route::Alerts;
+        if out_of_place || !fault.keeps_the_answer() {
+            return self.scripted(request, endpoint, &fault, trail);
+        }
+        let (world, dice) = (&mut self.world, &mut self.dice);
+        let answer = match endpoint {
+            Endpoint::OpenidConfiguration { tenant } => discovery::openid_configuration(world, dice, request, tenant),
+            Endpoint::Keys { tenant } => discovery::keys(world, dice, tenant),
+            Endpoint::Token { tenant, version } => token::token(world, dice, request, tenant, *version, trail),
+            Endpoint::Alerts => defender::list(world, dice, request, &fault, trail),
+            Endpoint::Alert { id } => defender::one(world, dice, request, id, trail),
+        };
+        match answer {
+            Ok(response) => Ok(fault.deliver(response)),
+            Err(Refused::Answer(response)) => Ok(fault.deliver(response)),
+            refused => refused,
+        }
+    }
+
+    /// An answer in the place of the normal one. A request that is not modelled is refused all the same: a fault must
+    /// not hide it.
+    fn scripted(
+        &mut self,
+        request: &Request,
+        endpoint: &Endpoint,
+        fault: &Fault,
+        trail: &Trail,
+    ) -> Result<Response, Refused> {
+        let known = match endpoint {
+            Endpoint::Alerts => Query::parse(request.query()).map(|_| ()),
+            Endpoint::Alert { .. } => Query::parse_single(request.query()).map(|_| ()),
+            _ => Ok(()),
+        };
+        if let Err(FilterError::NotModelled(what)) = known {
+            return Err(Refused::NotModelled(what));
+        }
+        let (now, dice, route) = (self.world.now, &mut self.dice, endpoint.route());
+        let entra = matches!(route, Route::Token | Route::Discovery);
+        let limit = self.world.quota.per_minute;
+        Ok(match fault {
+            Fault::Status(status) if entra => entra_status(*status, now, dice),
+            Fault::Status(status) => defender::scripted_status(*status, dice),
+            Fault::Throttled { seconds, header, words } if entra => {
+                let mut response = Aadsts::new(90055, throttling_text(*seconds, *words)).response(now, dice);
+                response.headers.retain(|(name, _)| name != "Retry-After");
+                if *header { response.with("Retry-After", seconds.to_string()) } else { response }
+            }
+            Fault::Throttled { seconds, header, words } => {
+                let (seconds, target) = (i64::from(*seconds), trail.tenant.clone().unwrap_or_default());
+                defender::throttled(limit, "00:01:00", header.then_some(seconds), words.then_some(seconds), &target)
+            }
+            Fault::Aadsts(code) if entra => Aadsts::scripted(*code).response(now, dice),
+            Fault::Html(status) => gateway_page(*status),
+            Fault::Endless => Response::new(200, "application/json; charset=utf-8", endless(beginning(route).into())),
+            Fault::Body { status, content_type, text } => Response::new(*status, content_type, text.as_str()),
+            Fault::ExpiredToken if !entra => defender::expired(dice),
+            other => return Err(Refused::NotModelled(format!("the fault {other:?} on the route {route:?}"))),
+        })
+    }
+}
+
+fn throttling_text(seconds: u32, words: bool) -> String {
+    let again = if words { format!(" You can send requests again in {seconds} seconds.") } else { String::new() };
+    format!("Tenant request is being throttled.{again}")
+}
+
+/// A status from Entra with a code that goes with it; what is not Entra's own comes from the gateway before it.
+fn entra_status(status: u16, now: Timestamp, dice: &mut Dice) -> Response {
+    match status {
+        400 => Aadsts::new(90014, "The required field is missing.").response(now, dice),
+        401 => Aadsts::new(7000215, "Invalid client secret provided.").response(now, dice),
+        429 => Aadsts::new(90055, throttling_text(60, false)).response(now, dice),
+        503 => Aadsts::new(90033, "A transient error has occurred. Please try again.").response(now, dice),
+        500 => {
+            let mut response =
+                Aadsts::new(90033, "A transient error has occurred. Please try again.").response(now, dice);
+            response.status = 500;
+            response
+        }
+        other => gateway_page(other),
+    }
+}
+
+/// How a good body begins; the filler that follows is inside a string.
+fn beginning(route: Route) -> &'static str {
+    match route {
+        Route::Token => r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":""#,
+        Route::Discovery => r#"{"issuer":""#,
+        Route::Alerts => {
+            r#"{"@odata.context":"https://api.securitycenter.microsoft.com/api/$metadata#Alerts","value":[{"id":"da1_1","title":""#
+        }
+        Route::Alert => r#"{"id":"da1_1","title":""#,
+    }
+}
