@@ -20,8 +20,9 @@ async fn main() -> ExitCode {
         }
     };
     let app = &app;
-    let run =
-        lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| pull_dispatch::handle(app, event.payload).await.map_err(lambda_runtime::Error::from)));
+    let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+        pull_dispatch::handle(app, event.payload).await.map_err(lambda_runtime::Error::from)
+    }));
     match run.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

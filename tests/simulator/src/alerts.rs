@@ -18,6 +18,8 @@ type Change = Box<dyn FnOnce(&mut Alerts) + Send>;
 pub struct Alerts {
     /// An alert whose `$expand=evidence` makes the whole request fail with 500, whatever else is on the page.
     pub poison: BTreeSet<String>,
+    /// Ids of alerts whose mere presence in a result, with evidence or without, makes the whole request fail with 500.
+    pub unanswerable: BTreeSet<String>,
     /// Defender documents no order. `true`: another order at every request; `false`: one order, but still not by time.
     pub unstable_order: bool,
     tenant: String,
@@ -32,6 +34,7 @@ impl Default for Alerts {
     fn default() -> Self {
         Self {
             poison: BTreeSet::new(),
+            unanswerable: BTreeSet::new(),
             unstable_order: true,
             tenant: String::new(),
             stored: BTreeMap::new(),

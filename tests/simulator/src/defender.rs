@@ -1,5 +1,7 @@
 //! Defender's alerts API (MICROSOFT 3.2, 3.5): who may call, how often, and what they get.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::access_token::{self, Caller, Unbelieved};
@@ -39,7 +41,7 @@ pub(crate) fn list(
     ranked.sort_by_key(|(rank, _)| *rank);
     let total = ranked.len();
     let items: Vec<Item> = ranked.into_iter().map(|(_, item)| item).skip(query.skip).take(query.top).collect();
-    if query.expand && items.iter().any(|item| is_poison(tenant, item)) {
+    if items.iter().any(|item| is_poison(tenant, item, query.expand)) {
         return Err(Refused::Answer(internal_error(dice)));
     }
 
@@ -70,7 +72,7 @@ pub(crate) fn one(
     let Some(item) = tenant.alerts.item(id).filter(|item| item.visible_from() <= now) else {
         return Err(Refused::Answer(not_found(dice, id)));
     };
-    if expand && is_poison(tenant, &item) {
+    if is_poison(tenant, &item, expand) {
         return Err(Refused::Answer(internal_error(dice)));
     }
     Ok(Response::new(200, CONTENT_TYPE, single(&item, expand)))
@@ -176,8 +178,10 @@ fn licensed_and_allowed(tenant: &Tenant, caller: &Caller, dice: &mut Dice) -> Re
     Ok(())
 }
 
-fn is_poison(tenant: &Tenant, item: &Item) -> bool {
-    !tenant.alerts.poison.is_empty() && tenant.alerts.poison.contains(&*item.id())
+fn is_poison(tenant: &Tenant, item: &Item, expand: bool) -> bool {
+    let alerts = &tenant.alerts;
+    let holds = |ids: &BTreeSet<String>| !ids.is_empty() && ids.contains(&*item.id());
+    (expand && holds(&alerts.poison)) || holds(&alerts.unanswerable)
 }
 
 fn error(status: u16, code: &str, message: &str, target: &str) -> Response {

@@ -1,0 +1,9 @@
+//! The stage that scenarios and fault runs play on: simulator and handlers in one process, one hand on both clocks.
+
+mod lake;
+mod stage;
+mod transport;
+
+pub use lake::MemoryLake;
+pub use stage::{ALERT_ROLE, CLIENT, HOME, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp};
+pub use transport::SimulatorTransport;

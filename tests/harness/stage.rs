@@ -1,0 +1,275 @@
+//! One stage: a simulator with an application and tenants, the app under test, and what came of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use embedded::{Database, VaultKey};
+use futures::executor::block_on;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use shared::{
+    App,
+    clock::Clock,
+    config::Config,
+    http::Client,
+    ports::vault::Stage as Label,
+    record::read_object,
+    secret::Secret,
+    tenant::{
+        Capability, Feed,
+        connect::{NewConnection, connect},
+        list::{TenantView, list},
+    },
+};
+use simulator::{Alert, Application, ClientSecret, Entry, Fault, Route, Simulator, Tenant, World};
+
+use crate::{MemoryLake, SimulatorTransport};
+
+pub const CLIENT: &str = "a0000000-0000-4000-8000-00000000c11e";
+pub const HOME: &str = "a0000000-0000-4000-8000-000000000001";
+pub const TENANT: &str = "a0000000-0000-4000-8000-0000000000aa";
+pub const ALERT_ROLE: &str = "Alert.Read.All";
+/// The canary: it must appear in no log, no error and no state.
+pub const SECRET: &str = "canary-secret-5d1f";
+
+/// Noon; every story begins here.
+pub fn at(minute: i64) -> Timestamp {
+    let noon: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a constant");
+    noon + minutes(minute)
+}
+
+pub fn minutes(minutes: i64) -> SignedDuration {
+    SignedDuration::from_mins(minutes)
+}
+
+pub fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+/// A time as Microsoft would write it.
+pub fn stamp(at: Timestamp) -> String {
+    simulator::dotnet(at)
+}
+
+/// The multi-tenant application with its one secret.
+pub fn application() -> Application {
+    Application {
+        client_id: CLIENT.to_owned(),
+        home_tenant_id: HOME.to_owned(),
+        name: "Muster".to_owned(),
+        secrets: vec![ClientSecret {
+            key_id: "a0000000-0000-4000-8000-00000000000c".to_owned(),
+            value: SECRET.to_owned(),
+            start: at(-100_000),
+            end: at(1_000_000),
+            usable_from: None,
+        }],
+        certificates: Vec::new(),
+        federated: Vec::new(),
+        roles: vec![ALERT_ROLE.to_owned()],
+    }
+}
+
+#[derive(Debug)]
+pub struct Stage {
+    pub simulator: Simulator,
+    pub app: App,
+    pub lake: Arc<MemoryLake>,
+}
+
+impl Stage {
+    /// One tenant that has approved, nothing connected yet.
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these settings of the environment.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        let simulator = Simulator::new(7, at(0));
+        let clock = Clock::manual(at(0));
+        let settings: BTreeMap<String, String> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = Config::from_lookup(|name| settings.get(name).cloned()).expect("a valid configuration");
+        let database = Database::in_memory().expect("SQLite in memory");
+        let lake = Arc::new(MemoryLake::default());
+        let ports = embedded::ports(&database, VaultKey::ephemeral().expect("randomness"), lake.clone(), &clock);
+        let transport = SimulatorTransport { simulator: simulator.clone(), clock: clock.clone() };
+        let http = Client::in_process(Arc::new(transport), config.trusted_origins());
+        let app = App::new(Arc::new(config), ports, http, clock);
+        simulator.world(|world| {
+            world.add_application(application());
+            world.add_tenant(Tenant::new(TENANT, "Contoso").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
+        });
+        let stage = Self { simulator, app, lake };
+        stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v1");
+        stage
+    }
+
+    /// As [`Stage::new`], with the tenant connected at noon.
+    pub fn connected() -> Self {
+        let stage = Self::new();
+        stage.connect(TENANT).expect("the tenant has approved");
+        stage
+    }
+
+    pub fn store_application(&self, credential: &Value, version: &str) {
+        let entry = json!({"client_id": CLIENT, "home_tenant_id": HOME, "credential": credential}).to_string();
+        let entry = Secret::new(entry);
+        block_on(self.app.ports.vault.put("muster/app", version, &entry, &[Label::Current])).expect("the vault takes an application");
+    }
+
+    pub fn connect(&self, tenant: &str) -> Result<(), String> {
+        let new = NewConnection {
+            tenant_id: tenant.parse()?,
+            account: "Contoso".to_owned(),
+            feeds: vec![Feed::Alerts],
+            region: None,
+        };
+        block_on(connect(&self.app, &new)).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    pub fn world<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        self.simulator.world(change)
+    }
+
+    /// Changes the first tenant's world.
+    pub fn tenant<R>(&self, change: impl FnOnce(&mut Tenant) -> R) -> R {
+        self.world(|world| change(world.tenant(TENANT).expect("the first tenant")))
+    }
+
+    pub fn put(&self, alert: Alert) {
+        self.tenant(|tenant| tenant.alerts.put(alert));
+    }
+
+    /// Scripts Defender's next answers to `/api/alerts`.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.world(|world| world.script(Route::Alerts, faults));
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.app.clock.now()
+    }
+
+    /// Moves both clocks.
+    pub fn pass(&self, time: SignedDuration) {
+        self.simulator.advance(time);
+        self.app.clock.advance(time);
+    }
+
+    /// One minute later, one tick, everything it sets going.
+    pub fn tick(&self) {
+        self.pass(minutes(1));
+        block_on(local::serve::fire(&self.app, self.app.clock.now(), 60));
+        self.drain();
+    }
+
+    pub fn ticks(&self, count: usize) {
+        for _ in 0..count {
+            self.tick();
+        }
+    }
+
+    /// Handles messages until the queue is empty.
+    pub fn drain(&self) {
+        while block_on(local::worker::drain(&self.app, 10)).expect("the queue answers") > 0 {}
+    }
+
+    /// Ticks until no older data is outstanding, at most `most` times.
+    pub fn walk_through(&self, most: usize) {
+        for _ in 0..most {
+            self.tick();
+            if !self.view().backlog {
+                return;
+            }
+        }
+        panic!("the backlog is not done after {most} ticks: {:?}", self.view());
+    }
+
+    pub fn view(&self) -> TenantView {
+        let views = block_on(list(self.app.ports.store.as_ref(), self.now())).expect("the store answers");
+        views.into_iter().find(|view| view.tenant_id.to_string() == TENANT).expect("the tenant is connected")
+    }
+
+    pub fn capability(&self) -> Capability {
+        self.view().capabilities[&Feed::Alerts].clone()
+    }
+
+    /// Every event in the lake, object by object.
+    pub fn events(&self) -> Vec<Value> {
+        let mut events = Vec::new();
+        for (key, object) in self.lake.objects().iter().filter(|(key, _)| key.starts_with("alerts/")) {
+            read_object(object, |line| {
+                events.push(serde_json::from_str(line)?);
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{key}: {error}"));
+        }
+        events
+    }
+
+    pub fn quarantined(&self) -> Vec<Value> {
+        let objects = self.lake.objects();
+        let records = objects.iter().filter(|(key, _)| key.starts_with("quarantine/alerts/"));
+        records.map(|(key, object)| serde_json::from_slice(object).unwrap_or_else(|e| panic!("{key}: {e}"))).collect()
+    }
+
+    /// (alert id, `lastUpdateTime`, activity) of every event, sorted.
+    pub fn delivered(&self) -> Vec<(String, String, String)> {
+        let text = |event: &Value, pointer: &str| {
+            event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let mut all: Vec<_> = self
+            .events()
+            .iter()
+            .map(|event| {
+                (
+                    text(event, "/finding_info/uid"),
+                    text(event, "/metadata/original_time"),
+                    text(event, "/activity_name"),
+                )
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    pub fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<String> = self.delivered().into_iter().map(|(id, _, _)| id).collect();
+        ids.dedup();
+        ids
+    }
+
+    /// The requests that reached `/api/alerts` since the log was last cleared.
+    pub fn defender_calls(&self) -> Vec<Entry> {
+        self.simulator.log().into_iter().filter(|entry| entry.target.starts_with("/api/")).collect()
+    }
+
+    /// No version twice, and the ledger says what the lake holds.
+    pub fn assert_exactly_once(&self) {
+        let uids: Vec<String> = self
+            .events()
+            .iter()
+            .map(|event| event["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        let distinct: std::collections::BTreeSet<&String> = uids.iter().collect();
+        assert_eq!(distinct.len(), uids.len(), "a version was delivered twice");
+        let ledger = self.view().ledger;
+        assert!(ledger.balances(), "{ledger:?}");
+        assert_eq!(ledger.delivered, uids.len() as u64, "{ledger:?}");
+        assert_eq!(ledger.quarantined, self.quarantined().len() as u64, "{ledger:?}");
+    }
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Stage {
+    /// A request that the simulator does not know is a defect, whatever else the story shows.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.simulator.refusals(), Vec::<String>::new(), "requests unknown to the simulator");
+        }
+    }
+}

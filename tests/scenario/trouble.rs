@@ -1,0 +1,243 @@
+//! Microsoft throttles, fails, breaks off; tenants do not disturb each other.
+
+use harness::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes, seconds};
+use serde_json::Value;
+use shared::tenant::{Ability, connect::NewConnection};
+use simulator::{Alert, Fault, Flood, Route, Tenant};
+
+#[test]
+fn pain_11_a_throttled_tenant_resumes_without_loss_or_repeat() {
+    for (header, words) in [(true, true), (false, true), (false, false)] {
+        let stage = Stage::connected();
+        stage.ticks(2);
+        stage.put(Alert::new("da1", stage.now() + seconds(10)));
+        stage.script([Fault::Throttled { seconds: 100, header, words }]);
+        stage.tick();
+        let asleep = stage.capability();
+        assert_eq!(asleep.status, Ability::Throttled);
+        stage.simulator.clear_log();
+        if header || words {
+            stage.tick();
+            assert_eq!(stage.simulator.log().len(), 0, "nobody asks while Microsoft wants quiet");
+        }
+        stage.ticks(2);
+        assert_eq!(stage.ids(), ["da1"]);
+        assert_eq!(stage.capability().status, Ability::Ok);
+        stage.assert_exactly_once();
+    }
+}
+
+#[test]
+fn pain_11_the_quota_itself_is_only_weather() {
+    let stage = Stage::with(&[("MUSTER_PAGE_SIZE", "10")]);
+    stage.world(|world| world.quota.per_minute = 20);
+    stage.connect(TENANT).unwrap();
+    for n in 0..200 {
+        stage.put(Alert::new(&format!("da{n}"), at(0) + jiff::SignedDuration::from_millis(n * 250)));
+    }
+    stage.ticks(60);
+    assert_eq!(stage.ids().len(), 200);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn four_twenty_nine_then_five_hundred_then_normal_loses_nothing() {
+    let stage = Stage::connected();
+    stage.put(Alert::new("da1", at(0) + seconds(10)));
+    stage.script([Fault::Throttled { seconds: 8, header: true, words: true }, Fault::Status(500)]);
+    stage.ticks(3);
+    assert_eq!(stage.ids(), ["da1"]);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn pain_04_a_poison_query_never_freezes_a_tenant() {
+    let stage = Stage::connected();
+    for n in 0..40 {
+        stage.put(Alert::new(&format!("da{n:02}"), at(0) + seconds(n)));
+    }
+    stage.tenant(|tenant| tenant.alerts.poison.insert("da17".to_owned()));
+    stage.world(|world| world.script_tenant(TENANT, Route::Alert, vec![Fault::Status(500); 8]));
+    stage.ticks(6);
+    assert_eq!(stage.ids().len(), 40, "all the others, and the poisoned one without evidence");
+    let pending =
+        |event: &&Value| event.pointer("/metadata/labels/0").and_then(Value::as_str) == Some("evidence_pending");
+    let events = stage.events();
+    let bare: Vec<&Value> = events.iter().filter(pending).collect();
+    assert_eq!(bare.len(), 1);
+    assert_eq!(bare[0]["finding_info"]["uid"], "da17");
+    assert_eq!(stage.capability().status, Ability::Ok);
+    stage.assert_exactly_once();
+
+    // Microsoft recovers; the evidence follows in an event of its own, once.
+    stage.tenant(|tenant| tenant.alerts.poison.clear());
+    stage.ticks(200);
+    let completed: Vec<Value> = stage
+        .events()
+        .into_iter()
+        .filter(|event| event.pointer("/metadata/labels/0").and_then(Value::as_str) == Some("evidence_completed"))
+        .collect();
+    assert_eq!(completed.len(), 1);
+    assert!(completed[0]["evidences"].as_array().unwrap().len() > 1);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn pain_04_the_identical_failing_request_is_not_sent_again_and_again() {
+    let stage = Stage::connected();
+    stage.put(Alert::new("da1", at(0) + seconds(10)));
+    stage.ticks(2);
+    stage.script(vec![Fault::Status(500); 1000]);
+    stage.simulator.clear_log();
+    stage.ticks(5);
+    let calls = stage.defender_calls();
+    assert!(calls.len() <= 10, "{} calls in five ticks of an outage", calls.len());
+    assert_eq!(stage.capability().status, Ability::Failing);
+}
+
+#[test]
+fn an_outage_ends_and_nothing_was_parked_or_lost() {
+    let stage = Stage::connected();
+    stage.ticks(2);
+    for n in 0..30 {
+        stage.put(Alert::new(&format!("da{n:02}"), stage.now() + minutes(n)));
+    }
+    stage.script(vec![Fault::Status(503); 40]);
+    stage.ticks(30);
+    stage.world(|world| world.script(Route::Alerts, []));
+    stage.ticks(40);
+    assert_eq!(stage.ids().len(), 30);
+    assert_eq!(stage.capability().status, Ability::Ok);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn a_window_that_fails_for_good_is_parked_and_tried_again_hourly() {
+    let stage = Stage::with(&[("MUSTER_FIRST_LOOK_DAYS", "0")]);
+    stage.connect(TENANT).unwrap();
+    stage.ticks(2);
+    let poisoned = stage.now() + seconds(10);
+    stage.put(Alert::new("da-poison", poisoned));
+    stage.tenant(|tenant| tenant.alerts.unanswerable.insert("da-poison".to_owned()));
+    for n in 1..30 {
+        stage.put(Alert::new(&format!("da{n:02}"), stage.now() + minutes(n)));
+    }
+    stage.ticks(35);
+    assert_eq!(stage.ids().len(), 29, "everything but the window that Microsoft cannot answer");
+    assert!(stage.view().backlog, "the window is kept");
+    stage.tenant(|tenant| tenant.alerts.unanswerable.clear());
+    stage.ticks(120);
+    assert_eq!(stage.ids().len(), 30);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn pain_18_a_token_that_expires_mid_run_is_renewed_and_the_page_resumed() {
+    let stage = Stage::new();
+    stage.world(|world| world.token_lifetime = seconds(60));
+    stage.connect(TENANT).unwrap();
+    stage.put(Alert::new("da1", at(0) + seconds(10)));
+    stage.put(Alert::new("da2", at(0) + seconds(20)));
+    stage.script([Fault::ExpiredToken, Fault::Normal, Fault::ExpiredToken]);
+    stage.ticks(1);
+    assert_eq!(stage.ids(), ["da1", "da2"], "within the very tick");
+    stage.ticks(10);
+    assert_eq!(stage.capability().status, Ability::Ok);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn slow_truncated_and_broken_answers_lose_nothing() {
+    for fault in [
+        Fault::Truncated { after: 100 },
+        Fault::Truncated { after: 2500 },
+        Fault::Broken { after: 0 },
+        Fault::Broken { after: 700 },
+        Fault::Slow { pause: seconds(1), chunk: 400 },
+        Fault::Slow { pause: seconds(60), chunk: 4000 },
+        Fault::Html(200),
+        Fault::Html(503),
+    ] {
+        let stage = Stage::connected();
+        stage.put(Alert::new("da1", at(0) + seconds(10)));
+        // Once for the look, once for the fetch.
+        stage.script([fault.clone(), Fault::Normal, fault.clone()]);
+        stage.ticks(4);
+        assert_eq!(stage.ids(), ["da1"], "{fault:?}");
+        stage.assert_exactly_once();
+    }
+}
+
+#[test]
+fn pain_10_a_slow_or_failing_tenant_never_delays_another() {
+    let stage = Stage::connected();
+    let other = "a0000000-0000-4000-8000-0000000000bb";
+    stage.world(|world| {
+        world.add_tenant(Tenant::new(other, "Fabrikam").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
+    });
+    stage.connect(other).unwrap();
+    stage.tenant(|tenant| {
+        tenant.alerts.flood(Flood {
+            prefix: "da-slow".to_owned(),
+            count: 5_000,
+            start: at(-900),
+            step: seconds(10),
+            evidence: 1,
+        });
+    });
+    stage.world(|world| {
+        world.script_tenant(TENANT, Route::Alerts, vec![Fault::Status(500); 50]);
+        if let Some(tenant) = world.tenant(other) {
+            tenant.alerts.put(Alert::new("da-quick", at(0) + seconds(30)));
+        }
+    });
+    stage.tick();
+    assert_eq!(stage.ids(), ["da-quick"]);
+}
+
+#[test]
+fn pain_07_failures_are_told_and_the_ledger_balances() {
+    let stage = Stage::connected();
+    stage.put(Alert::new("da1", at(0) + seconds(10)));
+    stage.put(Alert::new("da2", at(0) + seconds(11)).without("id"));
+    stage.script([Fault::Status(500), Fault::Truncated { after: 50 }]);
+    stage.ticks(5);
+    let ledger = stage.view().ledger;
+    assert_eq!((ledger.delivered, ledger.quarantined), (1, 1));
+    stage.assert_exactly_once();
+    stage.script(vec![Fault::Status(500); 1000]);
+    stage.ticks(3);
+    let capability = stage.capability();
+    assert_eq!(capability.status, Ability::Failing);
+    assert!(capability.next_step.contains("HTTP 500"), "{}", capability.next_step);
+}
+
+#[test]
+fn an_unreadable_message_becomes_a_dead_letter_and_stops_nobody() {
+    let stage = Stage::connected();
+    let poison = shared::ports::queue::Outgoing { body: "{not ours".to_owned(), delay: jiff::SignedDuration::ZERO };
+    futures::executor::block_on(stage.app.ports.alerts.send(&[poison])).unwrap();
+    stage.put(Alert::new("da1", at(0) + seconds(10)));
+    stage.ticks(60);
+    assert_eq!(stage.ids(), ["da1"]);
+    assert_eq!(futures::executor::block_on(stage.app.ports.alerts.dead_letters()).unwrap(), ["{not ours"]);
+}
+
+#[test]
+fn connecting_twice_or_to_another_account_never_overwrites() {
+    let stage = Stage::connected();
+    stage.put(Alert::new("da1", at(0) + seconds(10)));
+    stage.tick();
+    let before = stage.view();
+    stage.connect(TENANT).unwrap();
+    assert_eq!((stage.view().ledger, stage.view().watermark), (before.ledger, before.watermark));
+    let other = NewConnection {
+        tenant_id: TENANT.parse().unwrap(),
+        account: "Somebody else".to_owned(),
+        feeds: vec![shared::tenant::Feed::Alerts],
+        region: None,
+    };
+    let error = futures::executor::block_on(shared::tenant::connect::connect(&stage.app, &other)).unwrap_err();
+    assert!(error.to_string().contains("Contoso"), "{error}");
+    assert_eq!(stage.view().account, "Contoso");
+}
