@@ -48,6 +48,17 @@ struct Head {
     created: Value,
 }
 
+impl Head {
+    fn usable_id(&self) -> Option<&str> {
+        self.id.as_str().map(str::trim).filter(|id| !id.is_empty() && id.len() <= 512)
+    }
+}
+
+/// The id of a record, readable or not otherwise.
+fn id_of(text: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Head>(text).ok()?.usable_id().map(str::to_owned)
+}
+
 impl Sighting {
     /// Reads what identifies an alert; every other field may be anything.
     ///
@@ -55,7 +66,7 @@ impl Sighting {
     /// [`Unreadable`] when there is no id or no time, without which a version has no identity.
     pub fn parse(text: &[u8]) -> Result<Self, Unreadable> {
         let head: Head = serde_json::from_slice(text).map_err(|_| Unreadable::NotAnObject)?;
-        let id = head.id.as_str().map(str::trim).filter(|id| !id.is_empty() && id.len() <= 512);
+        let id = head.usable_id();
         let at = |value: &Value| value.as_str().and_then(time::parse);
         let updated = at(&head.updated);
         let id = id.ok_or(Unreadable::NoId)?.to_owned();

@@ -227,21 +227,17 @@ fn an_outage_of_days_leaves_no_hole() {
 fn a_deep_look_that_overflows_never_delays_what_is_new() {
     let stage = Stage::with(&[("MUSTER_PAGE_SIZE", "100"), ("MUSTER_FIRST_LOOK_DAYS", "0")]);
     stage.connect(TENANT).unwrap();
-    stage.ticks(2);
-    stage.tenant(|tenant| {
-        tenant.alerts.flood(Flood {
-            prefix: "da-late".to_owned(),
-            count: 2_000,
-            start: at(10),
-            step: seconds(20),
-            evidence: 0,
-        });
-    });
-    // Nobody pulled for a day: the daily look holds far more than a page.
-    stage.pass(minutes(24 * 60));
+    for n in 0..900 {
+        // Stamped early, visible shortly before the daily look.
+        stage.put(Alert::new(&format!("da-late{n}"), at(10) + seconds(n)).visible_from(at(23 * 60 + 50)));
+    }
+    stage.ticks(24 * 60 - 1);
     stage.put(Alert::new("da-new", stage.now() + seconds(30)));
-    stage.walk_through(60);
-    assert_eq!(stage.ids().len(), 2_001);
+    stage.tick();
+    assert_eq!(stage.ids(), ["da-new"]);
+    assert!(stage.view().backlog, "the older part of the look is a walk now");
+    stage.walk_through(30);
+    assert_eq!(stage.ids().len(), 901);
     stage.assert_exactly_once();
 }
 

@@ -267,7 +267,9 @@ impl<'a> Desk<'a> {
         let heartbeat =
             looks.overlap.duration_since(stored.overlap) >= progress::HEARTBEAT || looks.two_days > stored.two_days;
         let but_for_looks = AlertFeed { looks: stored.clone(), ..self.feed.clone() };
-        let changed = but_for_looks != self.feed_stored || self.connection.connection != self.connection_read;
+        let changed = but_for_looks != self.feed_stored
+            || looks.open != stored.open
+            || self.connection.connection != self.connection_read;
         if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
     }
 

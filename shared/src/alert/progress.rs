@@ -25,7 +25,8 @@ pub const MAX_COMPLETION_TRIES: u32 = 24;
 const MAX_INCOMPLETE: usize = 200;
 
 /// Alerts become visible late, so there are three looks of different depth, each with its own watermark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Depth {
     /// A few minutes, at every tick.
     Overlap,
@@ -43,12 +44,24 @@ impl Depth {
     }
 }
 
-/// The `until` of the last completed look of each depth.
+/// The `until` of the last completed look of each depth, and the look that is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looks {
     pub overlap: Timestamp,
     pub half_hour: Timestamp,
     pub two_days: Timestamp,
+    /// A look that a pass could not complete. The next pass goes on where it stopped, not an overlap before, or a crowd
+    /// within the overlap would be looked at for ever. Its `until` stays: what becomes visible late behind it is
+    /// later than that, and the next look begins an overlap before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<OpenLook>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenLook {
+    pub depth: Depth,
+    pub reached: Timestamp,
+    pub until: Timestamp,
 }
 
 /// What a live pass asks for.
@@ -63,12 +76,16 @@ pub struct LivePlan {
 
 impl Looks {
     pub fn starting(at: Timestamp) -> Self {
-        Self { overlap: at, half_hour: at, two_days: at }
+        Self { overlap: at, half_hour: at, two_days: at, open: None }
     }
 
     /// The one look that this tick owes: the deepest that is due, which stands in for the shallower ones. `None` when
     /// everything until then has been looked at already, as a repeated message finds.
     pub fn plan(&self, until: Timestamp, every: SignedDuration, overlap: SignedDuration) -> Option<LivePlan> {
+        if let Some(open) = &self.open {
+            let window = Window::new(open.reached, open.until);
+            return Some(LivePlan { depth: open.depth, window, shallow_after: open.reached });
+        }
         if until <= self.overlap {
             return None;
         }
@@ -87,21 +104,27 @@ impl Looks {
         })
     }
 
-    /// Everything until `at` has been looked at once.
-    pub fn reached(&mut self, at: Timestamp) {
-        self.overlap = self.overlap.max(at);
+    /// A look of this depth until `until` has come as far as `at`.
+    pub fn reached(&mut self, depth: Depth, at: Timestamp, until: Timestamp) {
+        self.open = Some(OpenLook { depth, reached: at, until });
+    }
+
+    /// Everything until here has been looked at and delivered.
+    pub fn watermark(&self) -> Timestamp {
+        self.open.as_ref().map_or(self.overlap, |open| self.overlap.max(open.reached))
     }
 
     /// The older part of a look of this depth has become a walk.
     pub fn handed_over(&mut self, depth: Depth, at: Timestamp) {
-        let overlap = self.overlap;
+        let (overlap, open) = (self.overlap, self.open.take());
         self.completed(depth, at);
-        self.overlap = overlap;
+        (self.overlap, self.open) = (overlap, open);
     }
 
     /// A look of this depth is complete until `at`.
     pub fn completed(&mut self, depth: Depth, at: Timestamp) {
-        self.reached(at);
+        self.open = None;
+        self.overlap = self.overlap.max(at);
         if depth >= Depth::HalfHour {
             self.half_hour = self.half_hour.max(at);
         }
@@ -344,6 +367,20 @@ mod tests {
         let looks = Looks::starting(at(100));
         assert_eq!(plan(&looks, 100), None);
         assert_eq!(plan(&looks, 99), None);
+    }
+
+    #[test]
+    fn a_look_under_way_goes_on_where_it_stopped_and_keeps_its_end() {
+        let mut looks = Looks::starting(at(100));
+        looks.reached(Depth::HalfHour, at(98), at(110));
+        assert_eq!(looks.watermark(), at(100));
+        looks.reached(Depth::HalfHour, at(105), at(110));
+        assert_eq!(looks.watermark(), at(105));
+        let plan = looks.plan(at(111), TICK, OVERLAP).unwrap();
+        assert_eq!((plan.depth, plan.window), (Depth::HalfHour, Window::new(at(105), at(110))));
+        looks.completed(plan.depth, plan.window.until);
+        let plan = looks.plan(at(112), TICK, OVERLAP).unwrap();
+        assert_eq!((plan.depth, plan.window), (Depth::Overlap, Window::new(at(105), at(112))));
     }
 
     #[test]

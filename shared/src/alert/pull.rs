@@ -9,6 +9,7 @@ use super::{
     Sighting,
     commit::{Batch, CommitError, Desk, Received},
     finding::Evidence,
+    id_of,
     ladder::{self, Rung, Trouble},
     progress::{AlertFeed, COMPLETION_RETRY, Depth, LivePlan, MAX_COMPLETION_TRIES, Walk, WalkReason},
     seen::{Bucket, text_mark},
@@ -209,7 +210,7 @@ impl<'a> Pass<'a> {
 
     /// Oldest first, so that what has been reached is one instant.
     async fn run(&mut self) -> Result<(), Stop> {
-        let mut stack = vec![self.window];
+        let mut stack = self.windows();
         let mut failing: Option<Window> = None;
         while let Some(next) = stack.pop() {
             let window = self.slice(next, &mut stack);
@@ -261,6 +262,19 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// The work as windows, the oldest on top of the stack. Parked windows are their walks' business: looked at here
+    /// they would only fail again.
+    fn windows(&self) -> Vec<Window> {
+        let mut windows = vec![self.window];
+        if matches!(self.work, Work::Live(_)) {
+            for parked in self.desk.feed.walks.iter().filter(|walk| walk.reason == WalkReason::Parked) {
+                windows = windows.into_iter().flat_map(|window| window.without(parked.window())).collect();
+            }
+        }
+        windows.reverse();
+        windows
+    }
+
     /// On the upper rungs a look takes only a slice of the window.
     fn slice(&self, window: Window, stack: &mut Vec<Window>) -> Window {
         let Some(length) = self.rung.slice(self.window.length()) else { return window };
@@ -304,7 +318,7 @@ impl<'a> Pass<'a> {
             Work::Live(plan) => Ok(plan.depth),
             Work::Walk(index) => Err(*index),
         };
-        Advance { at: at.min(self.ceiling), last, whole: self.ceiling >= self.window.until, work }
+        Advance { at: at.min(self.ceiling), last, until: self.window.until, work }
     }
 
     async fn deliver(&mut self, window: Window, page: Page, last: bool) -> Result<(), Stop> {
@@ -540,7 +554,12 @@ impl<'a> Pass<'a> {
                         missing.remove(&sighting);
                         batch.push(Received { sighting, text, evidence: Evidence::Included });
                     }
-                    (Err(reason), Ok(text)) => batch.quarantine(self.quarantine(text.as_bytes(), &reason.to_string())),
+                    (Err(reason), Ok(text)) => {
+                        // Wanted, and broken here: then this is what there is to be had of it.
+                        let id = id_of(text.as_bytes());
+                        missing.retain(|sighting| Some(&sighting.id) != id.as_ref());
+                        batch.quarantine(self.quarantine(text.as_bytes(), &reason.to_string()));
+                    }
                     (_, Err(error)) => {
                         batch.quarantine(self.quarantine(error.as_bytes(), "not UTF-8"));
                     }
@@ -687,8 +706,8 @@ impl<'a> Pass<'a> {
 struct Advance {
     at: Timestamp,
     last: bool,
-    /// The whole window is known for sure, up to its end.
-    whole: bool,
+    /// The end of the whole work.
+    until: Timestamp,
     work: Result<Depth, usize>,
 }
 
@@ -696,8 +715,8 @@ impl Advance {
     fn apply(self, feed: &mut AlertFeed) {
         match self.work {
             Ok(depth) if self.last => feed.looks.completed(depth, self.at),
-            Ok(_) => feed.looks.reached(self.at),
-            Err(index) if self.last && self.whole => {
+            Ok(depth) => feed.looks.reached(depth, self.at, self.until),
+            Err(index) if self.last && self.at >= self.until => {
                 feed.walks.remove(index);
             }
             Err(index) => {

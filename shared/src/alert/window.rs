@@ -76,6 +76,13 @@ impl Window {
         Some(self.at(self.after + SignedDuration::from_nanos(half)))
     }
 
+    /// What is left of the window without `other`, oldest first.
+    pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
+        let before = Self::new(self.after, self.until.min(other.after));
+        let behind = Self::new(self.after.max(other.until), self.until);
+        [before, behind].into_iter().filter(|window| !window.is_empty())
+    }
+
     /// Cuts the first piece of at most `length` off.
     pub fn first_piece(self, length: SignedDuration) -> (Self, Option<Self>) {
         let boundary = self.after.saturating_add(length.max(TICK)).unwrap_or(self.until);
@@ -184,6 +191,19 @@ mod tests {
         // Rounded where a rounder boundary separates as well.
         check(window(0, 50_000_000), &[5, 10_000_007, 29_999_999, 40_000_000], Some(20_000_000));
         check(window(0, 50_000_000), &[5, 10_000_007, 10_025_000, 40_000_000], Some(10_020_000));
+    }
+
+    #[test]
+    fn a_parked_window_is_left_out() {
+        let check = |parked: Window, left: &[Window]| {
+            assert_eq!(window(10, 20).without(parked).collect::<Vec<_>>(), left, "{parked:?}");
+        };
+        check(window(12, 14), &[window(10, 12), window(14, 20)]);
+        check(window(0, 14), &[window(14, 20)]);
+        check(window(12, 30), &[window(10, 12)]);
+        check(window(10, 20), &[]);
+        check(window(20, 30), &[window(10, 20)]);
+        check(window(0, 10), &[window(10, 20)]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
 }
 
 fn view(connection: Connection, alerts: Option<&progress::AlertFeed>, now: Timestamp) -> TenantView {
-    let watermark = alerts.map(|alerts| alerts.looks.overlap);
+    let watermark = alerts.map(|alerts| alerts.looks.watermark());
     TenantView {
         tenant_id: connection.tenant_id,
         account: connection.account,
