@@ -73,6 +73,11 @@ impl World {
         self.scripts.entry((Some(tenant_id.to_ascii_lowercase()), route)).or_default().extend(faults);
     }
 
+    /// Forgets every fault that has not happened yet.
+    pub fn clear_scripts(&mut self) {
+        self.scripts.clear();
+    }
+
     pub(crate) fn next_fault(&mut self, tenant_id: Option<&str>, route: Route) -> Fault {
         let own = tenant_id.map(|tenant| (Some(tenant.to_ascii_lowercase()), route));
         let keys = own.into_iter().chain([(None, route)]);

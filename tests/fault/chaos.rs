@@ -1,0 +1,229 @@
+//! Ports and transport of one worker that may stall between any two steps, or die at one of them.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use harness::{SimulatorTransport, Stage};
+use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
+use shared::{
+    App,
+    http::{Client, HttpError, InProcess, Request, Response},
+    ports::{
+        Ports, Unavailable,
+        lake::{Lake, Put},
+        store::{Item, Key, Store, StoreError, Write},
+        vault::{Stage as Label, Stages, Vault, VaultError, Version},
+    },
+    secret::Secret,
+};
+
+/// What happens to a worker, counted in steps: one before and one after every call it makes to the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    Never,
+    At(u32),
+    /// Stops there until everybody else is done, then goes on as if nothing had happened.
+    Stall(u32),
+}
+
+#[derive(Debug)]
+struct State {
+    rng: SmallRng,
+    steps: u32,
+    point: CrashPoint,
+    dead: bool,
+    stalled: bool,
+}
+
+/// The fate of one worker, shared by all its ports.
+#[derive(Clone)]
+pub struct Fate(Arc<Mutex<State>>);
+
+impl fmt::Debug for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fate")
+    }
+}
+
+impl Fate {
+    pub fn new(seed: u64, point: CrashPoint) -> Self {
+        let rng = SmallRng::seed_from_u64(seed);
+        Self(Arc::new(Mutex::new(State { rng, steps: 0, point, dead: false, stalled: false })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Whether the point was reached at all.
+    pub fn came_true(&self) -> bool {
+        let state = self.state();
+        match state.point {
+            CrashPoint::Never => false,
+            CrashPoint::At(point) | CrashPoint::Stall(point) => state.steps >= point,
+        }
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.state().stalled
+    }
+
+    pub fn wake_up(&self) {
+        self.state().stalled = false;
+    }
+
+    async fn step(&self) {
+        let pauses = {
+            let mut state = self.state();
+            state.steps += 1;
+            match state.point {
+                CrashPoint::At(point) if point == state.steps => state.dead = true,
+                CrashPoint::Stall(point) if point == state.steps => state.stalled = true,
+                _ => {}
+            }
+            state.rng.random_range(0..3)
+        };
+        for _ in 0..pauses {
+            Pause(false).await;
+        }
+        while self.is_dead() || self.is_stalled() {
+            Pause(false).await;
+        }
+    }
+
+    async fn around<T>(&self, call: impl Future<Output = T>) -> T {
+        self.step().await;
+        let result = call.await;
+        self.step().await;
+        result
+    }
+}
+
+/// Gives the others a turn.
+struct Pause(bool);
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[derive(Debug)]
+struct Chaotic<P: ?Sized> {
+    fate: Fate,
+    port: Arc<P>,
+}
+
+#[async_trait]
+impl Store for Chaotic<dyn Store> {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        self.fate.around(self.port.get(key)).await
+    }
+
+    async fn query(&self, partition: &str, prefix: &str) -> Result<Vec<(Key, Item)>, StoreError> {
+        self.fate.around(self.port.query(partition, prefix)).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.fate.around(self.port.commit(writes)).await
+    }
+}
+
+#[async_trait]
+impl Lake for Chaotic<dyn Lake> {
+    async fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<Put, Unavailable> {
+        self.fate.around(self.port.put_new(key, bytes)).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        self.fate.around(self.port.get(key)).await
+    }
+}
+
+#[async_trait]
+impl Vault for Chaotic<dyn Vault> {
+    async fn read(&self, name: &str, stage: Label, version: Option<&str>) -> Result<Version, VaultError> {
+        self.fate.around(self.port.read(name, stage, version)).await
+    }
+
+    async fn put(&self, name: &str, version: &str, value: &Secret<String>, stages: &[Label]) -> Result<(), VaultError> {
+        self.fate.around(self.port.put(name, version, value, stages)).await
+    }
+
+    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.fate.around(self.port.begin_rotation(name, version)).await
+    }
+
+    async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
+        self.fate.around(self.port.promote(name, to, from)).await
+    }
+
+    async fn describe(&self, name: &str) -> Result<Stages, VaultError> {
+        self.fate.around(self.port.describe(name)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
+        self.fate.around(self.port.list(prefix)).await
+    }
+}
+
+struct ChaoticTransport {
+    fate: Fate,
+    transport: SimulatorTransport,
+}
+
+impl InProcess for ChaoticTransport {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, HttpError>> {
+        Box::pin(self.fate.around(async { self.transport.send(request).await }))
+    }
+}
+
+/// The app of a process of its own, cold, under this fate.
+pub fn app(stage: &Stage, fate: &Fate) -> App {
+    let ports = &stage.app.ports;
+    let ports = Ports {
+        store: Arc::new(Chaotic { fate: fate.clone(), port: ports.store.clone() }),
+        vault: Arc::new(Chaotic { fate: fate.clone(), port: ports.vault.clone() }),
+        lake: Arc::new(Chaotic { fate: fate.clone(), port: ports.lake.clone() }),
+        alerts: ports.alerts.clone(),
+    };
+    let transport = SimulatorTransport { simulator: stage.simulator.clone(), clock: stage.app.clock.clone() };
+    let transport = Arc::new(ChaoticTransport { fate: fate.clone(), transport });
+    let config = stage.app.config.clone();
+    let http = Client::in_process(transport, config.trusted_origins());
+    App::new(config, ports, http, stage.app.clock.clone())
+}
+
+/// Runs workers step by step in an order that `rng` chooses, until each is done or dead.
+pub fn run(rng: &mut SmallRng, mut workers: Vec<(Fate, BoxFuture<'_, ()>)>) {
+    let mut context = Context::from_waker(Waker::noop());
+    while !workers.is_empty() {
+        let awake: Vec<usize> = (0..workers.len()).filter(|n| !workers[*n].0.is_stalled()).collect();
+        let Some(&n) = awake.choose(rng) else {
+            workers.iter().for_each(|(fate, _)| fate.wake_up());
+            continue;
+        };
+        let (fate, worker) = &mut workers[n];
+        if worker.as_mut().poll(&mut context).is_ready() || fate.is_dead() {
+            // Dropped where it stands: nothing after this point is ever run.
+            drop(workers.swap_remove(n));
+        }
+    }
+}
