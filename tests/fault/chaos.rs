@@ -211,6 +211,19 @@ pub fn app(stage: &Stage, fate: &Fate) -> App {
     App::new(config, ports, http, stage.app.clock.clone())
 }
 
+/// Runs one worker alone until it is done, dead or stalled. True when it is done.
+pub fn run_alone(fate: &Fate, worker: &mut BoxFuture<'_, ()>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if worker.as_mut().poll(&mut context).is_ready() {
+            return true;
+        }
+        if fate.is_dead() || fate.is_stalled() {
+            return false;
+        }
+    }
+}
+
 /// Runs workers step by step in an order that `rng` chooses, until each is done or dead.
 pub fn run(rng: &mut SmallRng, mut workers: Vec<(Fate, BoxFuture<'_, ()>)>) {
     let mut context = Context::from_waker(Waker::noop());

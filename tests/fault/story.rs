@@ -7,7 +7,7 @@ use harness::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes, seconds, stamp};
 use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::json;
-use shared::tenant::list::list;
+use shared::{App, tenant::list::list};
 use simulator::{Alert, Fault, Route, Tenant};
 
 use crate::chaos::{self, CrashPoint, Fate};
@@ -22,6 +22,11 @@ pub struct Summary {
     pub quarantined: usize,
     pub deaths: usize,
     pub requests: usize,
+}
+
+/// Handles messages until the queue is empty.
+fn worker(app: &App) -> BoxFuture<'_, ()> {
+    async move { while local::worker::drain(app, 2).await.expect("the queue answers") > 0 {} }.boxed()
 }
 
 pub struct Story {
@@ -74,10 +79,21 @@ impl Story {
         }
         stage.put(Alert::new("da-broken", at(0) + seconds(3)).without("lastUpdateTime"));
         stage.pass(minutes(1));
-        block_on(local::serve::fire(&stage.app, stage.now(), 60));
         let fate = Fate::new(1, point);
+        let app = chaos::app(&stage, &fate);
         let mut story = Self { stage, rng: SmallRng::seed_from_u64(1), alerts: 0, deaths: 0, verbose: false };
-        story.work(vec![fate.clone(), Fate::new(2, CrashPoint::Never)]);
+        block_on(local::serve::fire(&story.stage.app, story.stage.now(), 60));
+        let mut doomed = worker(&app);
+        let done = chaos::run_alone(&fate, &mut doomed);
+        // The next tick finds another worker.
+        story.stage.pass(minutes(1));
+        block_on(local::serve::fire(&story.stage.app, story.stage.now(), 60));
+        story.work(vec![Fate::new(2, CrashPoint::Never)]);
+        if !done && !fate.is_dead() {
+            fate.wake_up();
+            chaos::run_alone(&fate, &mut doomed);
+        }
+        drop(doomed);
         story.converge();
         story.verdict();
         fate.came_true()
