@@ -115,7 +115,11 @@ mod tests {
     fn an_object_reads_back_line_by_line_and_may_be_empty() {
         let lines = |object: &[u8]| {
             let mut lines = Vec::new();
-            read_object(object, |line| Ok(lines.push(line.to_owned()))).map(|()| lines)
+            read_object(object, |line| {
+                lines.push(line.to_owned());
+                Ok(())
+            })
+            .map(|()| lines)
         };
         let mut writer = ObjectWriter::default();
         writer.push(&json!({"a": "ä\n"})).unwrap();

@@ -1,5 +1,11 @@
 //! The stage that scenarios and fault runs play on: simulator and handlers in one process, one hand on both clocks.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a stage that cannot be set up fails the test that asked for it"
+)]
+
 mod lake;
 mod stage;
 mod transport;

@@ -15,9 +15,10 @@ use shared::{
     record::read_object,
     secret::Secret,
     tenant::{
-        Capability, Feed,
+        Capability, Feed, TenantId,
         connect::{NewConnection, connect},
         list::{TenantView, list},
+        shard_partition,
     },
 };
 use simulator::{Alert, Application, ClientSecret, Entry, Fault, Route, Simulator, Tenant, World};
@@ -192,6 +193,16 @@ impl Stage {
 
     pub fn capability(&self) -> Capability {
         self.view().capabilities[&Feed::Alerts].clone()
+    }
+
+    /// The version of every state item of the first tenant and of its connection.
+    pub fn state_versions(&self) -> Vec<(String, u64)> {
+        let tenant: TenantId = TENANT.parse().expect("a constant");
+        [tenant.partition(), shard_partition(tenant.shard())]
+            .iter()
+            .flat_map(|partition| block_on(self.app.ports.store.query(partition, "")).expect("the store answers"))
+            .map(|(key, item)| (key.sort, item.version))
+            .collect()
     }
 
     /// Every event in the lake, object by object.

@@ -1,5 +1,7 @@
 //! Stories: the simulator and the handlers in one process, time moved by hand.
 
+#![expect(clippy::unwrap_used, reason = "this crate is a test from top to bottom")]
+
 mod bad_input;
 mod conditions;
 mod credentials;

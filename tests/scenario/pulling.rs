@@ -44,8 +44,10 @@ fn pain_01_a_second_poll_of_an_unchanged_world_is_one_call_and_writes_nothing() 
     }
     stage.walk_through(3);
     let before = (stage.lake.objects(), stage.view().ledger, stage.view().watermark);
+    let state = stage.state_versions();
     stage.simulator.clear_log();
     stage.tick();
+    assert_eq!(stage.state_versions(), state, "nothing written");
     let log = stage.simulator.log();
     assert_eq!(log.len(), 1, "one call, no token request: {log:?}");
     assert!(log[0].target.starts_with("/api/alerts?"));

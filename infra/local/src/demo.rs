@@ -8,7 +8,7 @@ mod verdict;
 mod world;
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -65,7 +65,7 @@ pub async fn run(once: bool) -> Result<(), Failure> {
     println!("The lake: {}   ({:.1} s)", lake.display(), began.elapsed().as_secs_f64());
     verdict::check(&views, &lake, &simulator)?;
     println!("Every ledger balances, and the lake holds each version of each alert exactly once.");
-    if once { Ok(()) } else { go_on(&app, simulator, &data, &origin).await }
+    if once { Ok(()) } else { go_on(simulator, &data, &origin).await }
 }
 
 /// An hour and a bit ago, so that the story ends about now.
@@ -136,10 +136,9 @@ async fn drain(app: &App, dying: &crash::DyingLake) -> Result<usize, Failure> {
 }
 
 /// The demo in real time: new alerts now and then, pulled every few seconds, until interrupted.
-async fn go_on(app: &App, simulator: Simulator, data: &PathBuf, origin: &str) -> Result<(), Failure> {
+async fn go_on(simulator: Simulator, data: &Path, origin: &str) -> Result<(), Failure> {
     simulator.follow_real_clock();
-    let live = self::app(embedded::open(data, &Clock::System).map_err(Failure::failed)?, origin, Clock::System)?;
-    drop(app.clone());
+    let live = app(embedded::open(data, &Clock::System).map_err(Failure::failed)?, origin, Clock::System)?;
     let stopping = Arc::new(AtomicBool::new(false));
     let tasks = serve::start(&live, LIVE_TICK, &stopping);
     println!("\nThe tenants go on in real time, pulled every {LIVE_TICK} s. Look around:");

@@ -175,15 +175,14 @@ fn artifacts(from: &mut Map<String, Value>) -> Vec<Value> {
     if let Some(device) = device(from) {
         artifacts.push(json!({ "device": device }));
     }
-    if let Some(Value::Object(mut related)) = from.get("relatedUser").cloned() {
-        if let Some(user) = user(&mut related, "userName") {
-            artifacts.push(json!({ "user": user }));
-            related.retain(|_, value| !value.is_null());
-            if related.is_empty() {
-                take(from, "relatedUser");
-            } else {
-                from.insert("relatedUser".to_owned(), Value::Object(related));
-            }
+    if let Some(Value::Object(mut related)) = from.get("relatedUser").cloned()
+        && let Some(user) = user(&mut related, "userName")
+    {
+        artifacts.push(json!({ "user": user }));
+        related.retain(|_, value| !value.is_null());
+        take(from, "relatedUser");
+        if !related.is_empty() {
+            from.insert("relatedUser".to_owned(), Value::Object(related));
         }
     }
     drop_null(from, "relatedUser");

@@ -213,10 +213,10 @@ impl Lateness {
     pub fn count(&mut self, late: SignedDuration) {
         let bin = match late.as_secs() {
             ..=120 => &mut self.within_2_minutes,
-            ..=300 => &mut self.within_5_minutes,
-            ..=1800 => &mut self.within_30_minutes,
-            ..=172_800 => &mut self.within_48_hours,
-            _ => &mut self.later,
+            121..=300 => &mut self.within_5_minutes,
+            301..=1_800 => &mut self.within_30_minutes,
+            1_801..=172_800 => &mut self.within_48_hours,
+            172_801.. => &mut self.later,
         };
         *bin += 1;
     }

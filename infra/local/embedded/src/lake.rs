@@ -53,13 +53,24 @@ impl FolderLake {
         }
     }
 
+    /// A file that nobody else has. One of that name may be there: in a container every process has the same id, and
+    /// what a dead one left behind may be an object's second name, which must not be written into.
+    fn draft(&self) -> std::io::Result<(PathBuf, File)> {
+        loop {
+            let number = self.written.fetch_add(1, Ordering::Relaxed);
+            let incoming = self.root.join(INCOMING).join(format!("{}-{number}", std::process::id()));
+            match File::create_new(&incoming) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                created => return created.map(|file| (incoming, file)),
+            }
+        }
+    }
+
     /// Written and synchronised under another name, then linked: a link is made once or not at all.
     fn create(&self, path: &Path, bytes: &[u8]) -> std::io::Result<Put> {
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let incoming = self.root.join(INCOMING).join(format!("{}-{number}", std::process::id()));
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder)?;
-        let mut file = File::create(&incoming)?;
+        let (incoming, mut file) = self.draft()?;
         file.write_all(bytes)?;
         file.sync_all()?;
         let linked = fs::hard_link(&incoming, path);
