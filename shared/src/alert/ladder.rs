@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 /// How often a parked window is tried again.
 pub const PARKED_RETRY: SignedDuration = SignedDuration::from_hours(1);
+/// How soon a walk that failed goes on.
+pub const WALK_RETRY: SignedDuration = SignedDuration::from_mins(5);
 /// Failures of the service in one pass before it is left in peace until the next tick.
 pub const FAILURES_PER_PASS: u32 = 3;
 

@@ -219,11 +219,7 @@ impl<'a> Pass<'a> {
                 Err(CallFailed::Stop(stop)) => return Err(stop),
                 Err(CallFailed::NotFound) => return Err(Stop::Condition(not_found())),
                 Err(CallFailed::Service(failure)) => {
-                    let may_park = matches!(self.work, Work::Live(_))
-                        && failing.is_none()
-                        && !stack.is_empty()
-                        && ladder::may_park(self.desk.feed.trouble.as_ref(), self.rung, self.started);
-                    if may_park {
+                    if failing.is_none() && !stack.is_empty() && self.may_park() {
                         // Try what comes after: if that works, it is this window, and not the service.
                         tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good");
                         failing = Some(window);
@@ -296,6 +292,18 @@ impl<'a> Pass<'a> {
         self.desk.feed.walks.push(Walk::new(WalkReason::DeepLook, older, None));
         self.desk.feed.looks.handed_over(depth, self.ceiling);
         Some((Window::new(boundary, boundary), Window::new(boundary, window.until)))
+    }
+
+    /// Whether a failing window may be put aside. A parked one already is.
+    fn may_park(&self) -> bool {
+        let (trouble, parked) = match &self.work {
+            Work::Live(_) => (&self.desk.feed.trouble, false),
+            Work::Walk(index) => {
+                let walk = &self.desk.feed.walks[*index];
+                (&walk.trouble, walk.reason == WalkReason::Parked)
+            }
+        };
+        !parked && ladder::may_park(trouble.as_ref(), self.rung, self.started)
     }
 
     /// One rung up; an error when this pass has failed often enough.
@@ -518,7 +526,10 @@ impl<'a> Pass<'a> {
                     Ok(page) => page,
                     Err(CallFailed::Stop(stop)) => return Err(stop),
                     Err(CallFailed::NotFound) => return Err(Stop::Condition(not_found())),
-                    Err(CallFailed::Service(failure)) => return Err(Stop::Faulty(failure)),
+                    Err(CallFailed::Service(failure)) => {
+                        self.climb(&failure)?;
+                        return Err(Stop::Faulty(failure));
+                    }
                 };
                 let count = page.sightings.len() + page.unreadable.len();
                 for sighting in page.sightings {
@@ -676,7 +687,9 @@ impl<'a> Pass<'a> {
                 tracing::warn!(tenant.id = %self.tenant, failure, "Defender fails");
                 if let Work::Walk(index) = self.work {
                     let walk = &mut self.desk.feed.walks[index];
-                    walk.not_before = Some(self.started + ladder::PARKED_RETRY);
+                    let parked = walk.reason == WalkReason::Parked;
+                    let pause = if parked { ladder::PARKED_RETRY } else { ladder::WALK_RETRY };
+                    walk.not_before = Some(self.started + pause);
                 }
                 // One bad minute is weather; two in a row are worth a word.
                 had_trouble.then(|| {

@@ -24,6 +24,7 @@ pub use vault::{SqliteVault, VaultKey};
 pub fn open(data: &Path, clock: &Clock) -> Result<Ports, OpenError> {
     std::fs::create_dir_all(data).map_err(|cause| OpenError::new(data, &cause))?;
     let database = Database::open(&data.join("muster.db"))?;
+    SqliteStore::new(database.clone()).forget_expired(clock.now()).map_err(|cause| OpenError::new(data, &cause))?;
     let key = VaultKey::open(&data.join("vault.key"))?;
     let lake = FolderLake::open(&data.join("lake"))?;
     Ok(ports(&database, key, Arc::new(lake), clock))

@@ -1,6 +1,7 @@
 //! The state store in SQLite.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use shared::ports::{
     Unavailable,
@@ -17,6 +18,19 @@ pub struct SqliteStore(Database);
 impl SqliteStore {
     pub fn new(database: Database) -> Self {
         Self(database)
+    }
+
+    /// Removes what has outlived its `expires_at` (seconds since the epoch), as DynamoDB's time to live does.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn forget_expired(&self, now: Timestamp) -> Result<(), Unavailable> {
+        self.0.write(PORT, |transaction| {
+            transaction
+                .execute("DELETE FROM state WHERE json_extract(value, '$.expires_at') < ?1", params![now.as_second()])
+                .map(|_| ())
+                .map_err(|cause| Unavailable::new(PORT, cause))
+        })
     }
 }
 
