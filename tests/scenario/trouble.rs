@@ -240,3 +240,24 @@ fn connecting_twice_or_to_another_account_never_overwrites() {
     assert!(error.to_string().contains("Contoso"), "{error}");
     assert_eq!(stage.view().account, "Contoso");
 }
+
+#[test]
+fn a_window_of_the_past_that_fails_for_good_is_parked_and_the_walk_goes_on() {
+    let stage = Stage::new();
+    for n in 0..200 {
+        stage.put(Alert::new(&format!("da{n:03}"), at(0) - minutes(5 * n + 7)));
+    }
+    stage.tenant(|tenant| tenant.alerts.unanswerable.insert("da120".to_owned()));
+    stage.connect(TENANT).unwrap();
+    stage.ticks(60);
+    assert!(stage.ids().len() >= 190, "all but the neighbourhood of the one that Microsoft cannot answer");
+    stage.ticks(4 * 60);
+    assert_eq!(stage.ids().len(), 199, "the parked window shrinks to what really fails");
+    assert!(stage.view().backlog);
+    assert_eq!(stage.capability().status, Ability::Ok, "what is new flows all the while");
+    stage.tenant(|tenant| tenant.alerts.unanswerable.clear());
+    stage.ticks(120);
+    assert_eq!(stage.ids().len(), 200);
+    assert!(!stage.view().backlog);
+    stage.assert_exactly_once();
+}

@@ -294,16 +294,14 @@ impl<'a> Pass<'a> {
         Some((Window::new(boundary, boundary), Window::new(boundary, window.until)))
     }
 
-    /// Whether a failing window may be put aside. A parked one already is.
+    /// Whether a failing window may be put aside. A part of a parked window may, too: so it shrinks, hour by hour, to
+    /// what really fails.
     fn may_park(&self) -> bool {
-        let (trouble, parked) = match &self.work {
-            Work::Live(_) => (&self.desk.feed.trouble, false),
-            Work::Walk(index) => {
-                let walk = &self.desk.feed.walks[*index];
-                (&walk.trouble, walk.reason == WalkReason::Parked)
-            }
+        let trouble = match &self.work {
+            Work::Live(_) => &self.desk.feed.trouble,
+            Work::Walk(index) => &self.desk.feed.walks[*index].trouble,
         };
-        !parked && ladder::may_park(trouble.as_ref(), self.rung, self.started)
+        ladder::may_park(trouble.as_ref(), self.rung, self.started)
     }
 
     /// One rung up; an error when this pass has failed often enough.
