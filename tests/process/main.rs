@@ -1,1 +1,16 @@
-//! stub
+//! Real processes: the program `muster` and the Lambda programs, killed, asked wrongly, and driven as AWS drives them.
+//!
+//! Time is the machine's here, so tests wait; each wait polls and has a deadline.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod lambda;
+#[cfg(test)]
+mod microsoft;
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod runtime_api;
+#[cfg(test)]
+mod verbs;

@@ -1,0 +1,448 @@
+//! The vault's contract: AWS Secrets Manager's rules at their strictest.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+};
+
+use embedded::{Database, SqliteVault, VaultKey};
+use futures::executor::block_on;
+use shared::{
+    ports::vault::{
+        Stage::{self, Current, Pending, Previous},
+        Stages, Vault, VaultError, Version,
+    },
+    secret::Secret,
+};
+
+use crate::{Open, race};
+
+suite! {
+    sqlite_in_memory => in_memory(),
+    sqlite_in_a_file => in_a_file();
+    [
+        an_unknown_secret_is_not_found,
+        a_value_reads_back_by_its_label,
+        the_first_version_is_the_current_one,
+        putting_the_same_again_does_nothing,
+        a_version_keeps_its_value,
+        a_version_id_belongs_to_one_secret,
+        a_label_moves_to_the_version_that_is_put_under_it,
+        the_version_before_becomes_the_previous_one,
+        a_version_without_labels_is_forgotten,
+        a_read_of_another_version_than_the_labelled_one_finds_nothing,
+        a_rotation_begins_with_an_empty_pending_version,
+        the_pending_version_gets_its_value_once,
+        a_second_rotation_waits_for_the_first,
+        a_rotation_of_nothing_cannot_begin,
+        promoting_moves_current_and_leaves_previous_behind,
+        promoting_twice_fails,
+        promoting_from_a_version_that_is_not_current_fails,
+        an_empty_or_unknown_version_is_not_promoted,
+        after_a_promotion_the_next_rotation_may_begin,
+        a_promotion_can_be_taken_back,
+        the_list_is_sorted_and_its_prefix_is_no_pattern,
+        every_handle_is_on_the_same_vault,
+        racing_rotations_begin_once,
+        racing_puts_of_one_version_agree_on_one_value,
+        racing_promotions_succeed_once,
+    ]
+}
+
+fn in_memory() -> Open<dyn Vault> {
+    let database = Database::in_memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    Box::new(move || {
+        let key = VaultKey::open(&folder.path().join("vault.key")).unwrap();
+        Arc::new(SqliteVault::new(database.clone(), key))
+    })
+}
+
+/// Every handle opens the database and the key anew, as another process would.
+fn in_a_file() -> Open<dyn Vault> {
+    let folder = tempfile::tempdir().unwrap();
+    Box::new(move || {
+        let key = VaultKey::open(&folder.path().join("vault.key")).unwrap();
+        Arc::new(SqliteVault::new(Database::open(&folder.path().join("muster.db")).unwrap(), key))
+    })
+}
+
+const NAME: &str = "muster/app";
+
+fn secret(text: &str) -> Secret<String> {
+    Secret::new(text.to_owned())
+}
+
+async fn put(vault: &Arc<dyn Vault>, version: &str, value: &str, stages: &[Stage]) -> Result<(), VaultError> {
+    vault.put(NAME, version, &secret(value), stages).await
+}
+
+/// The id and the value under a label.
+async fn read(vault: &Arc<dyn Vault>, stage: Stage) -> Option<(String, String)> {
+    match vault.read(NAME, stage, None).await {
+        Ok(Version { id, value }) => Some((id, value.expose().clone())),
+        Err(VaultError::NotFound(_)) => None,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn found(id: &str, value: &str) -> Option<(String, String)> {
+    Some((id.to_owned(), value.to_owned()))
+}
+
+/// The labels, each version's sorted.
+async fn labels(vault: &Arc<dyn Vault>) -> Stages {
+    let mut stages = vault.describe(NAME).await.unwrap();
+    stages.values_mut().for_each(|labels| labels.sort());
+    stages
+}
+
+fn stages(expected: &[(&str, &[Stage])]) -> Stages {
+    expected.iter().map(|(version, labels)| ((*version).to_owned(), labels.to_vec())).collect()
+}
+
+fn is_not_found<T>(result: &Result<T, VaultError>) -> bool {
+    matches!(result, Err(VaultError::NotFound(_)))
+}
+
+fn is_invalid<T>(result: &Result<T, VaultError>) -> bool {
+    matches!(result, Err(VaultError::InvalidRequest(_)))
+}
+
+fn is_taken<T>(result: &Result<T, VaultError>) -> bool {
+    matches!(result, Err(VaultError::VersionExists(_)))
+}
+
+/// A secret with the version `v1`.
+async fn with_one(open: &Open<dyn Vault>) -> Arc<dyn Vault> {
+    let vault = open();
+    put(&vault, "v1", "one", &[Current]).await.unwrap();
+    vault
+}
+
+async fn an_unknown_secret_is_not_found(open: Open<dyn Vault>) {
+    let vault = open();
+    for stage in [Current, Pending, Previous] {
+        assert!(is_not_found(&vault.read(NAME, stage, None).await));
+    }
+    assert!(is_not_found(&vault.describe(NAME).await));
+    assert!(is_not_found(&vault.promote(NAME, "v2", "v1").await));
+    assert_eq!(vault.list("").await.unwrap(), Vec::<String>::new());
+}
+
+async fn a_value_reads_back_by_its_label(open: Open<dyn Vault>) {
+    let vault = open();
+    let value = "{\"value\":\"ä 'quoted' \u{1F980}\n\"}";
+    put(&vault, "v1", value, &[Current]).await.unwrap();
+    assert_eq!(read(&vault, Current).await, found("v1", value));
+    assert_eq!((read(&vault, Pending).await, read(&vault, Previous).await), (None, None));
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current])]));
+    let long = "x".repeat(64 << 10);
+    put(&vault, "v2", &long, &[Current]).await.unwrap();
+    assert!(read(&vault, Current).await == found("v2", &long));
+}
+
+async fn the_first_version_is_the_current_one(open: Open<dyn Vault>) {
+    let vault = open();
+    for other in [Pending, Previous] {
+        assert!(is_invalid(&put(&vault, "v1", "one", &[other]).await));
+    }
+    assert!(is_not_found(&vault.describe(NAME).await), "a refused put leaves nothing");
+    assert_eq!(vault.list("").await.unwrap(), Vec::<String>::new());
+    put(&vault, "v1", "one", &[Current]).await.unwrap();
+}
+
+async fn putting_the_same_again_does_nothing(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&vault, "v1", "one", &[Current]).await.unwrap();
+    put(&vault, "v2", "two", &[Current]).await.unwrap();
+    let before = labels(&vault).await;
+    // A late retry of the first put must not bring the old value back.
+    put(&vault, "v1", "one", &[Current]).await.unwrap();
+    assert_eq!(labels(&vault).await, before);
+    assert_eq!(read(&vault, Current).await, found("v2", "two"));
+}
+
+async fn a_version_keeps_its_value(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    assert!(is_taken(&put(&vault, "v1", "another", &[Current]).await));
+    assert!(is_taken(&put(&vault, "v1", "", &[Pending]).await));
+    put(&vault, "v2", "two", &[Current]).await.unwrap();
+    assert!(is_taken(&put(&vault, "v1", "another", &[Current]).await));
+    assert_eq!(read(&vault, Current).await, found("v2", "two"));
+    assert_eq!(read(&vault, Previous).await, found("v1", "one"));
+}
+
+async fn a_version_id_belongs_to_one_secret(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    vault.put("muster/console", "v1", &secret("other"), &[Current]).await.unwrap();
+    assert_eq!(read(&vault, Current).await, found("v1", "one"));
+    vault.put("muster/console", "v2", &secret("newer"), &[Current]).await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current])]));
+}
+
+async fn a_label_moves_to_the_version_that_is_put_under_it(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&vault, "v2", "two", &[Pending]).await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current]), ("v2", &[Pending])]));
+    put(&vault, "v3", "three", &[Pending]).await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current]), ("v3", &[Pending])]));
+    put(&vault, "v4", "four", &[Current, Pending]).await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Previous]), ("v4", &[Current, Pending])]));
+}
+
+async fn the_version_before_becomes_the_previous_one(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&vault, "v2", "two", &[Current]).await.unwrap();
+    assert_eq!(read(&vault, Current).await, found("v2", "two"));
+    assert_eq!(read(&vault, Previous).await, found("v1", "one"));
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Previous]), ("v2", &[Current])]));
+}
+
+async fn a_version_without_labels_is_forgotten(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&vault, "v2", "two", &[Current]).await.unwrap();
+    put(&vault, "v3", "three", &[Current]).await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v2", &[Previous]), ("v3", &[Current])]));
+    for stage in [Current, Pending, Previous] {
+        assert!(is_not_found(&vault.read(NAME, stage, Some("v1")).await));
+    }
+    assert!(is_not_found(&vault.promote(NAME, "v1", "v3").await));
+}
+
+async fn a_read_of_another_version_than_the_labelled_one_finds_nothing(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&vault, "v2", "two", &[Current]).await.unwrap();
+    assert_eq!(vault.read(NAME, Current, Some("v2")).await.unwrap().value.expose(), "two");
+    assert_eq!(vault.read(NAME, Previous, Some("v1")).await.unwrap().value.expose(), "one");
+    for (stage, version) in [(Current, "v1"), (Previous, "v2"), (Pending, "v2"), (Current, ""), (Current, "V2")] {
+        assert!(is_not_found(&vault.read(NAME, stage, Some(version)).await), "{stage:?} {version}");
+    }
+}
+
+async fn a_rotation_begins_with_an_empty_pending_version(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current]), ("v2", &[Pending])]));
+    assert!(is_not_found(&vault.read(NAME, Pending, None).await), "it has no value yet");
+    assert!(is_not_found(&vault.read(NAME, Pending, Some("v2")).await));
+    assert_eq!(read(&vault, Current).await, found("v1", "one"));
+}
+
+async fn the_pending_version_gets_its_value_once(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    put(&vault, "v2", "two", &[Pending]).await.unwrap();
+    put(&vault, "v2", "two", &[Pending]).await.unwrap();
+    assert!(is_taken(&put(&vault, "v2", "second thoughts", &[Pending]).await));
+    assert_eq!(read(&vault, Pending).await, found("v2", "two"));
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current]), ("v2", &[Pending])]));
+}
+
+async fn a_second_rotation_waits_for_the_first(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    assert!(is_invalid(&vault.begin_rotation(NAME, "v3").await), "the pending version is empty");
+    put(&vault, "v2", "two", &[Pending]).await.unwrap();
+    assert!(is_invalid(&vault.begin_rotation(NAME, "v3").await), "the pending version has a value");
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current]), ("v2", &[Pending])]));
+    // Secrets Manager repeats a whole rotation under the same token.
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    assert_eq!(read(&vault, Pending).await, found("v2", "two"));
+}
+
+async fn a_rotation_of_nothing_cannot_begin(open: Open<dyn Vault>) {
+    let vault = open();
+    assert!(is_not_found(&vault.begin_rotation(NAME, "v1").await));
+    assert_eq!(vault.list("").await.unwrap(), Vec::<String>::new());
+}
+
+/// A secret whose rotation from `v1` to `v2` only awaits the promotion.
+async fn ready_to_promote(open: &Open<dyn Vault>) -> Arc<dyn Vault> {
+    let vault = with_one(open).await;
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    put(&vault, "v2", "two", &[Pending]).await.unwrap();
+    vault
+}
+
+async fn promoting_moves_current_and_leaves_previous_behind(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    vault.promote(NAME, "v2", "v1").await.unwrap();
+    assert_eq!(read(&vault, Current).await, found("v2", "two"));
+    assert_eq!(read(&vault, Previous).await, found("v1", "one"));
+    // AWSPENDING stays where it is; Secrets Manager itself takes it away.
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Previous]), ("v2", &[Current, Pending])]));
+}
+
+async fn promoting_twice_fails(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    vault.promote(NAME, "v2", "v1").await.unwrap();
+    let before = labels(&vault).await;
+    assert!(is_invalid(&vault.promote(NAME, "v2", "v1").await));
+    assert_eq!(labels(&vault).await, before);
+}
+
+async fn promoting_from_a_version_that_is_not_current_fails(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    let before = labels(&vault).await;
+    for from in ["v2", "v0", ""] {
+        assert!(is_invalid(&vault.promote(NAME, "v2", from).await), "{from}");
+    }
+    assert_eq!(labels(&vault).await, before);
+}
+
+async fn an_empty_or_unknown_version_is_not_promoted(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    assert!(is_not_found(&vault.promote(NAME, "v2", "v1").await), "unknown");
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    assert!(is_not_found(&vault.promote(NAME, "v2", "v1").await), "empty");
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current]), ("v2", &[Pending])]));
+    assert_eq!(read(&vault, Current).await, found("v1", "one"));
+}
+
+async fn after_a_promotion_the_next_rotation_may_begin(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    vault.promote(NAME, "v2", "v1").await.unwrap();
+    vault.begin_rotation(NAME, "v3").await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Previous]), ("v2", &[Current]), ("v3", &[Pending])]));
+    put(&vault, "v3", "three", &[Pending]).await.unwrap();
+    vault.promote(NAME, "v3", "v2").await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v2", &[Previous]), ("v3", &[Current, Pending])]));
+}
+
+async fn a_promotion_can_be_taken_back(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&vault, "v2", "two", &[Current]).await.unwrap();
+    vault.promote(NAME, "v1", "v2").await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current]), ("v2", &[Previous])]));
+    assert_eq!(read(&vault, Current).await, found("v1", "one"));
+}
+
+async fn the_list_is_sorted_and_its_prefix_is_no_pattern(open: Open<dyn Vault>) {
+    let vault = open();
+    let names = ["muster/tenants/b", "muster/app", "other/app", "muster_2/app", "musterX2/app", "muster/Zebra"];
+    for name in names {
+        vault.put(name, "v1", &secret(name), &[Current]).await.unwrap();
+        vault.put(name, "v2", &secret(name), &[Pending]).await.unwrap();
+    }
+    let mut every = names.to_vec();
+    every.sort_unstable();
+    assert_eq!(vault.list("").await.unwrap(), every);
+    assert_eq!(vault.list("muster/").await.unwrap(), ["muster/Zebra", "muster/app", "muster/tenants/b"]);
+    assert_eq!(vault.list("muster_2").await.unwrap(), ["muster_2/app"]);
+    assert_eq!(vault.list("muster%").await.unwrap(), Vec::<String>::new());
+    assert_eq!(vault.list("MUSTER/").await.unwrap(), Vec::<String>::new());
+}
+
+async fn every_handle_is_on_the_same_vault(open: Open<dyn Vault>) {
+    let (one, other) = (with_one(&open).await, open());
+    assert_eq!(read(&other, Current).await, found("v1", "one"));
+    put(&other, "v2", "two", &[Current]).await.unwrap();
+    drop((one, other));
+    assert_eq!(read(&open(), Previous).await, found("v1", "one"));
+    assert_eq!(read(&open(), Current).await, found("v2", "two"));
+}
+
+async fn racing_rotations_begin_once(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    let outcomes = race(&open, 6, |number, vault| block_on(vault.begin_rotation(NAME, &format!("token {number}"))));
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| is_invalid(outcome)).count(), 5, "{outcomes:?}");
+    assert_eq!(labels(&vault).await.len(), 2);
+}
+
+async fn racing_puts_of_one_version_agree_on_one_value(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    let outcomes = race(&open, 6, |number, vault| block_on(put(&vault, "v2", &number.to_string(), &[Pending])));
+    let winners: Vec<usize> = (0..6).filter(|number| outcomes[*number].is_ok()).collect();
+    assert_eq!(winners.len(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| is_taken(outcome)).count(), 5, "{outcomes:?}");
+    assert_eq!(read(&vault, Pending).await, found("v2", &winners[0].to_string()));
+}
+
+async fn racing_promotions_succeed_once(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    let outcomes = race(&open, 6, |_, vault| block_on(vault.promote(NAME, "v2", "v1")));
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Previous]), ("v2", &[Current, Pending])]));
+}
+
+const CANARY: &str = "canary-value-that-must-not-lie-on-the-disk";
+
+#[test]
+fn values_lie_encrypted_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&folder.path().join("muster.db")).unwrap();
+    let vault = SqliteVault::new(database.clone(), VaultKey::open(&folder.path().join("vault.key")).unwrap());
+    for version in ["v1", "v2", "v3"] {
+        block_on(vault.put(NAME, version, &secret(CANARY), &[Current])).unwrap();
+    }
+    let contains = |text: &str| {
+        let files = fs::read_dir(folder.path()).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+        files.filter(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes())).count()
+    };
+    // While the database is open the write-ahead log is beside it, and afterwards it is gone into the database.
+    assert!(folder.path().join("muster.db-wal").exists());
+    assert_eq!(contains(CANARY), 0);
+    assert!(contains(NAME) > 0, "the names are not secret, and show that the search finds what is there");
+    drop((vault, database));
+    assert!(!folder.path().join("muster.db-wal").exists());
+    assert_eq!(contains(CANARY), 0);
+    assert!(contains(NAME) > 0);
+}
+
+#[test]
+fn the_key_is_made_once_and_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.key");
+    VaultKey::open(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    let key = fs::read(&path).unwrap();
+    VaultKey::open(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), key);
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["vault.key"], "drafts are taken away");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.key");
+    VaultKey::open(&path).unwrap();
+    for mode in [0o640, 0o604, 0o660, 0o601] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let error = VaultKey::open(&path).unwrap_err().to_string();
+        assert!(error.contains("vault.key") && error.contains("chmod 600"), "{mode:o}: {error}");
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    VaultKey::open(&path).unwrap();
+}
+
+#[test]
+fn a_damaged_key_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.key");
+    VaultKey::open(&path).unwrap();
+    let key = fs::read(&path).unwrap();
+    for damaged in [&key[..31], &[], &[key.as_slice(), &[0]].concat()] {
+        fs::write(&path, damaged).unwrap();
+        assert!(VaultKey::open(&path).unwrap_err().to_string().contains("no vault key"), "{} bytes", damaged.len());
+    }
+}
+
+#[test]
+fn another_key_opens_nothing() {
+    let database = Database::in_memory().unwrap();
+    let vault = |key| SqliteVault::new(database.clone(), key);
+    let ours = vault(VaultKey::ephemeral().unwrap());
+    block_on(ours.put(NAME, "v1", &secret(CANARY), &[Current])).unwrap();
+    let theirs = vault(VaultKey::ephemeral().unwrap());
+    let error = block_on(theirs.read(NAME, Current, None)).unwrap_err();
+    assert!(matches!(error, VaultError::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("vault.key") && !error.to_string().contains(CANARY), "{error}");
+    // Nor does it count as another value, which would send an operator the wrong way.
+    let put = block_on(theirs.put(NAME, "v1", &secret(CANARY), &[Current]));
+    assert!(matches!(put, Err(VaultError::Unavailable(_))), "{put:?}");
+    assert_eq!(block_on(ours.read(NAME, Current, None)).unwrap().value.expose(), CANARY);
+}

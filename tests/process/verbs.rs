@@ -1,0 +1,240 @@
+//! What `muster` answers to the person at the keyboard: exit statuses, next steps, and never a secret.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+};
+
+use harness::{CLIENT, HOME, SECRET, TENANT};
+use serde_json::{Value, json};
+use simulator::Alert;
+
+use crate::{
+    microsoft::{Microsoft, STRANGER, vault_entry},
+    programs::{Running, Start, until},
+};
+
+const USAGE: i32 = 64;
+
+/// An empty data folder.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn wrong_usage_is_64_and_makes_nothing() {
+    let parent = folder();
+    let data = parent.path().join("data");
+    for words in [
+        &[][..],
+        &["frobnicate"],
+        &["vault"],
+        &["vault", "get", "app"],
+        &["tenants", "--yaml"],
+        &["connect", TENANT],
+        &["connect", "not-a-guid", "--account", "Contoso"],
+        &["connect", "a0000000-0000-4000-8000-0000000000a", "--account", "Contoso"],
+        &["connect", TENANT, "--account", "Contoso", "--feeds", "alarms"],
+        &["connect", TENANT, "--account", "Contoso", "--feeds", "alerts,,"],
+        &["connect", TENANT, "--account", "Contoso", "--region", "mars"],
+        &["serve", "--tick", "0"],
+        &["serve", "--listen", "everywhere"],
+    ] {
+        let start = Start::muster(words);
+        let start = if words.is_empty() { start } else { start.data(&data) };
+        let finished = start.finish().exits(USAGE);
+        assert!(!finished.stderr.is_empty(), "{words:?} is refused without a word");
+        assert_eq!(finished.stdout, "", "{words:?}");
+    }
+    for words in [&["tenants"][..], &["serve"], &["vault", "list"]] {
+        Start::muster(words).finish().exits(USAGE).says(&["--data"]);
+    }
+    assert!(!data.exists(), "a refused command made the data folder");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let help = Start::muster(&["--help"]).finish().exits(0);
+    for verb in ["demo", "serve", "vault", "connect", "tenants"] {
+        assert!(help.stdout.contains(verb), "{}", help.stdout);
+    }
+    Start::muster(&["--version"]).finish().exits(0);
+}
+
+#[test]
+fn every_mistake_in_the_configuration_is_told_at_once() {
+    let data = folder();
+    for verb in [&["tenants"][..], &["vault", "list"], &["connect", TENANT, "--account", "Contoso"], &["serve"]] {
+        Start::muster(verb)
+            .data(data.path())
+            .env("MUSTER_CLOUD", "mars")
+            .env("MUSTER_PAGE_SIZE", "0")
+            .env("MUSTER_LOGIN_URL", "http://login.example.com")
+            .finish()
+            .exits(USAGE)
+            .says(&["MUSTER_CLOUD", "`mars`", "MUSTER_PAGE_SIZE", "`0`", "MUSTER_LOGIN_URL", "https"]);
+    }
+    // A setting that is there but empty counts as not set.
+    Start::muster(&["tenants"]).data(data.path()).env("MUSTER_CLOUD", "").finish().exits(0);
+}
+
+#[test]
+fn half_a_vault_entry_is_refused_by_its_fields_and_nothing_is_stored() {
+    let data = folder();
+    let put =
+        |entry: &str| Start::muster(&["vault", "put", "app"]).data(data.path()).input(entry).finish().exits(USAGE);
+    put("{}").says(&["`client_id`", "`home_tenant_id`", "`credential`", "nothing was stored"]);
+    put("").says(&["not JSON"]);
+    put(&json!({"client_id": CLIENT, "credential": {"kind": "client_secret", "value": SECRET}}).to_string())
+        .says(&["`home_tenant_id` is missing"]);
+    put(&json!({"client_id": SECRET, "home_tenant_id": HOME, "credential": {"kind": "client_secret"}}).to_string())
+        .says(&["`client_id` is not a GUID", "`credential.value` is missing"]);
+    put(&json!({"client_id": CLIENT, "home_tenant_id": HOME, "credential": {"kind": SECRET.len()}}).to_string())
+        .says(&["`credential.kind`"]);
+    put(&"x".repeat((64 << 10) + 1)).says(&["64 KB"]);
+    for name in ["App", "signing", "apps/", "apps/a/b", "tenants/contoso", "../app", ""] {
+        Start::muster(&["vault", "put", name])
+            .data(data.path())
+            .input(&vault_entry().to_string())
+            .finish()
+            .exits(USAGE);
+    }
+    let listed = Start::muster(&["vault", "list"]).data(data.path()).finish().exits(0);
+    assert_eq!(listed.stdout, "");
+}
+
+#[test]
+fn the_vault_lists_names_stages_and_expiry_and_never_a_value() {
+    let data = folder();
+    let own = format!("tenants/{TENANT}");
+    for name in ["app", "app", &own] {
+        Start::muster(&["vault", "put", name]).data(data.path()).input(&vault_entry().to_string()).finish().exits(0);
+    }
+    // `finish` looks for the secret in every output; the data folder must not hold it either.
+    let listed = Start::muster(&["vault", "list"]).data(data.path()).finish().exits(0).stdout;
+    let lines = |name: &str, stage: &str| {
+        listed.lines().filter(|line| line.contains(name) && line.contains(stage) && line.contains("2099-01-01")).count()
+    };
+    assert_eq!((lines("muster/app", "AWSCURRENT"), lines("muster/app", "AWSPREVIOUS")), (1, 1), "{listed}");
+    assert_eq!((lines(&own, "AWSCURRENT"), lines(&own, "AWSPREVIOUS")), (1, 0), "{listed}");
+    for entry in fs::read_dir(data.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = fs::read(&path).unwrap();
+            let found = bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
+            assert!(!found, "the secret lies in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_tenant_without_consent_is_not_connected_and_the_next_step_is_told() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let connect =
+        |tenant: &str, account: &str| microsoft.muster(&["connect", tenant, "--account", account], data.path());
+    connect(STRANGER, "Fabrikam").finish().exits(1).says(&[STRANGER, "is not connected", "administrator", "approve"]);
+    assert_eq!(microsoft.tenants(data.path()), json!([]));
+    for account in ["", "  ", "line\nbreak"] {
+        connect(TENANT, account).finish().exits(USAGE).says(&["--account"]);
+    }
+    connect(TENANT, "Contoso").finish().exits(0);
+    connect(TENANT, "Contoso").finish().exits(0);
+    connect(TENANT, "Fabrikam").finish().exits(1).says(&["Contoso"]);
+    assert_eq!(microsoft.tenants(data.path())[0]["account"], "Contoso");
+}
+
+#[test]
+fn without_an_application_in_the_vault_nothing_is_connected() {
+    let microsoft = Microsoft::new();
+    let data = folder();
+    let refused = microsoft.muster(&["connect", TENANT, "--account", "Contoso"], data.path()).finish().exits(1);
+    refused.says(&["is not connected", "muster/app"]);
+}
+
+#[test]
+fn a_feed_that_nobody_pulls_yet_is_wrong_usage() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    for feeds in ["machines", "alerts,telemetry"] {
+        let words = ["connect", TENANT, "--account", "Contoso", "--feeds", feeds];
+        microsoft.muster(&words, data.path()).finish().exits(USAGE).says(&["not pulled by this version"]);
+    }
+    assert_eq!(microsoft.tenants(data.path()), json!([]));
+}
+
+/// The address that `muster serve` prints once it listens.
+fn address(serving: &mut Running) -> String {
+    until("muster serve prints its address", || {
+        assert!(!serving.has_ended(), "{}", serving.stderr());
+        let stderr = serving.stderr();
+        let after = stderr.split_once("http://")?.1;
+        Some(after.split_once(',')?.0.to_owned())
+    })
+}
+
+/// Status line and body of one request.
+fn get(address: &str, path: &str) -> (String, Value) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), serde_json::from_str(body).unwrap())
+}
+
+fn serve(microsoft: &Microsoft, data: &Path) -> Start {
+    microsoft.muster(&["serve", "--listen", "127.0.0.1:0", "--tick", "1"], data)
+}
+
+#[test]
+fn verbs_work_while_serve_runs_and_sigterm_ends_it_well() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let mut serving = serve(&microsoft, data.path()).run();
+    let address = address(&mut serving);
+    assert_eq!(get(&address, "/api/health"), ("HTTP/1.1 200 OK".to_owned(), json!({"status": "ok"})));
+    assert_eq!(get(&address, "/api/unknown").0, "HTTP/1.1 404 Not Found");
+
+    microsoft.muster(&["vault", "put", "console"], data.path()).input(&vault_entry().to_string()).finish().exits(0);
+    microsoft.muster(&["vault", "list"], data.path()).finish().exits(0);
+    microsoft.muster(&["connect", TENANT, "--account", "Contoso"], data.path()).finish().exits(0);
+    microsoft.alerts(|alerts| alerts.put(Alert::new("da638000000000000001_1", jiff::Timestamp::now())));
+    let tenants = until("the new tenant's alert is delivered", || {
+        let tenants = microsoft.tenants(data.path());
+        (tenants[0]["ledger"]["delivered"] == 1).then_some(tenants)
+    });
+    let tenant = &tenants.as_array().unwrap()[0];
+    assert_eq!((&tenant["tenant_id"], &tenant["account"]), (&json!(TENANT), &json!("Contoso")));
+    assert_eq!((&tenant["state"], &tenant["capabilities"]["alerts"]["status"]), (&json!("active"), &json!("ok")));
+    assert!(tenant["watermark"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{tenant:#}");
+    assert!((0..60).contains(&tenant["freshness_seconds"].as_i64().unwrap()), "{tenant:#}");
+    for count in ["fetched", "delivered", "deduplicated", "quarantined"] {
+        assert!(tenant["ledger"][count].is_u64(), "{count}: {tenant:#}");
+    }
+    let table = microsoft.muster(&["tenants"], data.path()).finish().exits(0).stdout;
+    assert!(table.contains(TENANT) && table.contains("Contoso"), "{table}");
+
+    let taken = microsoft.muster(&["serve", "--listen", &address], data.path()).finish().exits(1);
+    taken.says(&[&address]);
+    assert_eq!(get(&address, "/api/health").0, "HTTP/1.1 200 OK");
+    let ended = serving.terminate().exits(0);
+    assert!(TcpStream::connect(&address).is_err(), "it still listens: {ended:?}");
+}
+
+#[test]
+fn the_most_talkative_log_does_not_tell_the_secret() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let words = ["connect", TENANT, "--account", "Contoso"];
+    let connected = microsoft.muster(&words, data.path()).env("RUST_LOG", "trace").finish().exits(0);
+    assert!(!connected.stderr.contains("eyJ"), "a bearer token was printed");
+    microsoft.alerts(|alerts| alerts.put(Alert::new("da638000000000000001_1", jiff::Timestamp::now())));
+    let serving = serve(&microsoft, data.path()).env("RUST_LOG", "trace").run();
+    until("an alert is delivered", || (microsoft.tenants(data.path())[0]["ledger"]["delivered"] == 1).then_some(()));
+    let ended = serving.terminate().exits(0);
+    assert!(ended.stderr.contains("TRACE"), "the log was not talkative: {}", ended.stderr);
+    assert!(!ended.stderr.contains("eyJ"), "a bearer token was printed");
+}
