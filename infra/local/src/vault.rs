@@ -50,7 +50,7 @@ pub async fn put(app: &App, name: &str, input: impl Read) -> Result<(), Failure>
 /// When the vault fails.
 pub async fn list(app: &App) -> Result<(), Failure> {
     let vault = &app.ports.vault;
-    for name in vault.list(&app.config.secrets_prefix).await.map_err(Failure::failed)? {
+    for name in vault.list(&format!("{}/", app.config.secrets_prefix)).await.map_err(Failure::failed)? {
         for (version, stages) in vault.describe(&name).await.map_err(Failure::failed)? {
             for stage in stages {
                 let expiry = match vault.read(&name, stage, Some(&version)).await {

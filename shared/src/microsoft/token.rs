@@ -301,7 +301,9 @@ fn parse_error(status: u16, retry_after: Option<&str>, body: &[u8]) -> EntraErro
         error: value.get("error").and_then(Value::as_str).unwrap_or_default().chars().take(60).collect(),
         code: code.or_else(from_text),
         summary: summary.chars().filter(|c| !c.is_control()).take(300).collect(),
-        retry_after: retry_after.and_then(|text| text.trim().parse().ok()).map(SignedDuration::from_secs),
+        retry_after: retry_after
+            .and_then(|text| text.trim().parse().ok())
+            .map(|seconds: i64| SignedDuration::from_secs(seconds.clamp(1, 3600))),
     }
 }
 
@@ -511,6 +513,8 @@ mod tests {
         assert_eq!(refusal(503, 123_456), Refusal::Transient);
         assert_eq!(parse_error(429, Some("60"), b"").refusal(), Refusal::Throttled);
         assert_eq!(parse_error(502, None, b"<html>").refusal(), Refusal::Transient);
+        let absurd = parse_error(429, Some("9223372036854775807"), b"");
+        assert_eq!(absurd.retry_after, Some(SignedDuration::from_hours(1)));
         let text_only = parse_error(401, None, br#"{"error_description":"AADSTS7000215: Invalid.\r\nTrace ID: x"}"#);
         assert_eq!(
             (text_only.refusal(), text_only.summary.as_str()),

@@ -75,17 +75,22 @@ impl FolderLake {
         file.sync_all()?;
         let linked = fs::hard_link(&incoming, path);
         fs::remove_file(&incoming)?;
-        match linked {
-            Ok(()) => {
-                // The file's name, and those of folders just made, must survive a power cut too.
-                for made in path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root)) {
-                    File::open(made)?.sync_all()?;
-                }
-                Ok(Put::Created)
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Put::Exists),
-            Err(error) => Err(error),
-        }
+        let put = match linked {
+            Ok(()) => Put::Created,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Put::Exists,
+            Err(error) => return Err(error),
+        };
+        self.synchronise_names(path)?;
+        Ok(put)
+    }
+
+    /// A file's name, and those of the folders above it, must survive a power cut too; and so before anybody acts on
+    /// having found it, for whoever linked it may have died before this.
+    fn synchronise_names(&self, path: &Path) -> std::io::Result<()> {
+        path.ancestors()
+            .skip(1)
+            .take_while(|folder| folder.starts_with(&self.root))
+            .try_for_each(|folder| File::open(folder)?.sync_all())
     }
 }
 
@@ -97,8 +102,12 @@ impl Lake for FolderLake {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        match fs::read(self.path(key)?) {
-            Ok(bytes) => Ok(Some(bytes)),
+        let path = self.path(key)?;
+        match fs::read(&path) {
+            Ok(bytes) => {
+                self.synchronise_names(&path).map_err(|cause| Unavailable::new(PORT, cause))?;
+                Ok(Some(bytes))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Unavailable::new(PORT, error)),
         }
