@@ -1,0 +1,39 @@
+# Muster's table of contents. `make` alone prints it.
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve-demo test check fmt doc bench soak clean
+
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+run: ## the main job, visible: seven simulated tenants and an hour of trouble, in a few seconds
+	cargo run --locked -p muster -- demo --once
+
+serve-demo: ## the same, and then on in real time until Ctrl-C
+	cargo run --locked -p muster -- demo
+
+test: ## everything: formatting, lints, all tests
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace
+
+check: ## the quick loop: formatting, lints, the shared crate's tables, the scenarios
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked -p shared
+	cargo test --locked -p tests --test scenario
+
+fmt: ## format the code
+	cargo fmt --all
+
+doc: ## the crates' documentation, in target/doc
+	cargo doc --locked --workspace --no-deps
+
+bench: ## the largest page, our CPU beside the floor, peak memory, an idle poll
+	cargo run --release --locked -p tests --bin bench
+
+soak: ## the fault run over 20,000 seeds
+	MUSTER_FAULT_SEEDS=20000 cargo test --release --locked -p tests --test fault
+
+clean: ## remove what was built
+	cargo clean

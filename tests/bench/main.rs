@@ -1,0 +1,135 @@
+//! `make bench`: one page as large as Microsoft sends them, pulled over real HTTP, beside the least that anyone could do.
+//!
+//! Ours and the floor are measured in one process and one run, so their ratio means something on any machine. The
+//! simulator is another process: this program again, with an argument.
+
+mod counting;
+mod floor;
+mod measure;
+mod microsoft;
+mod report;
+
+use std::{error::Error, path::Path, process::ExitCode, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use shared::{
+    App,
+    clock::Clock,
+    config::Config,
+    http::Client,
+    ports::vault::Stage,
+    secret::Secret,
+    tenant::{
+        Feed,
+        connect::{NewConnection, connect},
+        list::list,
+    },
+};
+
+use crate::{counting::Counts, measure::Meter, microsoft::Microsoft, report::Report};
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// A walk of one instant takes one; more than this and something is wrong.
+const MAX_TICKS: usize = 20;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(microsoft::ARGUMENT) {
+        return ended(microsoft::serve().await.map(|()| true));
+    }
+    let data = std::env::temp_dir().join(format!("muster-bench-{}", std::process::id()));
+    let outcome = run(&data).await;
+    let _the_system_clears_its_temporary_files_too = std::fs::remove_dir_all(&data);
+    ended(outcome.map(|report| {
+        println!("{report}");
+        report.within_budget()
+    }))
+}
+
+fn ended(outcome: Result<bool, Failed>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(data: &Path) -> Result<Report, Failed> {
+    let mut microsoft = Microsoft::start()?;
+    let clock = Clock::manual(microsoft::start_time()?);
+    let (app, counts) = app(data, &microsoft, clock)?;
+    take_in(&app).await?;
+    microsoft.log()?;
+
+    counts.reset();
+    let before = measure::memory("VmRSS")?;
+    measure::forget_peak()?;
+    let meter = Meter::start()?;
+    tick_until_done(&app, &mut microsoft).await?;
+    let pull = meter.stop()?;
+    let peak = measure::memory("VmHWM")?;
+    let written = counts.taken();
+    let calls = microsoft.log()?;
+
+    counts.reset();
+    tick(&app, &mut microsoft).await?;
+    let idle = counts.taken();
+    let idle_calls = microsoft.log()?;
+
+    // After the measurements: the floor holds whole answers in memory, which we never do.
+    let floor = floor::measure(&app, &microsoft.origin, &calls, &data.join("lake")).await?;
+    let delivered =
+        list(app.ports.store.as_ref(), app.clock.now()).await?.iter().map(|view| view.ledger.delivered).sum();
+    Ok(Report { delivered, pull, before, peak, written, calls: calls.len(), floor, idle, idle_calls })
+}
+
+fn app(data: &Path, microsoft: &Microsoft, clock: Clock) -> Result<(App, Arc<Counts>), Failed> {
+    let origin = &microsoft.origin;
+    let config = Config::from_lookup(|name| match name {
+        "MUSTER_LOGIN_URL" | "MUSTER_DEFENDER_URL" => Some(origin.clone()),
+        // The largest page there is; the default is a tenth of it.
+        "MUSTER_PAGE_SIZE" => Some("10000".to_owned()),
+        _ => None,
+    })?;
+    let http = Client::network(config.trusted_origins())?;
+    let (ports, counts) = counting::over(embedded::open(data, &clock)?);
+    Ok((App::new(Arc::new(config), ports, http, clock), counts))
+}
+
+async fn take_in(app: &App) -> Result<(), Failed> {
+    let entry = Secret::new(microsoft::application_entry());
+    app.ports.vault.put("muster/app", "bench-1", &entry, &[Stage::Current]).await?;
+    let new = NewConnection {
+        tenant_id: microsoft::TENANT.parse()?,
+        account: "Contoso".to_owned(),
+        feeds: vec![Feed::Alerts],
+        region: None,
+    };
+    connect(app, &new).await?;
+    Ok(())
+}
+
+async fn tick_until_done(app: &App, microsoft: &mut Microsoft) -> Result<(), Failed> {
+    for _ in 0..MAX_TICKS {
+        tick(app, microsoft).await?;
+        let views = list(app.ports.store.as_ref(), app.clock.now()).await?;
+        if views.iter().all(|view| !view.backlog) {
+            return Ok(());
+        }
+    }
+    Err(format!("the page is not in after {MAX_TICKS} ticks").into())
+}
+
+/// One minute later on both clocks: the schedule fires, the queue is emptied.
+async fn tick(app: &App, microsoft: &mut Microsoft) -> Result<(), Failed> {
+    microsoft.advance_a_minute()?;
+    app.clock.advance(SignedDuration::from_mins(1));
+    let now: Timestamp = app.clock.now();
+    local::serve::fire(app, now, 60).await;
+    while local::worker::drain(app, 10).await? > 0 {}
+    Ok(())
+}
