@@ -26,11 +26,15 @@ pub fn object_key(feed: Feed, tenant: TenantId, after: Timestamp, until: Timesta
 
 /// Gathers lines into one gzip object.
 #[derive(Debug)]
-pub struct ObjectWriter(GzEncoder<Vec<u8>>);
+pub struct ObjectWriter {
+    gzip: GzEncoder<Vec<u8>>,
+    /// Each line is encoded here first: the encoder writes every comma by itself, and deflate wants more at a time.
+    line: Vec<u8>,
+}
 
 impl Default for ObjectWriter {
     fn default() -> Self {
-        Self(GzEncoder::new(Vec::new(), Compression::default()))
+        Self { gzip: GzEncoder::new(Vec::new(), Compression::default()), line: Vec::new() }
     }
 }
 
@@ -38,14 +42,16 @@ impl ObjectWriter {
     /// # Errors
     /// When the event cannot be encoded; a defect of the mapping.
     pub fn push(&mut self, event: &serde_json::Value) -> std::io::Result<()> {
-        serde_json::to_writer(&mut self.0, event)?;
-        self.0.write_all(b"\n")
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, event)?;
+        self.line.push(b'\n');
+        self.gzip.write_all(&self.line)
     }
 
     /// # Errors
     /// Never in practice: the target is memory.
     pub fn finish(self) -> std::io::Result<Vec<u8>> {
-        self.0.finish()
+        self.gzip.finish()
     }
 }
 
@@ -55,6 +61,10 @@ impl ObjectWriter {
 /// When the object is not gzip, or `line` says so.
 pub fn read_object(object: &[u8], mut line: impl FnMut(&str) -> std::io::Result<()>) -> std::io::Result<()> {
     BufReader::new(GzDecoder::new(object)).lines().try_for_each(|text| line(&text?))
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A record that cannot be parsed, as it goes to the quarantine.
@@ -75,7 +85,7 @@ pub fn quarantine(
     now: Timestamp,
 ) -> Quarantined {
     let sha256 = digest::digest(&digest::SHA256, identity).as_ref().to_vec();
-    let hex = crate::alert::seen::hex(&sha256);
+    let hex = hex(&sha256);
     let object = json!({
         "tenant_uid": tenant,
         "reason": reason,

@@ -163,3 +163,22 @@ fn a_record_broken_only_in_its_evidence_page_is_quarantined_and_the_rest_flows()
     assert_eq!(stage.quarantined().len(), 1, "{:?}", stage.quarantined());
     stage.assert_exactly_once();
 }
+
+#[test]
+fn text_that_is_json_to_some_and_not_to_others_is_quarantined_and_stops_nobody() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for (field, odd) in [("title", r#""cut \ud83d""#), ("score", "1e999"), ("nested", deep.as_str())] {
+        let stage = Stage::connected();
+        let mut alert = Alert::new("da-odd", at(0) + seconds(10)).with(field, json!("PLACEHOLDER"));
+        alert.raw = Some(serde_json::to_string(&alert.fields).unwrap().replace("\"PLACEHOLDER\"", odd));
+        stage.put(alert);
+        stage.put(Alert::new("da-sound", at(0) + seconds(11)));
+        stage.ticks(3);
+        assert_eq!(stage.ids(), ["da-sound"], "{field}");
+        assert_eq!(stage.quarantined().len(), 1, "{field}");
+        let calls = stage.view().ledger.fetched;
+        stage.ticks(3);
+        assert_eq!(stage.view().ledger.fetched, calls, "not fetched again and again");
+        stage.assert_exactly_once();
+    }
+}

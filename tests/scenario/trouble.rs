@@ -261,3 +261,40 @@ fn a_window_of_the_past_that_fails_for_good_is_parked_and_the_walk_goes_on() {
     assert!(!stage.view().backlog);
     stage.assert_exactly_once();
 }
+
+#[test]
+fn pain_04_a_poisoned_crowd_at_one_instant_arrives_all_the_same() {
+    let stage = Stage::connected();
+    for n in 0..80 {
+        stage.put(Alert::new(&format!("da{n:02}"), at(0) + seconds(20)));
+    }
+    stage.tenant(|tenant| tenant.alerts.poison.insert("da33".to_owned()));
+    stage.ticks(12);
+    assert_eq!(stage.ids().len(), 80);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn an_alert_that_only_the_list_knows_leaves_without_evidence() {
+    let stage = Stage::connected();
+    stage.put(Alert::new("da1", at(0) + seconds(20)));
+    stage.tenant(|tenant| tenant.alerts.poison.insert("da1".to_owned()));
+    stage.world(|world| world.script(Route::Alert, vec![Fault::Status(404); 10]));
+    stage.ticks(6);
+    assert_eq!(stage.ids(), ["da1"]);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn an_alert_that_its_own_window_never_brings_does_not_hold_the_watermark_for_ever() {
+    let stage = Stage::with(&[("MUSTER_FIRST_LOOK_DAYS", "0")]);
+    stage.connect(TENANT).unwrap();
+    stage.put(Alert::new("da1", at(0) + seconds(20)));
+    let empty =
+        Fault::Body { status: 200, content_type: "application/json".to_owned(), text: r#"{"value":[]}"#.to_owned() };
+    stage.script([Fault::Normal, empty].into_iter().cycle().take(40));
+    stage.world(|world| world.script(Route::Alert, vec![Fault::Status(500); 40]));
+    stage.ticks(10);
+    assert_eq!(stage.ids(), ["da1"]);
+    stage.assert_exactly_once();
+}

@@ -47,7 +47,7 @@ pub async fn run(once: bool) -> Result<(), Failure> {
     let origin = format!("http://{}", listener.local_addr().map_err(Failure::failed)?);
     tokio::spawn(simulator::serve::serve(simulator.clone(), listener));
 
-    let data = std::env::temp_dir().join(format!("muster-demo-{}", std::process::id()));
+    let data = std::env::temp_dir().join(format!("muster-demo-{}-{}", start.as_second(), std::process::id()));
     let clock = Clock::manual(start);
     let mut ports = embedded::open(&data, &clock).map_err(Failure::failed)?;
     let dying = crash::DyingLake::over(ports.lake.clone());

@@ -98,7 +98,8 @@ fn expiry(value: &Secret<String>) -> String {
     let value: Value = serde_json::from_str(value.expose()).unwrap_or(Value::Null);
     match value.pointer("/credential/expires_at").and_then(Value::as_str) {
         Some(at) => format!("expires {}", at.escape_default()),
-        None => "no expiry given".to_owned(),
+        None if value.get("credential").is_some() => "no expiry given".to_owned(),
+        None => "does not expire".to_owned(),
     }
 }
 

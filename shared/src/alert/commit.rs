@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use serde_json::{Map, Value};
+use jiff::Timestamp;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Sighting,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     App,
+    config::Config,
     microsoft::time,
     ports::{
         Unavailable,
@@ -52,11 +54,17 @@ impl Received {
     }
 }
 
+#[derive(Debug)]
+struct Unreadable {
+    record: Quarantined,
+    version: Option<Sighting>,
+}
+
 /// What one commit carries.
 #[derive(Debug, Default)]
 pub struct Batch {
     alerts: Vec<Received>,
-    quarantined: Vec<Quarantined>,
+    quarantined: Vec<Unreadable>,
     bytes: usize,
     buckets: BTreeSet<Bucket>,
 }
@@ -68,10 +76,13 @@ impl Batch {
         self.alerts.push(alert);
     }
 
-    pub fn quarantine(&mut self, record: Quarantined) {
+    /// `version` is the alert that the record was to be, where that is known: it is done with then, and not asked for
+    /// again.
+    pub fn quarantine(&mut self, record: Quarantined, version: Option<Sighting>) {
         self.bytes += record.object.len();
         self.buckets.insert(Bucket::Quarantine);
-        self.quarantined.push(record);
+        self.buckets.extend(version.as_ref().map(|version| Bucket::of(version.updated)));
+        self.quarantined.push(Unreadable { record, version });
     }
 
     pub fn is_full(&self) -> bool {
@@ -172,44 +183,42 @@ impl<'a> Desk<'a> {
                 !self.seen.contains(Bucket::of(alert.sighting.updated), &mark) && marks.insert(mark)
             })
             .collect();
-        let unread: Vec<Quarantined> = batch
-            .quarantined
-            .into_iter()
-            .filter(|record| {
-                let mark = seen::text_mark(&record.sha256);
-                !self.seen.contains(Bucket::Quarantine, &mark) && marks.insert(mark)
-            })
-            .collect();
-        counts.delivered = fresh.len() as u64;
-        counts.quarantined = unread.len() as u64;
+        let mut unreadable = batch.quarantined;
+        let object = encode(self.tenant, &app.config, fresh, &self.seen, app.clock.now())?;
+        if !object.unreadable.is_empty() {
+            self.seen.load(app.ports.store.as_ref(), &[Bucket::Quarantine].into()).await?;
+            unreadable.extend(object.unreadable);
+        }
+
+        let mut added: Vec<(Bucket, Mark)> = Vec::new();
+        for Unreadable { record, version } in unreadable {
+            added.extend(version.map(|Sighting { updated, id, .. }| {
+                (Bucket::of(updated), seen::version_mark(self.tenant, &id, updated))
+            }));
+            let mark = seen::text_mark(&record.sha256);
+            if !self.seen.contains(Bucket::Quarantine, &mark) && marks.insert(mark) {
+                counts.quarantined += 1;
+                added.push((Bucket::Quarantine, mark));
+                // Known by its text, so that a second put finds the first one's object.
+                app.ports.lake.put_new(&record.key, record.object).await?;
+            }
+        }
+        counts.delivered = object.alerts.len() as u64;
         counts.deduplicated = counts.fetched - counts.delivered - counts.quarantined;
-        if fresh.is_empty() && unread.is_empty() {
+        if object.alerts.is_empty() && added.is_empty() {
             self.feed.ledger.add(counts);
             advance(&mut self.feed);
             return Ok(counts);
         }
-
-        let mut added: Vec<(Bucket, Mark)> =
-            unread.iter().map(|record| (Bucket::Quarantine, seen::text_mark(&record.sha256))).collect();
-        for record in unread {
-            // Known by its text, so that a second put finds the first one's object.
-            app.ports.lake.put_new(&record.key, record.object).await?;
-        }
-        if !fresh.is_empty() {
-            added.extend(fresh.iter().flat_map(|alert| {
-                let Sighting { updated, id, created } = &alert.sighting;
-                [
-                    (Bucket::of(*updated), alert.mark(self.tenant)),
-                    (Bucket::of(*created), seen::id_mark(self.tenant, id)),
-                ]
-            }));
-            if self.measures_lateness {
-                let now = app.clock.now();
-                for alert in fresh.iter().filter(|alert| alert.evidence != Evidence::Completed) {
-                    self.feed.lateness.count(now.duration_since(alert.sighting.updated));
+        if !object.alerts.is_empty() {
+            for (sighting, mark, evidence) in object.alerts {
+                added.push((Bucket::of(sighting.updated), mark));
+                added.push((Bucket::of(sighting.created), seen::id_mark(self.tenant, &sighting.id)));
+                if self.measures_lateness && evidence != Evidence::Completed {
+                    self.feed.lateness.count(app.clock.now().duration_since(sighting.updated));
                 }
             }
-            self.put_object(fresh, window).await?;
+            self.put_object(object.bytes, window).await?;
         }
         self.feed.intent = None;
         self.feed.ledger.add(counts);
@@ -219,8 +228,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Writes the intent, then creates the object.
-    async fn put_object(&mut self, fresh: Vec<Received>, window: Window) -> Result<(), CommitError> {
-        let object = encode(self.tenant, self.app.config.raw_data, fresh, &self.seen)?;
+    async fn put_object(&mut self, object: Vec<u8>, window: Window) -> Result<(), CommitError> {
         let key = record::object_key(Feed::Alerts, self.tenant, window.after, window.until, self.version + 1);
         self.feed.intent = Some(Intent { key: key.clone(), opened_at: self.app.clock.now() });
         // The intent says nothing about progress, so it is written over the state as it was read.
@@ -323,21 +331,60 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// An object ready to be put.
+struct Encoded {
+    bytes: Vec<u8>,
+    alerts: Vec<(Sighting, Mark, Evidence)>,
+    /// Texts with an id and a time that are no JSON for all that: half a surrogate pair, a number beyond any type,
+    /// nesting without end.
+    unreadable: Vec<Unreadable>,
+}
+
 /// The object with these alerts: sorted by time, then id, so that the same alerts make the same bytes.
-fn encode(tenant: TenantId, raw_data: bool, mut alerts: Vec<Received>, seen: &Seen) -> Result<Vec<u8>, CommitError> {
+fn encode(
+    tenant: TenantId,
+    config: &Config,
+    mut alerts: Vec<Received>,
+    seen: &Seen,
+    now: Timestamp,
+) -> Result<Encoded, CommitError> {
     alerts.sort_by(|a, b| a.sighting.cmp(&b.sighting));
+    let style = Style { tenant, raw_data: config.raw_data };
     let mut writer = ObjectWriter::default();
     let mut ids: HashSet<String> = HashSet::new();
+    let (mut encoded, mut unreadable) = (Vec::new(), Vec::new());
     for alert in alerts {
-        // `Sighting::parse` has read this text as an object already.
-        let source: Map<String, Value> = serde_json::from_str(&alert.text).map_err(std::io::Error::other)?;
         let mark = alert.mark(tenant);
-        let delivered_before = seen.has_id(&alert.sighting) || !ids.insert(alert.sighting.id.clone());
+        let Received { sighting, text, evidence } = alert;
+        let source: Map<String, Value> = match serde_json::from_str(&text) {
+            Ok(source) => source,
+            Err(cause) => {
+                let record = quarantine(tenant, text.as_bytes(), &cause.to_string(), now);
+                unreadable.push(Unreadable { record, version: Some(sighting) });
+                continue;
+            }
+        };
+        let delivered_before = seen.has_id(&sighting) || !ids.insert(sighting.id.clone());
         let activity = Activity::of(&source, delivered_before);
-        let style = Style { tenant, raw_data };
-        writer.push(&finding(style, source, &alert.text, &alert.sighting, &mark, activity, alert.evidence))?;
+        writer.push(&finding(style, source, &text, &sighting, &mark, activity, evidence))?;
+        encoded.push((sighting, mark, evidence));
     }
-    Ok(writer.finish()?)
+    Ok(Encoded { bytes: writer.finish()?, alerts: encoded, unreadable })
+}
+
+/// A record that cannot be parsed. It is known again by its text without evidence, which is how a look shows it.
+pub fn quarantine(tenant: TenantId, text: &[u8], reason: &str, now: Timestamp) -> Quarantined {
+    #[derive(serde::Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow, default)]
+        evidence: Option<&'a RawValue>,
+    }
+    let whole = String::from_utf8_lossy(text);
+    let identity = match serde_json::from_str::<Head<'_>>(&whole) {
+        Ok(Head { evidence: Some(evidence) }) => whole.replacen(evidence.get(), "[]", 1),
+        _ => whole.clone().into_owned(),
+    };
+    record::quarantine(Feed::Alerts, tenant, identity.as_bytes(), text, reason, now)
 }
 
 /// What a line of one of our objects says about the state it belongs to.
@@ -350,7 +397,7 @@ struct Delivered {
 impl Delivered {
     fn read(line: &str) -> Option<Self> {
         let event: Value = serde_json::from_str(line).ok()?;
-        let millisecond = |pointer: &str| jiff::Timestamp::from_millisecond(event.pointer(pointer)?.as_i64()?).ok();
+        let millisecond = |pointer: &str| Timestamp::from_millisecond(event.pointer(pointer)?.as_i64()?).ok();
         let evidence = match event.pointer("/metadata/labels/0").and_then(Value::as_str) {
             Some("evidence_pending") => Evidence::Pending,
             Some("evidence_completed") => Evidence::Completed,

@@ -6,11 +6,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{
-    Sighting,
-    seen::{Mark, hex},
-};
-use crate::{microsoft::time, tenant::TenantId};
+use super::{Sighting, seen::Mark};
+use crate::{microsoft::time, record::hex, tenant::TenantId};
 
 /// The longest string that OCSF allows where it names a limit, in characters.
 const MAX_TEXT: usize = 65_535;

@@ -1,13 +1,16 @@
 //! One pass over one tenant's alerts: look, fetch what is new, commit, as far as the budget goes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    string::FromUtf8Error,
+};
 
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use url::Url;
 
 use super::{
     Sighting,
-    commit::{Batch, CommitError, Desk, Received},
+    commit::{Batch, CommitError, Desk, Received, quarantine},
     finding::Evidence,
     id_of,
     ladder::{self, Rung, Trouble},
@@ -23,9 +26,10 @@ use crate::{
         defender::{
             ALERT_ROLES, AlertsQuery, Elements, Limits, MAX_TOP, Refusal, alert_request, alerts_request, refusal,
         },
+        time::TICK,
         token::TokenError,
     },
-    record::{self, Quarantined},
+    record::Quarantined,
     tenant::{
         Ability, Condition, Feed, TenantId,
         dispatch::{Part, PullMessage},
@@ -152,6 +156,16 @@ struct Page {
     texts: HashMap<Sighting, String>,
     unreadable: Vec<Quarantined>,
     full: bool,
+}
+
+/// What became of asking for one version by the alert's id.
+enum ById {
+    /// Brought, quarantined, or updated since and so to come back by itself.
+    Settled,
+    Gone,
+    Unclear(String),
+    /// Not asked: a crowd was updated at once, and the next look will show it.
+    TooMany,
 }
 
 /// What a fetch left open.
@@ -346,7 +360,7 @@ impl<'a> Pass<'a> {
             if self.desk.seen.contains(Bucket::Quarantine, &text_mark(&record.sha256)) {
                 continue;
             }
-            batch.quarantine(record);
+            batch.quarantine(record, None);
             if batch.is_full() {
                 self.commit(std::mem::take(&mut batch), window, None).await?;
             }
@@ -360,7 +374,8 @@ impl<'a> Pass<'a> {
                 Err(CallFailed::Stop(stop)) => return Err(stop),
                 Err(CallFailed::NotFound) => return Err(Stop::Condition(not_found())),
                 Err(CallFailed::Service(failure)) if self.began_at == Rung::Bare => {
-                    Fetched { batch: self.bare(&group, &texts, &failure).await?, missing: Vec::new(), full: false }
+                    tracing::warn!(tenant.id = %self.tenant, failure, alerts = group.wanted.len(), "asked for one by one");
+                    Fetched { batch: Batch::default(), missing: group.wanted.clone(), full: false }
                 }
                 Err(CallFailed::Service(failure)) => {
                     self.climb(&failure)?;
@@ -376,7 +391,11 @@ impl<'a> Pass<'a> {
                 self.commit(batch, group.window, None).await?;
                 continue;
             }
-            self.ask_by_id(missing, &mut batch).await?;
+            if let Err(stop) = self.ask_by_id(missing, &texts, group.window, &mut batch).await {
+                // What has been brought so far is kept.
+                self.commit(batch, group.window, None).await?;
+                return Err(stop);
+            }
             let reached = if groups.is_empty() { window.until } else { group.window.until };
             let advance = self.advance(reached, last && groups.is_empty());
             self.commit(batch, group.window, Some(advance)).await?;
@@ -397,56 +416,85 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// The last rung: each alert by its id, and without evidence where even that fails.
-    async fn bare(&mut self, group: &Group, texts: &HashMap<Sighting, String>, failure: &str) -> Result<Batch, Stop> {
-        let mut batch = Batch::default();
-        for sighting in &group.wanted {
-            if self.resolve(sighting, &mut batch, Evidence::Included).await? {
-                continue;
-            }
-            let Some(text) = texts.get(sighting).cloned() else { continue };
-            tracing::warn!(tenant.id = %self.tenant, alert.id = sighting.id, failure, "delivered without evidence; completed later");
-            self.desk.feed.remember_incomplete(sighting, self.started);
-            batch.push(Received { sighting: sighting.clone(), text, evidence: Evidence::Pending });
-        }
-        Ok(batch)
-    }
-
     /// Alerts that a look showed and a fetch did not bring: updated meanwhile (they come back by themselves), gone, or
-    /// in need of a question of their own. What stays unclear holds the watermark.
-    async fn ask_by_id(&mut self, mut missing: Vec<Sighting>, batch: &mut Batch) -> Result<(), Stop> {
+    /// in need of a question of their own. On the last rung what stays unclear leaves without evidence; before, it
+    /// holds the watermark.
+    async fn ask_by_id(
+        &mut self,
+        mut missing: Vec<Sighting>,
+        texts: &HashMap<Sighting, String>,
+        window: Window,
+        batch: &mut Batch,
+    ) -> Result<(), Stop> {
         missing.sort_unstable();
+        let last_rung = self.began_at == Rung::Bare;
         for (n, sighting) in missing.into_iter().enumerate() {
-            let resolved = n < MAX_BY_ID && self.resolve(&sighting, batch, Evidence::Included).await?;
-            if !resolved {
-                self.ceiling = self.ceiling.min(sighting.updated - crate::microsoft::time::TICK);
-                break;
+            let found = if last_rung || n < MAX_BY_ID {
+                self.ask_for(&sighting, batch, Evidence::Included).await?
+            } else {
+                ById::TooMany
+            };
+            match (found, texts.get(&sighting)) {
+                (ById::Settled, _) => {}
+                // Without a look's text there is nothing to fall back on: what is gone is gone.
+                (ById::Gone, None) => {}
+                (ById::Gone | ById::Unclear(_), Some(text)) => {
+                    tracing::warn!(tenant.id = %self.tenant, alert.id = sighting.id, "delivered without evidence; completed later");
+                    self.desk.feed.remember_incomplete(&sighting, self.started);
+                    batch.push(Received { sighting, text: text.clone(), evidence: Evidence::Pending });
+                }
+                (ById::Unclear(failure), None) => {
+                    self.hold(&sighting);
+                    return self.climb(&failure);
+                }
+                (ById::TooMany, _) => {
+                    self.hold(&sighting);
+                    return Ok(());
+                }
+            }
+            if batch.is_full() {
+                self.commit(std::mem::take(batch), window, None).await?;
             }
         }
         Ok(())
     }
 
-    /// Asks for one alert by its id. True when nothing is left to be done about this version.
-    async fn resolve(&mut self, sighting: &Sighting, batch: &mut Batch, evidence: Evidence) -> Result<bool, Stop> {
+    /// The watermark stays before this alert.
+    fn hold(&mut self, sighting: &Sighting) {
+        self.ceiling = self.ceiling.min(sighting.updated - TICK);
+    }
+
+    /// Asks for one version by the alert's id.
+    async fn ask_for(&mut self, sighting: &Sighting, batch: &mut Batch, evidence: Evidence) -> Result<ById, Stop> {
         let response = match self.call(alert_request(&self.base, &sighting.id)).await {
             Ok(response) => response,
-            Err(CallFailed::NotFound) => return Ok(true),
-            Err(CallFailed::Service(_)) => return Ok(false),
+            Err(CallFailed::NotFound) => return Ok(ById::Gone),
+            Err(CallFailed::Service(failure)) => return Ok(ById::Unclear(failure)),
             Err(CallFailed::Stop(stop)) => return Err(stop),
         };
-        let Ok(body) = response.body.small().await else { return Ok(false) };
-        match (Sighting::parse(&body), String::from_utf8(body)) {
-            (Ok(found), Ok(text)) if found.id == sighting.id && found.updated == sighting.updated => {
-                batch.push(Received { sighting: found, text, evidence });
-                Ok(true)
-            }
-            (Ok(found), _) => Ok(found.id == sighting.id && found.updated > sighting.updated),
-            (Err(reason), Ok(text)) if serde_json::from_str::<serde_json::Value>(&text).is_ok() => {
-                batch.quarantine(self.quarantine(text.as_bytes(), &reason.to_string()));
-                Ok(true)
-            }
-            _ => Ok(false),
+        let body = match response.body.small().await {
+            Ok(body) => body,
+            Err(error) => return Ok(ById::Unclear(error.to_string())),
+        };
+        if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() {
+            return Ok(ById::Unclear("the answer is not JSON".to_owned()));
         }
+        let found = match Sighting::parse(&body) {
+            Ok(found) if found.id == sighting.id && found.updated > sighting.updated => return Ok(ById::Settled),
+            Ok(found) if found.id != sighting.id || found.updated != sighting.updated => {
+                return Ok(ById::Unclear("the answer is another alert".to_owned()));
+            }
+            found => found,
+        };
+        match (found, String::from_utf8(body)) {
+            (Ok(_), Ok(text)) => batch.push(Received { sighting: sighting.clone(), text, evidence }),
+            (found, text) => {
+                let reason = found.err().map_or("not UTF-8".to_owned(), |reason| reason.to_string());
+                let text = text.map_or_else(FromUtf8Error::into_bytes, String::into_bytes);
+                batch.quarantine(self.quarantine(&text, &reason), Some(sighting.clone()));
+            }
+        }
+        Ok(ById::Settled)
     }
 
     /// Asks again for the evidence of alerts that left without. Their own trouble is nobody else's.
@@ -465,8 +513,9 @@ impl<'a> Pass<'a> {
             .collect();
         for sighting in due {
             let mut batch = Batch::default();
-            // Resolved: brought, or updated since, and then the newer version carries the evidence.
-            let resolved = self.resolve(&sighting, &mut batch, Evidence::Completed).await?;
+            // Settled: brought, or updated since, and then the newer version carries the evidence.
+            let found = self.ask_for(&sighting, &mut batch, Evidence::Completed).await?;
+            let resolved = matches!(found, ById::Settled | ById::Gone);
             for entry in self.desk.feed.incomplete.iter_mut().filter(|entry| entry.sighting() == sighting) {
                 entry.tries = if resolved { MAX_COMPLETION_TRIES } else { entry.tries + 1 };
                 entry.not_before = self.started + COMPLETION_RETRY;
@@ -558,19 +607,27 @@ impl<'a> Pass<'a> {
             let mut elements = self.elements(self.query(group.window, top, skip, true), FETCH_BYTES).await?;
             let before = missing.len();
             while let Some(text) = elements.next().await.map_err(CallFailed::Service)? {
-                match (Sighting::parse(&text), String::from_utf8(text)) {
+                let sighting = Sighting::parse(&text);
+                // Wanted, and broken here: then this is what there is to be had of it.
+                let wanted = match &sighting {
+                    Ok(sighting) => missing.take(sighting),
+                    Err(_) => {
+                        let id = id_of(&text);
+                        let found = missing.iter().find(|wanted| Some(&wanted.id) == id.as_ref()).copied();
+                        found.and_then(|wanted| missing.take(wanted))
+                    }
+                };
+                match (sighting, String::from_utf8(text)) {
                     (Ok(sighting), Ok(text)) => {
-                        missing.remove(&sighting);
                         batch.push(Received { sighting, text, evidence: Evidence::Included });
                     }
-                    (Err(reason), Ok(text)) => {
-                        // Wanted, and broken here: then this is what there is to be had of it.
-                        let id = id_of(text.as_bytes());
-                        missing.retain(|sighting| Some(&sighting.id) != id.as_ref());
-                        batch.quarantine(self.quarantine(text.as_bytes(), &reason.to_string()));
-                    }
-                    (_, Err(error)) => {
-                        batch.quarantine(self.quarantine(error.as_bytes(), "not UTF-8"));
+                    (sighting, text) => {
+                        let text = text.map_or_else(FromUtf8Error::into_bytes, String::into_bytes);
+                        let (version, reason) = match sighting {
+                            Ok(sighting) => (Some(sighting), "not UTF-8".to_owned()),
+                            Err(reason) => (wanted.cloned(), reason.to_string()),
+                        };
+                        batch.quarantine(self.quarantine(&text, &reason), version);
                     }
                 }
                 if batch.is_full() {
@@ -588,19 +645,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// A record is known again by its text without evidence, which is how a look shows it.
     fn quarantine(&self, text: &[u8], reason: &str) -> Quarantined {
-        #[derive(serde::Deserialize)]
-        struct Head<'a> {
-            #[serde(borrow, default)]
-            evidence: Option<&'a serde_json::value::RawValue>,
-        }
-        let whole = String::from_utf8_lossy(text);
-        let identity = match serde_json::from_str::<Head<'_>>(&whole) {
-            Ok(Head { evidence: Some(evidence) }) => whole.replacen(evidence.get(), "[]", 1),
-            _ => whole.clone().into_owned(),
-        };
-        record::quarantine(Feed::Alerts, self.tenant, identity.as_bytes(), text, reason, self.app.clock.now())
+        quarantine(self.tenant, text, reason, self.app.clock.now())
     }
 
     /// One call to Defender with our token: its 200, or what its refusal means.
@@ -673,9 +719,8 @@ impl<'a> Pass<'a> {
         let complete = stop.is_none();
         let condition = match stop {
             None => {
-                match &self.work {
-                    Work::Live(_) => self.desk.feed.trouble = None,
-                    Work::Walk(_) => {}
+                if matches!(self.work, Work::Live(_)) && self.failures == 0 {
+                    self.desk.feed.trouble = None;
                 }
                 Some(Condition::ok())
             }

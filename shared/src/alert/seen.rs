@@ -85,10 +85,6 @@ pub fn text_mark(sha256: &[u8]) -> Mark {
     mark(&[b"text", sha256])
 }
 
-pub fn hex(mark: &[u8]) -> String {
-    mark.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 pub fn from_hex(text: &str) -> Option<Mark> {
     let bytes: Vec<u8> = (0..text.len() / 2)
         .map(|i| text.get(2 * i..2 * i + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
@@ -197,6 +193,7 @@ fn decode(value: &Value) -> Option<Vec<Mark>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::hex;
 
     fn tenant() -> TenantId {
         "00000000-0000-4000-8000-0000000000aa".parse().unwrap()

@@ -32,7 +32,7 @@ pub enum ConnectError {
     #[error("{0}")]
     NotProven(String),
     /// A tenant belongs to one account; another one is a matter for people, never an overwrite.
-    #[error("this tenant is connected to the account `{0}` already; remove it there first")]
+    #[error("It belongs to the account `{0}` already, and a tenant belongs to one account.")]
     BoundElsewhere(String),
     #[error("{0}")]
     Unsupported(String),
