@@ -49,8 +49,9 @@ struct Head {
 }
 
 impl Head {
+    /// Dots alone are no id: an address would lose them.
     fn usable_id(&self) -> Option<&str> {
-        self.id.as_str().map(str::trim).filter(|id| !id.is_empty() && id.len() <= 512)
+        self.id.as_str().map(str::trim).filter(|id| !id.is_empty() && id.len() <= 512 && *id != "." && *id != "..")
     }
 }
 

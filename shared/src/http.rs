@@ -10,9 +10,10 @@ use futures::{
     future::BoxFuture,
     stream::{BoxStream, StreamExt},
 };
+use jiff::SignedDuration;
 use url::{Origin, Url};
 
-use crate::secret::Secret;
+use crate::{clock::Clock, secret::Secret};
 
 /// Microsoft asks partners to name themselves so (MICROSOFT.md 3.2).
 const USER_AGENT: &str = concat!("MdatpPartner-Muster-Muster/", env!("CARGO_PKG_VERSION"));
@@ -21,6 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that is read whole is an error text, a token or one alert.
 const SMALL_BODY: usize = 4 << 20;
+const SMALL_BODY_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -99,10 +101,15 @@ impl Body {
     /// The whole of a small body.
     ///
     /// # Errors
-    /// [`HttpError::TooLong`] beyond 4 MiB, so that a body that never ends cannot hold us.
-    pub async fn small(mut self) -> Result<Vec<u8>, HttpError> {
+    /// [`HttpError::TooLong`] beyond 4 MiB and [`HttpError::TimedOut`] after a minute, so that a body that never ends
+    /// or only drips cannot hold us.
+    pub async fn small(mut self, clock: &Clock) -> Result<Vec<u8>, HttpError> {
+        let deadline = clock.now() + SMALL_BODY_TIME;
         let mut whole = Vec::new();
         while let Some(chunk) = self.chunk().await? {
+            if clock.now() > deadline {
+                return Err(HttpError::TimedOut);
+            }
             if whole.len() + chunk.len() > SMALL_BODY {
                 return Err(HttpError::TooLong(SMALL_BODY));
             }
@@ -260,7 +267,7 @@ mod tests {
     fn a_body_that_never_ends_is_given_up() {
         let answer = futures::executor::block_on(async {
             let answer = client().send(Request::get(Url::parse("https://a.example").unwrap())).await.unwrap();
-            answer.body.small().await
+            answer.body.small(&Clock::System).await
         });
         assert_eq!(answer.unwrap_err(), HttpError::TooLong(SMALL_BODY));
     }

@@ -254,7 +254,35 @@ impl Condition {
         }
     }
 
-    pub fn forbidden(detail: &str) -> Self {
+    /// A second 401, after a fresh token: the licence where the answer names it (MICROSOFT.md 3.5).
+    pub fn unauthorized(detail: &str) -> Self {
+        if names_a_licence(detail) || detail.contains("Account mode") {
+            return Self::unlicensed(detail);
+        }
+        Self::failing(format!(
+            "Nothing to do yet: Defender refuses our token ({detail}); if this stays, ask the customer whether Microsoft \
+             Defender for Endpoint is licensed in this tenant."
+        ))
+    }
+
+    /// 403 means four things; the token's roles have been checked before (MICROSOFT.md 3.5 and 6).
+    pub fn from_forbidden(code: &str, message: &str, roles: &[&str]) -> Self {
+        if message.contains("Missing application roles") {
+            Self::role_missing(roles)
+        } else if names_a_licence(code) || names_a_licence(message) {
+            Self::unlicensed(message)
+        } else {
+            Self::forbidden(message)
+        }
+    }
+
+    pub fn no_such_api() -> Self {
+        Self::failing(
+            "Operator: Defender knows no /api/alerts at this address. Check MUSTER_DEFENDER_URL and the region.",
+        )
+    }
+
+    fn forbidden(detail: &str) -> Self {
         Self {
             ability: Ability::Failing,
             state: Some(State::Blocked),
@@ -331,6 +359,11 @@ impl Condition {
             Refusal::Unknown => Self::failing(format!("Operator: Entra gave an answer we do not know ({error}).")),
         }
     }
+}
+
+fn names_a_licence(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["license", "licence", "onboard"].iter().any(|word| text.contains(word))
 }
 
 /// A connection as read, with the version that the next write expects.

@@ -58,6 +58,13 @@ pub fn table(tenants: &[TenantView]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
         if let Some(tenant) = n.checked_sub(1).and_then(|n| tenants.get(n)) {
+            if tenant.parked > 0 {
+                let _ = writeln!(
+                    text,
+                    "    alerts: {} window(s) parked, which Microsoft cannot answer; tried again every hour.",
+                    tenant.parked
+                );
+            }
             for (feed, capability) in &tenant.capabilities {
                 if capability.status != shared::tenant::Ability::Ok {
                     let _ =

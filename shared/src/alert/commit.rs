@@ -281,7 +281,7 @@ impl<'a> Desk<'a> {
         if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
     }
 
-    /// Finishes an open intent, whoever left it. True if there was one.
+    /// Finishes an open intent, whoever left it.
     ///
     /// The object exists: its own lines say what was delivered. It does not: an empty object takes its place, so that
     /// a worker who is only slow can no longer deliver under this key. Either way the watermark stays, and the pass
@@ -289,8 +289,8 @@ impl<'a> Desk<'a> {
     ///
     /// # Errors
     /// As [`Desk::commit`].
-    pub async fn finish_open_intent(&mut self) -> Result<bool, CommitError> {
-        let Some(intent) = self.feed.intent.take() else { return Ok(false) };
+    pub async fn finish_open_intent(&mut self) -> Result<(), CommitError> {
+        let Some(intent) = self.feed.intent.take() else { return Ok(()) };
         let lake = &self.app.ports.lake;
         let object = match lake.get(&intent.key).await? {
             Some(object) => object,
@@ -326,8 +326,7 @@ impl<'a> Desk<'a> {
         self.seen.load(self.app.ports.store.as_ref(), &buckets).await?;
         let count = delivered.len() as u64;
         self.feed.ledger.add(Ledger { fetched: count, delivered: count, ..Ledger::default() });
-        self.store(added).await?;
-        Ok(true)
+        self.store(added).await
     }
 }
 
@@ -381,7 +380,11 @@ pub fn quarantine(tenant: TenantId, text: &[u8], reason: &str, now: Timestamp) -
     }
     let whole = String::from_utf8_lossy(text);
     let identity = match serde_json::from_str::<Head<'_>>(&whole) {
-        Ok(Head { evidence: Some(evidence) }) => whole.replacen(evidence.get(), "[]", 1),
+        Ok(Head { evidence: Some(evidence) }) => {
+            // The evidence is a slice of the text; where it lies is how far it begins behind it.
+            let from = evidence.get().as_ptr().addr() - whole.as_ptr().addr();
+            [&whole[..from], "[]", &whole[from + evidence.get().len()..]].concat()
+        }
         _ => whole.clone().into_owned(),
     };
     record::quarantine(Feed::Alerts, tenant, identity.as_bytes(), text, reason, now)
@@ -395,24 +398,36 @@ struct Delivered {
 }
 
 impl Delivered {
+    /// Reads only what it needs, so that nothing an alert carries can keep an intent open.
     fn read(line: &str) -> Option<Self> {
-        let event: Value = serde_json::from_str(line).ok()?;
-        let millisecond = |pointer: &str| Timestamp::from_millisecond(event.pointer(pointer)?.as_i64()?).ok();
-        let evidence = match event.pointer("/metadata/labels/0").and_then(Value::as_str) {
+        #[derive(serde::Deserialize)]
+        struct Event {
+            metadata: Metadata,
+            finding_info: FindingInfo,
+        }
+        #[derive(serde::Deserialize)]
+        struct Metadata {
+            uid: String,
+            original_time: Option<String>,
+            #[serde(default)]
+            labels: Vec<String>,
+        }
+        #[derive(serde::Deserialize)]
+        struct FindingInfo {
+            uid: String,
+            modified_time: i64,
+            created_time: Option<i64>,
+        }
+        let Event { metadata, finding_info } = serde_json::from_str(line).ok()?;
+        let evidence = match metadata.labels.first().map(String::as_str) {
             Some("evidence_pending") => Evidence::Pending,
             Some("evidence_completed") => Evidence::Completed,
             _ => Evidence::Included,
         };
-        let precise = event.pointer("/metadata/original_time").and_then(Value::as_str).and_then(time::parse);
-        let updated = precise.or_else(|| millisecond("/finding_info/modified_time"))?;
-        Some(Self {
-            mark: seen::from_hex(event.pointer("/metadata/uid")?.as_str()?)?,
-            sighting: Sighting {
-                updated,
-                id: event.pointer("/finding_info/uid")?.as_str()?.to_owned(),
-                created: millisecond("/finding_info/created_time").unwrap_or(updated),
-            },
-            evidence,
-        })
+        let precise = metadata.original_time.as_deref().and_then(time::parse);
+        let updated = precise.or_else(|| Timestamp::from_millisecond(finding_info.modified_time).ok())?;
+        let created = finding_info.created_time.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(updated);
+        let sighting = Sighting { updated, id: finding_info.uid, created };
+        Some(Self { mark: seen::from_hex(&metadata.uid)?, sighting, evidence })
     }
 }

@@ -70,8 +70,15 @@ pub enum Outcome {
 /// # Errors
 /// [`MessageFailed`] only when the platform fails; whatever Microsoft says is an [`Outcome`].
 pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFailed> {
+    let mut budget = Budget {
+        calls_left: match message.part {
+            Part::Live => LIVE_CALLS,
+            Part::Backlog => BACKLOG_CALLS,
+        },
+        until: app.clock.now() + PASS_TIME,
+    };
     for _ in 0..ATTEMPTS {
-        match attempt(app, message).await {
+        match attempt(app, message, &mut budget).await {
             Err(CommitError::Conflict) => {}
             Err(CommitError::Platform(cause)) => return Err(MessageFailed::Platform(cause)),
             Ok(outcome) => return Ok(outcome),
@@ -80,7 +87,14 @@ pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFa
     Ok(Outcome::Yielded)
 }
 
-async fn attempt(app: &App, message: &PullMessage) -> Result<Outcome, CommitError> {
+/// What a message may cost, however often its pass starts anew.
+#[derive(Debug)]
+struct Budget {
+    calls_left: u32,
+    until: Timestamp,
+}
+
+async fn attempt(app: &App, message: &PullMessage, budget: &mut Budget) -> Result<Outcome, CommitError> {
     let Some(mut desk) = Desk::open(app, message.tenant_id).await? else { return Ok(Outcome::NothingToDo) };
     let now = app.clock.now();
     if !desk.connection.connection.is_due(Feed::Alerts, now.max(message.scheduled_time)) {
@@ -89,7 +103,7 @@ async fn attempt(app: &App, message: &PullMessage) -> Result<Outcome, CommitErro
     desk.finish_open_intent().await?;
     let Some(work) = Work::plan(app, message, &desk.feed, now) else { return Ok(Outcome::NothingToDo) };
     desk.measures_lateness = matches!(work, Work::Live(_));
-    let mut pass = Pass::new(app, message.tenant_id, desk, work, now);
+    let mut pass = Pass::new(app, message.tenant_id, desk, work, budget);
     let stop = match pass.run().await {
         Ok(()) => None,
         Err(Stop::Failed(error)) => return Err(error),
@@ -139,7 +153,22 @@ enum CallFailed {
     /// 5xx, a time-out, a broken or unreadable body: the ladder's business.
     Service(String),
     NotFound,
+    BadRequest(String),
     Stop(Stop),
+}
+
+impl CallFailed {
+    /// For a caller that has no other use for it.
+    fn into_stop(self) -> Stop {
+        match self {
+            Self::Stop(stop) => stop,
+            Self::Service(failure) => Stop::Faulty(failure),
+            Self::NotFound => Stop::Condition(Condition::no_such_api()),
+            Self::BadRequest(message) => Stop::Condition(Condition::failing(format!(
+                "Operator: Defender does not understand our query ({message}); please report it."
+            ))),
+        }
+    }
 }
 
 impl From<Stop> for CallFailed {
@@ -182,7 +211,7 @@ struct Pass<'a> {
     work: Work,
     window: Window,
     base: Url,
-    calls_left: u32,
+    budget: &'a mut Budget,
     started: Timestamp,
     token_refreshed: bool,
     /// Nothing beyond is known for sure: the earlier of `until`, of Microsoft's own clock, and of what is missing.
@@ -191,16 +220,18 @@ struct Pass<'a> {
     began_at: Rung,
     rung: Rung,
     failures: u32,
+    /// Whether Defender gave any answer at all.
+    answered: bool,
     delivered: u64,
 }
 
 impl<'a> Pass<'a> {
-    fn new(app: &'a App, tenant: TenantId, desk: Desk<'a>, work: Work, now: Timestamp) -> Self {
-        let (window, trouble, calls_left) = match &work {
-            Work::Live(plan) => (plan.window, desk.feed.trouble.as_ref(), LIVE_CALLS),
+    fn new(app: &'a App, tenant: TenantId, desk: Desk<'a>, work: Work, budget: &'a mut Budget) -> Self {
+        let (window, trouble) = match &work {
+            Work::Live(plan) => (plan.window, desk.feed.trouble.as_ref()),
             Work::Walk(index) => {
                 let walk = &desk.feed.walks[*index];
-                (walk.window(), walk.trouble.as_ref(), BACKLOG_CALLS)
+                (walk.window(), walk.trouble.as_ref())
             }
         };
         let rung = trouble.map_or(Rung::Normal, |trouble| trouble.rung);
@@ -211,13 +242,14 @@ impl<'a> Pass<'a> {
             desk,
             work,
             window,
-            calls_left,
-            started: now,
+            budget,
+            started: app.clock.now(),
             token_refreshed: false,
             ceiling: window.until,
             began_at: rung,
             rung,
             failures: 0,
+            answered: false,
             delivered: 0,
         }
     }
@@ -225,29 +257,21 @@ impl<'a> Pass<'a> {
     /// Oldest first, so that what has been reached is one instant.
     async fn run(&mut self) -> Result<(), Stop> {
         let mut stack = self.windows();
-        let mut failing: Option<Window> = None;
         while let Some(next) = stack.pop() {
             let window = self.slice(next, &mut stack);
             let page = match self.look(window, 0).await {
                 Ok(page) => page,
-                Err(CallFailed::Stop(stop)) => return Err(stop),
-                Err(CallFailed::NotFound) => return Err(Stop::Condition(not_found())),
                 Err(CallFailed::Service(failure)) => {
-                    if failing.is_none() && !stack.is_empty() && self.may_park() {
-                        // Try what comes after: if that works, it is this window, and not the service.
-                        tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good");
-                        failing = Some(window);
+                    if self.may_park() && self.service_answers().await? {
+                        self.park(window, &failure, stack.is_empty());
                     } else {
                         self.climb(&failure)?;
                         stack.push(window);
                     }
                     continue;
                 }
+                Err(other) => return Err(other.into_stop()),
             };
-            if let Some(window) = failing.take() {
-                tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, "parked; tried again in an hour");
-                self.desk.feed.park(window, self.started);
-            }
             if !page.full {
                 self.deliver(window, page, stack.is_empty()).await?;
                 continue;
@@ -265,11 +289,25 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        match failing {
-            // The last window failed and nothing after it could tell whose fault it is.
-            Some(_) => Err(Stop::Faulty("the newest window does not answer".to_owned())),
-            None => self.complete_evidence().await,
+        self.complete_evidence().await
+    }
+
+    /// Whether Defender answers a question that costs it nothing: then a window that fails is to blame, and not the
+    /// service.
+    async fn service_answers(&mut self) -> Result<bool, Stop> {
+        let epoch = Window::new(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + TICK * 10_000_000);
+        match self.look(epoch, 0).await {
+            Ok(_) => Ok(true),
+            Err(CallFailed::Service(_)) => Ok(false),
+            Err(other) => Err(other.into_stop()),
         }
+    }
+
+    /// Puts a window aside. Everything older is in or aside already, so the work has come to its end.
+    fn park(&mut self, window: Window, failure: &str, last: bool) {
+        tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good; parked, and tried again in an hour");
+        self.desk.feed.park(window, self.started);
+        self.advance(window.until, last).apply(&mut self.desk.feed);
     }
 
     /// The work as windows, the oldest on top of the stack. Parked windows are their walks' business: looked at here
@@ -310,25 +348,21 @@ impl<'a> Pass<'a> {
 
     /// Whether a failing window may be put aside. A part of a parked window may, too: so it shrinks, hour by hour, to
     /// what really fails.
-    fn may_park(&self) -> bool {
-        let trouble = match &self.work {
-            Work::Live(_) => &self.desk.feed.trouble,
-            Work::Walk(index) => &self.desk.feed.walks[*index].trouble,
-        };
-        ladder::may_park(trouble.as_ref(), self.rung, self.started)
+    fn may_park(&mut self) -> bool {
+        let (rung, now) = (self.rung, self.started);
+        ladder::may_park(self.trouble().as_ref(), rung, now)
     }
 
     /// One rung up; an error when this pass has failed often enough.
     fn climb(&mut self, failure: &str) -> Result<(), Stop> {
         self.failures += 1;
-        let trouble = match &self.work {
-            Work::Live(_) => &mut self.desk.feed.trouble,
-            Work::Walk(index) => &mut self.desk.feed.walks[*index].trouble,
-        };
-        let after: Trouble = ladder::after_failure(trouble.as_ref(), self.rung, failure, self.started);
         let exhausted = self.rung >= Rung::Narrow || self.failures >= ladder::FAILURES_PER_PASS;
-        self.rung = after.rung;
+        let (rung, now) = (self.rung, self.started);
+        let trouble = self.trouble();
+        let after = ladder::after_failure(trouble.as_ref(), rung, failure, now);
+        let rung = after.rung;
         *trouble = Some(after);
+        self.rung = rung;
         if exhausted { Err(Stop::Faulty(failure.to_owned())) } else { Ok(()) }
     }
 
@@ -371,8 +405,6 @@ impl<'a> Pass<'a> {
         while let Some(group) = groups.pop_front() {
             let Fetched { mut batch, mut missing, full } = match self.fetch(&group).await {
                 Ok(fetched) => fetched,
-                Err(CallFailed::Stop(stop)) => return Err(stop),
-                Err(CallFailed::NotFound) => return Err(Stop::Condition(not_found())),
                 Err(CallFailed::Service(failure)) if self.began_at == Rung::Bare => {
                     tracing::warn!(tenant.id = %self.tenant, failure, alerts = group.wanted.len(), "asked for one by one");
                     Fetched { batch: Batch::default(), missing: group.wanted.clone(), full: false }
@@ -382,6 +414,7 @@ impl<'a> Pass<'a> {
                     requeue(&mut groups, group, self.rung.group(self.app.config.page_size));
                     continue;
                 }
+                Err(other) => return Err(other.into_stop()),
             };
             if full && !missing.is_empty() && missing.len() < group.wanted.len() {
                 // Others crowd the window; what is still missing gets narrower ones.
@@ -421,12 +454,11 @@ impl<'a> Pass<'a> {
     /// holds the watermark.
     async fn ask_by_id(
         &mut self,
-        mut missing: Vec<Sighting>,
+        missing: Vec<Sighting>,
         texts: &HashMap<Sighting, String>,
         window: Window,
         batch: &mut Batch,
     ) -> Result<(), Stop> {
-        missing.sort_unstable();
         let last_rung = self.began_at == Rung::Bare;
         for (n, sighting) in missing.into_iter().enumerate() {
             let found = if last_rung || n < MAX_BY_ID {
@@ -469,10 +501,10 @@ impl<'a> Pass<'a> {
         let response = match self.call(alert_request(&self.base, &sighting.id)).await {
             Ok(response) => response,
             Err(CallFailed::NotFound) => return Ok(ById::Gone),
-            Err(CallFailed::Service(failure)) => return Ok(ById::Unclear(failure)),
+            Err(CallFailed::Service(failure) | CallFailed::BadRequest(failure)) => return Ok(ById::Unclear(failure)),
             Err(CallFailed::Stop(stop)) => return Err(stop),
         };
-        let body = match response.body.small().await {
+        let body = match response.body.small(&self.app.clock).await {
             Ok(body) => body,
             Err(error) => return Ok(ById::Unclear(error.to_string())),
         };
@@ -536,7 +568,7 @@ impl<'a> Pass<'a> {
             bytes,
             elements: MAX_TOP,
             clock: self.app.clock.clone(),
-            deadline: self.started + PASS_TIME + ANSWER_TIME,
+            deadline: self.budget.until + ANSWER_TIME,
         };
         Ok(Elements::new(response.body, limits))
     }
@@ -571,12 +603,11 @@ impl<'a> Pass<'a> {
             loop {
                 let page = match self.look(window, skip).await {
                     Ok(page) => page,
-                    Err(CallFailed::Stop(stop)) => return Err(stop),
-                    Err(CallFailed::NotFound) => return Err(Stop::Condition(not_found())),
                     Err(CallFailed::Service(failure)) => {
                         self.climb(&failure)?;
                         return Err(Stop::Faulty(failure));
                     }
+                    Err(other) => return Err(other.into_stop()),
                 };
                 let count = page.sightings.len() + page.unreadable.len();
                 for sighting in page.sightings {
@@ -638,7 +669,8 @@ impl<'a> Pass<'a> {
             let full = elements.count() >= top || elements.has_more();
             let again = full && group.window.is_instant() && !missing.is_empty() && missing.len() < before;
             if !again {
-                let missing = missing.into_iter().cloned().collect();
+                let mut missing: Vec<Sighting> = missing.into_iter().cloned().collect();
+                missing.sort_unstable();
                 return Ok(Fetched { batch, missing, full });
             }
             skip += (elements.count() * 9 / 10).max(1);
@@ -652,7 +684,7 @@ impl<'a> Pass<'a> {
     /// One call to Defender with our token: its 200, or what its refusal means.
     async fn call(&mut self, request: Request) -> Result<Response, CallFailed> {
         loop {
-            if self.calls_left == 0 || self.app.clock.now() > self.started + PASS_TIME {
+            if self.budget.calls_left == 0 || self.app.clock.now() > self.budget.until {
                 return Err(Stop::Spent.into());
             }
             let application = self.desk.connection.connection.application.clone();
@@ -661,7 +693,7 @@ impl<'a> Pass<'a> {
                 self.refresh_token(|| Condition::role_missing(&ALERT_ROLES)).await?;
                 continue;
             }
-            self.calls_left -= 1;
+            self.budget.calls_left -= 1;
             let mut attempt = request.clone();
             attempt.bearer = Some(token.bearer.clone());
             let response = match self.app.http.send(attempt).await {
@@ -679,24 +711,21 @@ impl<'a> Pass<'a> {
             }
             if response.status == 200 {
                 self.token_refreshed = false;
+                self.answered = true;
                 return Ok(response);
             }
             let (status, retry_after) = (response.status, response.header("retry-after").map(str::to_owned));
-            let body = response.body.small().await.unwrap_or_default();
+            let body = response.body.small(&self.app.clock).await.unwrap_or_default();
             match refusal(status, retry_after.as_deref(), &body) {
                 Refusal::Throttled { pause } => return Err(Stop::Condition(Condition::throttled(pause)).into()),
                 Refusal::Unauthorized { message } => {
-                    self.refresh_token(|| Condition::unlicensed(&message)).await?;
+                    self.refresh_token(|| Condition::unauthorized(&message)).await?;
                 }
                 Refusal::Forbidden { code, message } => {
-                    self.refresh_token(|| forbidden(&code, &message)).await?;
+                    self.refresh_token(|| Condition::from_forbidden(&code, &message, &ALERT_ROLES)).await?;
                 }
                 Refusal::NotFound => return Err(CallFailed::NotFound),
-                Refusal::BadRequest { message } => {
-                    let words =
-                        format!("Operator: Defender does not understand our query ({message}); please report it.");
-                    return Err(Stop::Condition(Condition::failing(words)).into());
-                }
+                Refusal::BadRequest { message } => return Err(CallFailed::BadRequest(message)),
                 Refusal::Unavailable { message } => return Err(CallFailed::Service(message)),
             }
         }
@@ -715,46 +744,69 @@ impl<'a> Pass<'a> {
 
     /// Writes down how the pass ended.
     async fn end(mut self, stop: Option<Stop>) -> Result<Outcome, CommitError> {
-        let had_trouble = self.began_at != Rung::Normal;
+        let now = self.app.clock.now();
         let complete = stop.is_none();
-        let condition = match stop {
-            None => {
-                if matches!(self.work, Work::Live(_)) && self.failures == 0 {
-                    self.desk.feed.trouble = None;
-                }
-                Some(Condition::ok())
-            }
-            Some(Stop::Spent) => Some(Condition::ok()),
-            Some(Stop::Condition(condition)) => Some(condition),
-            Some(Stop::Faulty(failure)) => {
-                tracing::warn!(tenant.id = %self.tenant, failure, "Defender fails");
-                if let Work::Walk(index) = self.work {
-                    let walk = &mut self.desk.feed.walks[index];
-                    let parked = walk.reason == WalkReason::Parked;
-                    let pause = if parked { ladder::PARKED_RETRY } else { ladder::WALK_RETRY };
-                    walk.not_before = Some(self.started + pause);
-                }
-                // One bad minute is weather; two in a row are worth a word.
-                had_trouble.then(|| {
-                    Condition::failing(format!(
-                        "Nothing to do yet: Defender fails ({failure}); the pull goes on trying."
-                    ))
-                })
-            }
+        let (ending, condition) = match stop {
             Some(Stop::Failed(error)) => return Err(error),
-        };
-        let mut ability = Ability::Failing;
-        if let Some(condition) = condition {
-            ability = condition.ability;
-            if self.desk.connection.connection.absorb(Feed::Alerts, &condition, self.started) {
-                tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the alerts feed's capability changed");
+            Some(Stop::Condition(condition)) => (Outcome::Stopped(condition.ability), Some(condition)),
+            Some(Stop::Spent) if !self.answered => self.faulty("no answer in time", now),
+            Some(Stop::Faulty(failure)) => self.faulty(&failure, now),
+            Some(Stop::Spent) | None => {
+                if self.failures == 0 {
+                    *self.trouble() = None;
+                }
+                // What a walk finds of the past says nothing about what is new.
+                let live = matches!(self.work, Work::Live(_));
+                (Outcome::Pulled { delivered: self.delivered, complete }, live.then(Condition::ok))
             }
+        };
+        let Some(condition) = condition else {
+            self.desk.settle().await?;
+            return Ok(ending);
+        };
+        if self.desk.connection.connection.absorb(Feed::Alerts, &condition, now) {
+            tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the alerts feed's capability changed");
         }
-        self.desk.settle().await?;
-        Ok(match ability {
-            Ability::Ok => Outcome::Pulled { delivered: self.delivered, complete },
-            other => Outcome::Stopped(other),
-        })
+        match self.desk.settle().await {
+            // Only the condition is still to be written: Microsoft need not be asked again for it.
+            Err(CommitError::Conflict) => write_condition(self.app, self.tenant, &condition).await?,
+            settled => settled?,
+        }
+        Ok(ending)
+    }
+
+    fn faulty(&mut self, failure: &str, now: Timestamp) -> (Outcome, Option<Condition>) {
+        tracing::warn!(tenant.id = %self.tenant, failure, "Defender fails");
+        if let Work::Walk(index) = self.work {
+            if let Some(walk) = self.desk.feed.walks.get_mut(index) {
+                let parked = walk.reason == WalkReason::Parked;
+                walk.not_before = Some(now + if parked { ladder::PARKED_RETRY } else { ladder::WALK_RETRY });
+            }
+            return (Outcome::Stopped(Ability::Failing), None);
+        }
+        // One bad minute is weather; two in a row are worth a word.
+        let words = format!("Nothing to do yet: Defender fails ({failure}); the pull goes on trying.");
+        let condition = (self.began_at != Rung::Normal).then(|| Condition::failing(words));
+        (Outcome::Stopped(Ability::Failing), condition)
+    }
+
+    /// Where the trouble with this work is kept.
+    fn trouble(&mut self) -> &mut Option<Trouble> {
+        match &self.work {
+            Work::Walk(index) if *index < self.desk.feed.walks.len() => &mut self.desk.feed.walks[*index].trouble,
+            _ => &mut self.desk.feed.trouble,
+        }
+    }
+}
+
+/// Writes a condition down over whatever the state is now.
+async fn write_condition(app: &App, tenant: TenantId, condition: &Condition) -> Result<(), CommitError> {
+    let Some(mut desk) = Desk::open(app, tenant).await? else { return Ok(()) };
+    desk.connection.connection.absorb(Feed::Alerts, condition, app.clock.now());
+    match desk.settle().await {
+        // Somebody else is at it and will find out for themselves.
+        Err(CommitError::Conflict) => Ok(()),
+        settled => settled,
     }
 }
 
@@ -788,24 +840,6 @@ fn no_token(error: TokenError) -> Stop {
     match error {
         TokenError::Platform(error) => Stop::Failed(error.into()),
         other => Stop::Condition(Condition::from_token_error(&other, &ALERT_ROLES)),
-    }
-}
-
-pub(crate) fn not_found() -> Condition {
-    Condition::failing(
-        "Operator: Defender knows no /api/alerts at this address. Check MUSTER_DEFENDER_URL and the region.",
-    )
-}
-
-/// 403 means four things; the token's roles have been checked before (MICROSOFT.md 3.5 and 6).
-pub(crate) fn forbidden(code: &str, message: &str) -> Condition {
-    let text = format!("{code} {message}").to_ascii_lowercase();
-    if text.contains("missing application roles") {
-        Condition::role_missing(&ALERT_ROLES)
-    } else if ["license", "licence", "onboard"].iter().any(|word| text.contains(word)) {
-        Condition::unlicensed(message)
-    } else {
-        Condition::forbidden(message)
     }
 }
 

@@ -114,6 +114,7 @@ pub struct Group {
 impl Group {
     /// None for no alerts. `wanted` must be sorted.
     pub fn new(wanted: Vec<Sighting>) -> Option<Self> {
+        debug_assert!(wanted.is_sorted(), "a group's window is read off its ends");
         let window = Window::new(wanted.first()?.updated - TICK, wanted.last()?.updated);
         Some(Self { window, wanted })
     }

@@ -286,6 +286,11 @@ fn read_claims(token: &str) -> Option<Claims> {
     serde_json::from_slice(&payload).ok()
 }
 
+/// What may go to a terminal or a page: no control characters, no novel.
+fn printable(text: &str, length: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(length).collect()
+}
+
 fn parse_error(status: u16, retry_after: Option<&str>, body: &[u8]) -> EntraError {
     let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let description = value.get("error_description").and_then(Value::as_str).unwrap_or_default();
@@ -298,9 +303,9 @@ fn parse_error(status: u16, retry_after: Option<&str>, body: &[u8]) -> EntraErro
     let summary = summary.split("\r\n").next().unwrap_or_default();
     EntraError {
         status,
-        error: value.get("error").and_then(Value::as_str).unwrap_or_default().chars().take(60).collect(),
+        error: printable(value.get("error").and_then(Value::as_str).unwrap_or_default(), 60),
         code: code.or_else(from_text),
-        summary: summary.chars().filter(|c| !c.is_control()).take(300).collect(),
+        summary: printable(summary, 300),
         retry_after: retry_after
             .and_then(|text| text.trim().parse().ok())
             .map(|seconds: i64| SignedDuration::from_secs(seconds.clamp(1, 3600))),
@@ -432,7 +437,7 @@ impl Tokens {
                 .map_err(|cause| TokenError::NoApplication { name: application.client_id.clone(), cause })?;
         let answer = self.http.send(request).await?;
         let (status, retry_after) = (answer.status, answer.header("retry-after").map(str::to_owned));
-        let body = answer.body.small().await?;
+        let body = answer.body.small(&self.clock).await?;
         parse_token(status, retry_after.as_deref(), &body, self.config.audience(), tenant, self.clock.now())
     }
 }

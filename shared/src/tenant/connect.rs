@@ -72,9 +72,9 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
         account: new.account.clone(),
         state: State::Active,
         application,
-        region: new.region,
+        region: new.region.or(known.as_ref().and_then(|known| known.connection.region)),
         connected_at: known.as_ref().map_or(now, |known| known.connection.connected_at),
-        paused: false,
+        paused: known.as_ref().is_some_and(|known| known.connection.paused),
         feeds: new.feeds.iter().map(|feed| (*feed, feed_state(&ability, now))).collect(),
     };
     bind(app, connection, known.map(|known| known.version), now).await
@@ -148,13 +148,13 @@ async fn call_once(app: &App, new: &NewConnection, token: &AccessToken) -> Resul
         return Ok(Condition::ok());
     }
     let (status, retry_after) = (response.status, response.header("retry-after").map(str::to_owned));
-    let body = response.body.small().await.unwrap_or_default();
+    let body = response.body.small(&app.clock).await.unwrap_or_default();
     let not_proven = |condition: Condition| Err(ConnectError::NotProven(condition.next_step));
     match refusal(status, retry_after.as_deref(), &body) {
         Refusal::Throttled { pause } => Ok(Condition { ability: Ability::Throttled, ..Condition::throttled(pause) }),
-        Refusal::Unauthorized { message } => not_proven(Condition::unlicensed(&message)),
-        Refusal::Forbidden { code, message } => not_proven(crate::alert::pull::forbidden(&code, &message)),
-        Refusal::NotFound => not_proven(crate::alert::pull::not_found()),
+        Refusal::Unauthorized { message } => not_proven(Condition::unauthorized(&message)),
+        Refusal::Forbidden { code, message } => not_proven(Condition::from_forbidden(&code, &message, &ALERT_ROLES)),
+        Refusal::NotFound => not_proven(Condition::no_such_api()),
         Refusal::BadRequest { message } | Refusal::Unavailable { message } => Err(ConnectError::NotProven(format!(
             "Defender did not answer properly ({message}); try again in a minute."
         ))),

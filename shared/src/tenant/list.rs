@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Capability, Connection, Feed, SHARDS, State, TenantId, load_shard};
 use crate::{
-    alert::progress::{self, Lateness, Ledger},
+    alert::progress::{self, Lateness, Ledger, WalkReason},
     ports::store::{Store, StoreError},
 };
 
@@ -22,6 +22,8 @@ pub struct TenantView {
     pub freshness_seconds: Option<i64>,
     /// Whether older data is still being walked through.
     pub backlog: bool,
+    /// Windows that Microsoft could not answer: put aside, tried again hourly. The watermark has passed them.
+    pub parked: usize,
     pub ledger: Ledger,
     pub lateness: Lateness,
     pub connected_at: Timestamp,
@@ -54,6 +56,7 @@ fn view(connection: Connection, alerts: Option<&progress::AlertFeed>, now: Times
         watermark,
         freshness_seconds: watermark.map(|at| now.duration_since(at).as_secs().max(0)),
         backlog: alerts.is_some_and(|alerts| !alerts.walks.is_empty()),
+        parked: alerts.map_or(0, |alerts| alerts.walks.iter().filter(|walk| walk.reason == WalkReason::Parked).count()),
         ledger: alerts.map(|alerts| alerts.ledger).unwrap_or_default(),
         lateness: alerts.map(|alerts| alerts.lateness).unwrap_or_default(),
         connected_at: connection.connected_at,
