@@ -130,6 +130,7 @@ async fn tick(app: &App, microsoft: &mut Microsoft) -> Result<(), Failed> {
     app.clock.advance(SignedDuration::from_mins(1));
     let now: Timestamp = app.clock.now();
     local::serve::fire(app, now, 60).await;
-    while local::worker::drain(app, 10).await? > 0 {}
+    let worker = local::worker::Worker::new(app.clone());
+    while worker.drain(10).await? > 0 {}
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use harness::{SimulatorTransport, Stage};
+use jiff::SignedDuration;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use shared::{
     App,
@@ -18,6 +19,7 @@ use shared::{
     ports::{
         Ports, Unavailable,
         lake::{Lake, Put},
+        queue::{Delivery, Outgoing, Queue},
         store::{Item, Key, Store, StoreError, Write},
         vault::{Stage as Label, Stages, Vault, VaultError, Version},
     },
@@ -147,6 +149,25 @@ impl Store for Chaotic<dyn Store> {
 }
 
 #[async_trait]
+impl Queue for Chaotic<dyn Queue> {
+    async fn send(&self, messages: &[Outgoing]) -> Result<(), Unavailable> {
+        self.fate.around(self.port.send(messages)).await
+    }
+
+    async fn receive(&self, max: usize, visibility: SignedDuration) -> Result<Vec<Delivery>, Unavailable> {
+        self.fate.around(self.port.receive(max, visibility)).await
+    }
+
+    async fn delete(&self, receipt: &str) -> Result<(), Unavailable> {
+        self.fate.around(self.port.delete(receipt)).await
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<String>, Unavailable> {
+        self.fate.around(self.port.dead_letters()).await
+    }
+}
+
+#[async_trait]
 impl Lake for Chaotic<dyn Lake> {
     async fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<Put, Unavailable> {
         self.fate.around(self.port.put_new(key, bytes)).await
@@ -202,9 +223,13 @@ pub fn app(stage: &Stage, fate: &Fate) -> App {
         store: Arc::new(Chaotic { fate: fate.clone(), port: ports.store.clone() }),
         vault: Arc::new(Chaotic { fate: fate.clone(), port: ports.vault.clone() }),
         lake: Arc::new(Chaotic { fate: fate.clone(), port: ports.lake.clone() }),
-        alerts: ports.alerts.clone(),
+        alerts: Arc::new(Chaotic { fate: fate.clone(), port: ports.alerts.clone() }),
     };
-    let transport = SimulatorTransport { simulator: stage.simulator.clone(), clock: stage.app.clock.clone() };
+    let transport = SimulatorTransport {
+        simulator: stage.simulator.clone(),
+        clock: stage.app.clock.clone(),
+        origins: stage.origins.clone(),
+    };
     let transport = Arc::new(ChaoticTransport { fate: fate.clone(), transport });
     let config = stage.app.config.clone();
     let http = Client::in_process(transport, config.trusted_origins());

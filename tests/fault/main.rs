@@ -87,3 +87,8 @@ fn a_worker_that_is_only_slow_delivers_nothing_after_another_took_over() {
 fn the_same_seed_tells_the_same_story() {
     assert_eq!(Story::random(42).tell(), Story::random(42).tell());
 }
+
+#[test]
+fn a_slow_tenant_holds_one_worker_and_no_more() {
+    assert_eq!(Story::slow_tenant(), (0, vec!["da1".to_owned()]));
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::{FutureExt, executor::block_on, future::BoxFuture};
 use harness::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes, seconds, stamp};
 use jiff::{SignedDuration, Timestamp};
+use local::worker::Worker;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::json;
 use shared::{App, tenant::list::list};
@@ -25,8 +26,9 @@ pub struct Summary {
 }
 
 /// Handles messages until the queue is empty.
-fn worker(app: &App) -> BoxFuture<'_, ()> {
-    async move { while local::worker::drain(app, 2).await.expect("the queue answers") > 0 {} }.boxed()
+fn worker(app: App) -> BoxFuture<'static, ()> {
+    let worker = Worker::new(app);
+    async move { while worker.drain(2).await.expect("the queue answers") > 0 {} }.boxed()
 }
 
 pub struct Story {
@@ -40,7 +42,7 @@ pub struct Story {
 impl Story {
     pub fn random(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let page_size = ["3", "20", "1000"].choose(&mut rng).expect("not empty").to_owned();
+        let page_size = ["3", "6", "20", "1000"].choose(&mut rng).expect("not empty").to_owned();
         let stage = Stage::with(&[("MUSTER_PAGE_SIZE", page_size), ("MUSTER_FIRST_LOOK_DAYS", "1")]);
         stage.world(|world| {
             world.add_tenant(Tenant::new(OTHER, "Fabrikam").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
@@ -62,7 +64,7 @@ impl Story {
     }
 
     pub fn tell(mut self) -> Summary {
-        for _ in 0..self.rng.random_range(10..40) {
+        for _ in 0..self.rng.random_range(10..60) {
             self.happen();
         }
         self.converge();
@@ -80,10 +82,9 @@ impl Story {
         stage.put(Alert::new("da-broken", at(0) + seconds(3)).without("lastUpdateTime"));
         stage.pass(minutes(1));
         let fate = Fate::new(1, point);
-        let app = chaos::app(&stage, &fate);
+        let mut doomed = worker(chaos::app(&stage, &fate));
         let mut story = Self { stage, rng: SmallRng::seed_from_u64(1), alerts: 0, deaths: 0, verbose: false };
         block_on(local::serve::fire(&story.stage.app, story.stage.now(), 60));
-        let mut doomed = worker(&app);
         let done = chaos::run_alone(&fate, &mut doomed);
         // The next tick finds another worker.
         story.stage.pass(minutes(1));
@@ -97,6 +98,35 @@ impl Story {
         story.converge();
         story.verdict();
         fate.came_true()
+    }
+
+    /// A worker stalls in the middle of a pass while messages for its tenant keep coming. Returns the requests that the
+    /// other workers of its process made meanwhile, and what was delivered in the end.
+    pub fn slow_tenant() -> (usize, Vec<String>) {
+        let stage = Stage::with(&[("MUSTER_FIRST_LOOK_DAYS", "0")]);
+        stage.connect(TENANT).expect("the tenant has approved");
+        stage.put(Alert::new("da1", at(0) + seconds(30)));
+        let fate = Fate::new(1, CrashPoint::Stall(16));
+        let shared = Worker::new(chaos::app(&stage, &fate));
+        let tick = || {
+            stage.pass(minutes(1));
+            block_on(local::serve::fire(&stage.app, stage.now(), 60));
+        };
+        tick();
+        let slow = shared.clone();
+        let mut slow = async move { slow.drain(1).await.map(|_| ()).expect("the queue answers") }.boxed();
+        assert!(!chaos::run_alone(&fate, &mut slow), "the pass is under way");
+        stage.simulator.clear_log();
+        // The others are not stalled: only the slow one's steps are counted out.
+        fate.wake_up();
+        for _ in 0..3 {
+            tick();
+            block_on(shared.drain(1)).expect("the queue answers");
+        }
+        let meanwhile = stage.simulator.log().len();
+        chaos::run_alone(&fate, &mut slow);
+        stage.ticks(2);
+        (meanwhile, stage.ids())
     }
 
     fn say(&self, what: impl FnOnce() -> String) {
@@ -184,6 +214,16 @@ impl Story {
                 self.say(|| format!("{route:?} will answer {fault:?}"));
                 self.stage.world(|world| world.script(route, [fault]));
             }
+            6 if self.rng.random_bool(0.4) => {
+                let tenant = *TENANTS.choose(&mut self.rng).expect("not empty");
+                let id = format!("da{:03}", self.rng.random_range(0..=self.alerts));
+                let expanded = self.rng.random_bool(0.7);
+                self.say(|| format!("{tenant}: {id} fails every request it is in, with evidence only: {expanded}"));
+                self.stage.world(|world| {
+                    let alerts = &mut world.tenant(tenant).expect("a tenant").alerts;
+                    if expanded { alerts.poison.insert(id) } else { alerts.unanswerable.insert(id) }
+                });
+            }
             6 => {
                 // Time goes by and nobody pulls.
                 let pause = minutes(self.rng.random_range(1..300));
@@ -214,14 +254,8 @@ impl Story {
     }
 
     fn work(&mut self, fates: Vec<Fate>) {
-        let apps: Vec<_> = fates.iter().map(|fate| (fate.clone(), chaos::app(&self.stage, fate))).collect();
-        let workers: Vec<(Fate, BoxFuture<'_, ()>)> = apps
-            .iter()
-            .map(|(fate, app)| {
-                let worker = async move { while local::worker::drain(app, 2).await.expect("the queue answers") > 0 {} };
-                (fate.clone(), worker.boxed())
-            })
-            .collect();
+        let workers: Vec<(Fate, BoxFuture<'_, ()>)> =
+            fates.iter().map(|fate| (fate.clone(), worker(chaos::app(&self.stage, fate)))).collect();
         chaos::run(&mut self.rng, workers);
         let deaths = fates.iter().filter(|fate| fate.is_dead()).count();
         self.deaths += deaths;
@@ -231,7 +265,15 @@ impl Story {
     /// Peace: no faults, no deaths, and as much time as the deepest look needs.
     fn converge(&mut self) {
         self.say(|| "peace".to_owned());
-        self.stage.world(|world| world.clear_scripts());
+        self.stage.world(|world| {
+            world.clear_scripts();
+            for tenant in TENANTS {
+                if let Some(tenant) = world.tenant(tenant) {
+                    tenant.alerts.poison.clear();
+                    tenant.alerts.unanswerable.clear();
+                }
+            }
+        });
         self.stage.ticks(8);
         // Everything late has become visible by then, and a daily look comes by twice.
         for _ in 0..2 {

@@ -1,10 +1,14 @@
 //! One stage: a simulator with an application and tenants, the app under test, and what came of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use embedded::{Database, VaultKey};
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
+use local::worker::Worker;
 use serde_json::{Value, json};
 use shared::{
     App,
@@ -75,6 +79,8 @@ pub struct Stage {
     pub simulator: Simulator,
     pub app: App,
     pub lake: Arc<MemoryLake>,
+    /// Every origin that a request was sent to.
+    pub origins: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Stage {
@@ -93,14 +99,16 @@ impl Stage {
         let database = Database::in_memory().expect("SQLite in memory");
         let lake = Arc::new(MemoryLake::default());
         let ports = embedded::ports(&database, VaultKey::ephemeral().expect("randomness"), lake.clone(), &clock);
-        let transport = SimulatorTransport { simulator: simulator.clone(), clock: clock.clone() };
+        let origins = Arc::default();
+        let transport =
+            SimulatorTransport { simulator: simulator.clone(), clock: clock.clone(), origins: Arc::clone(&origins) };
         let http = Client::in_process(Arc::new(transport), config.trusted_origins());
         let app = App::new(Arc::new(config), ports, http, clock);
         simulator.world(|world| {
             world.add_application(application());
             world.add_tenant(Tenant::new(TENANT, "Contoso").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
         });
-        let stage = Self { simulator, app, lake };
+        let stage = Self { simulator, app, lake, origins };
         stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v1");
         stage
     }
@@ -172,7 +180,8 @@ impl Stage {
 
     /// Handles messages until the queue is empty.
     pub fn drain(&self) {
-        while block_on(local::worker::drain(&self.app, 10)).expect("the queue answers") > 0 {}
+        let worker = Worker::new(self.app.clone());
+        while block_on(worker.drain(10)).expect("the queue answers") > 0 {}
     }
 
     /// Ticks until no older data is outstanding, at most `most` times.
@@ -262,7 +271,7 @@ impl Stage {
             .iter()
             .map(|event| event["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
             .collect();
-        let distinct: std::collections::BTreeSet<&String> = uids.iter().collect();
+        let distinct: BTreeSet<&String> = uids.iter().collect();
         assert_eq!(distinct.len(), uids.len(), "a version was delivered twice");
         let ledger = self.view().ledger;
         assert!(ledger.balances(), "{ledger:?}");

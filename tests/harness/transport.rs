@@ -1,5 +1,10 @@
 //! The in-process transport: our request, the simulator's answer, and time that passes only in the books.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use bytes::Bytes;
 use futures::{
     StreamExt,
@@ -20,10 +25,14 @@ const READ_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 pub struct SimulatorTransport {
     pub simulator: Simulator,
     pub clock: Clock,
+    /// Every origin a request was sent to.
+    pub origins: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl InProcess for SimulatorTransport {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, HttpError>> {
+        let origin = request.url.origin().ascii_serialization();
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner).insert(origin);
         let answer = self.simulator.handle(translate(request));
         let headers = answer.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
         let clock = self.clock.clone();

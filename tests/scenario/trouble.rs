@@ -103,8 +103,8 @@ fn an_outage_ends_and_nothing_was_parked_or_lost() {
     }
     stage.script(vec![Fault::Status(503); 40]);
     stage.ticks(30);
-    stage.world(|world| world.script(Route::Alerts, []));
     stage.ticks(40);
+    assert_eq!(stage.view().parked, 0);
     assert_eq!(stage.ids().len(), 30);
     assert_eq!(stage.capability().status, Ability::Ok);
     stage.assert_exactly_once();
@@ -123,7 +123,7 @@ fn a_window_that_fails_for_good_is_parked_and_tried_again_hourly() {
     }
     stage.ticks(35);
     assert_eq!(stage.ids().len(), 29, "everything but the window that Microsoft cannot answer");
-    assert!(stage.view().backlog, "the window is kept");
+    assert_eq!(stage.view().parked, 1, "the window is kept, and said so");
     stage.tenant(|tenant| tenant.alerts.unanswerable.clear());
     stage.ticks(120);
     assert_eq!(stage.ids().len(), 30);
@@ -297,4 +297,64 @@ fn an_alert_that_its_own_window_never_brings_does_not_hold_the_watermark_for_eve
     stage.ticks(10);
     assert_eq!(stage.ids(), ["da1"]);
     stage.assert_exactly_once();
+}
+
+#[test]
+fn neighbours_that_both_fail_for_good_and_one_in_the_very_last_second_freeze_nobody() {
+    let stage = Stage::with(&[("MUSTER_FIRST_LOOK_DAYS", "0")]);
+    stage.connect(TENANT).unwrap();
+    stage.ticks(2);
+    // In slices next to each other, and at the end of the look that finds them.
+    for (n, second) in [2, 24, 46, 60].into_iter().enumerate() {
+        let id = format!("da-poison{n}");
+        stage.put(Alert::new(&id, stage.now() + seconds(second)));
+        stage.tenant(|tenant| tenant.alerts.unanswerable.insert(id));
+    }
+    for n in 1..40 {
+        stage.put(Alert::new(&format!("da{n:02}"), stage.now() + minutes(n) + seconds(30)));
+    }
+    stage.ticks(60);
+    assert_eq!(stage.ids().len(), 39);
+    stage.tenant(|tenant| tenant.alerts.unanswerable.clear());
+    stage.ticks(180);
+    assert_eq!((stage.ids().len(), stage.view().parked), (43, 0));
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn an_answer_that_only_drips_does_not_hold_a_worker_for_ever() {
+    let stage = Stage::connected();
+    stage.ticks(2);
+    stage.pass(minutes(90));
+    stage.put(Alert::new("da1", stage.now() + seconds(1)));
+    // A token, byte by byte, each just in time.
+    stage.world(|world| world.script(Route::Token, [Fault::Slow { pause: seconds(29), chunk: 1 }]));
+    let before = stage.now();
+    stage.tick();
+    assert!(stage.now().duration_since(before) < minutes(5), "{}", stage.now());
+    stage.ticks(2);
+    assert_eq!(stage.ids(), ["da1"]);
+}
+
+#[test]
+fn a_throttled_pass_sleeps_from_the_moment_it_was_told_to() {
+    let stage = Stage::connected();
+    stage.ticks(2);
+    stage.put(Alert::new("da1", stage.now() + seconds(10)));
+    // The look takes most of a minute, then the fetch is refused.
+    stage.script([
+        Fault::Slow { pause: seconds(9), chunk: 500 },
+        Fault::Throttled { seconds: 90, header: true, words: false },
+    ]);
+    stage.tick();
+    let told_at = stage.now();
+    stage.simulator.clear_log();
+    while stage.now().duration_since(told_at) < seconds(85) {
+        stage.pass(seconds(5));
+        futures::executor::block_on(local::serve::fire(&stage.app, stage.now(), 5));
+        stage.drain();
+    }
+    assert_eq!(stage.defender_calls().len(), 0);
+    stage.ticks(2);
+    assert_eq!(stage.ids(), ["da1"]);
 }

@@ -1,18 +1,15 @@
 //! The Lambda program `alert-pull`: logging, configuration, connect, run.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use lambda_runtime::{LambdaEvent, service_fn, tracing};
-use shared::{
-    App,
-    clock::Clock,
-    config::{Config, EXIT_USAGE},
-};
+use shared::config::EXIT_USAGE;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing::init_default_subscriber();
-    let app = match connect() {
+    // The ports are the embedded ones, in the folder that MUSTER_DATA names.
+    let app = match embedded::app_from_environment() {
         Ok(app) => app,
         Err(mistake) => {
             eprintln!("alert-pull: {mistake}");
@@ -30,11 +27,4 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The ports are the embedded ones, in the folder that `MUSTER_DATA` names.
-fn connect() -> Result<App, String> {
-    let config = Config::from_environment().map_err(|mistakes| mistakes.to_string())?;
-    let data = std::env::var_os("MUSTER_DATA").ok_or("MUSTER_DATA is not set; it names the data folder")?;
-    embedded::app(&PathBuf::from(data), config, Clock::System).map_err(|error| error.to_string())
 }

@@ -27,7 +27,7 @@ use shared::{
 use simulator::Simulator;
 use tokio::net::TcpListener;
 
-use crate::{Failure, serve, tenants, vault, worker};
+use crate::{Failure, serve, tenants, vault, worker::Worker};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// Virtual minutes of the story, one tick each.
@@ -104,6 +104,7 @@ async fn tell(app: &App, simulator: &Simulator, dying: &crash::DyingLake, start:
     let bar = ProgressBar::new(u64::from(MINUTES));
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} min  {msg}").map_err(Failure::failed)?;
     bar.set_style(style);
+    let worker = Worker::new(app.clone());
     for minute in 0..MINUTES {
         let now = start + MINUTE * i32::try_from(minute + 1).unwrap_or(i32::MAX);
         simulator.set_now(now);
@@ -115,7 +116,7 @@ async fn tell(app: &App, simulator: &Simulator, dying: &crash::DyingLake, start:
             dying.arm();
         }
         serve::fire(app, now, 60).await;
-        while drain(app, dying).await? > 0 {}
+        while drain(&worker, dying).await? > 0 {}
         bar.set_message(format!("{} requests to Microsoft", simulator.log().len()));
         bar.inc(1);
     }
@@ -125,9 +126,9 @@ async fn tell(app: &App, simulator: &Simulator, dying: &crash::DyingLake, start:
 }
 
 /// Drains the queue; a worker that dies on the way is dropped where it stands.
-async fn drain(app: &App, dying: &crash::DyingLake) -> Result<usize, Failure> {
+async fn drain(worker: &Worker, dying: &crash::DyingLake) -> Result<usize, Failure> {
     tokio::select! {
-        drained = worker::drain(app, 10) => drained.map_err(Failure::failed),
+        drained = worker.drain(10) => drained.map_err(Failure::failed),
         () = dying.death() => {
             eprintln!("          a worker died between putting an object and committing it");
             Ok(1)

@@ -125,11 +125,12 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Vault { verb: VaultVerb::Put { name, data } } => {
             shared::log::init("warn");
-            local::vault::put(&open(&data)?, &name, std::io::stdin()).await
+            let entry = local::vault::read_entry(&name, std::io::stdin())?;
+            local::vault::put(&open(&data)?, &name, &entry).await
         }
         Verb::Vault { verb: VaultVerb::List { data } } => {
             shared::log::init("warn");
-            local::vault::list(&open(&data)?).await
+            local::vault::list(&open_existing(&data)?).await
         }
         Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
             shared::log::init("warn");
@@ -149,9 +150,20 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Tenants { data, json } => {
             shared::log::init("warn");
-            local::tenants::run(&open(&data)?, json).await
+            local::tenants::run(&open_existing(&data)?, json).await
         }
     }
+}
+
+/// For verbs that only look: a mistyped folder must not come into being by it.
+fn open_existing(data: &std::path::Path) -> Result<App, Failure> {
+    if embedded::exists(data) {
+        return open(data);
+    }
+    Err(Failure::Failed(format!(
+        "{} is no data folder of muster; it is made by `muster vault put` or `muster serve`",
+        data.display()
+    )))
 }
 
 fn open(data: &std::path::Path) -> Result<App, Failure> {

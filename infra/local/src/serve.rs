@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,7 +25,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::{Failure, vault, worker};
+use crate::{Failure, vault, worker::Worker};
 
 /// Pulls at the same time. Each mostly waits for Microsoft; a slow tenant takes one place of these.
 const WORKERS: usize = 16;
@@ -46,20 +46,44 @@ pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result
     let stopping = Arc::new(AtomicBool::new(false));
     let mut tasks = start(&app, tick, &stopping);
     let web = tokio::spawn(web(listener));
-    interrupted().await;
+    let housekeeping = tokio::spawn(housekeeping(app.clone(), data.to_owned()));
+    let ended = tokio::select! {
+        () = interrupted() => None,
+        // None of them ends by itself: this is a defect, and half a server is worse than none.
+        ended = tasks.join_next() => ended,
+    };
+    web.abort();
+    housekeeping.abort();
+    if let Some(ended) = ended {
+        let how = ended.err().map_or_else(|| "without a word".to_owned(), |error| error.to_string());
+        return Err(Failure::failed(format!(
+            "a worker or the scheduler ended ({how}); please report it and start again"
+        )));
+    }
     eprintln!("stopping; pulls under way may finish");
     stopping.store(true, Ordering::SeqCst);
-    web.abort();
     let _late_passes_are_resumed_later = timeout(FAREWELL, async { while tasks.join_next().await.is_some() {} }).await;
     Ok(())
+}
+
+/// Once a day, what has outlived its use.
+async fn housekeeping(app: App, data: PathBuf) {
+    let mut days = interval(Duration::from_secs(24 * 3600));
+    loop {
+        days.tick().await;
+        if let Err(error) = embedded::forget_expired(&data, app.clock.now()) {
+            tracing::warn!(%error, "old state stays another day");
+        }
+    }
 }
 
 /// Starts the scheduler and the workers.
 pub fn start(app: &App, tick: u32, stopping: &Arc<AtomicBool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(schedule(app.clone(), tick, stopping.clone()));
+    let worker = Worker::new(app.clone());
     for _ in 0..WORKERS {
-        tasks.spawn(work(app.clone(), stopping.clone()));
+        tasks.spawn(work(worker.clone(), stopping.clone()));
     }
     tasks
 }
@@ -87,9 +111,9 @@ pub async fn fire(app: &App, now: Timestamp, every_seconds: u32) {
     }
 }
 
-async fn work(app: App, stopping: Arc<AtomicBool>) {
+async fn work(worker: Worker, stopping: Arc<AtomicBool>) {
     while !stopping.load(Ordering::SeqCst) {
-        match worker::drain(&app, 1).await {
+        match worker.drain(1).await {
             Ok(0) => sleep(IDLE).await,
             Ok(_) => {}
             Err(error) => {

@@ -17,11 +17,11 @@ use crate::Failure;
 /// A credential is a few kilobytes; AWS takes 64 KB.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// Stores `NAME` from JSON and makes it current; the version before becomes the previous one.
+/// Reads the entry for `name` and checks it, before anything is opened or made.
 ///
 /// # Errors
-/// [`Failure::Usage`] naming what is wrong with the name or the entry; nothing is stored then.
-pub async fn put(app: &App, name: &str, input: impl Read) -> Result<(), Failure> {
+/// [`Failure::Usage`] naming what is wrong with the name or the entry.
+pub fn read_entry(name: &str, input: impl Read) -> Result<Secret<String>, Failure> {
     if !is_application(name) {
         return Err(Failure::Usage(format!(
             "`{}` is no name for a credential; use app, apps/NAME, console, or tenants/TENANT_ID",
@@ -38,8 +38,16 @@ pub async fn put(app: &App, name: &str, input: impl Read) -> Result<(), Failure>
     }
     let value = Secret::new(text.trim().to_owned());
     Application::parse(&value).map_err(|error| Failure::Usage(format!("{error}; nothing was stored")))?;
+    Ok(value)
+}
+
+/// Stores the entry and makes it current; the version before becomes the previous one.
+///
+/// # Errors
+/// When the vault fails.
+pub async fn put(app: &App, name: &str, entry: &Secret<String>) -> Result<(), Failure> {
     let full = format!("{}/{name}", app.config.secrets_prefix);
-    app.ports.vault.put(&full, &version_id()?, &value, &[Stage::Current]).await.map_err(Failure::failed)?;
+    app.ports.vault.put(&full, &version_id()?, entry, &[Stage::Current]).await.map_err(Failure::failed)?;
     eprintln!("{full} is stored.");
     Ok(())
 }

@@ -1,36 +1,105 @@
 //! What Lambda's event source mapping does on AWS: receive, hand over as an SQS event, delete what succeeded.
 
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use jiff::SignedDuration;
 use shared::{
     App,
-    ports::{Unavailable, queue::MAX_BATCH},
+    ports::{
+        Unavailable,
+        queue::{Delivery, MAX_BATCH},
+    },
+    tenant::{
+        TenantId,
+        dispatch::{Part, PullMessage},
+    },
 };
 
 /// Six times what a pass takes, as AWS advises for the visibility of messages.
 const VISIBILITY: SignedDuration = SignedDuration::from_mins(6);
 
-/// Receives up to `max` messages of the alerts queue and handles them. Tells how many there were.
+/// The workers of one process. Clones work side by side.
 ///
-/// # Errors
-/// When the queue fails; messages already handled may come again.
-pub async fn drain(app: &App, max: usize) -> Result<usize, Unavailable> {
-    let queue = &app.ports.alerts;
-    let deliveries = queue.receive(max.min(MAX_BATCH), VISIBILITY).await?;
-    let mut event = SqsEvent::default();
-    for delivery in &deliveries {
-        let mut message = SqsMessage::default();
-        message.message_id = Some(delivery.message_id.clone());
-        message.receipt_handle = Some(delivery.receipt.clone());
-        message.body = Some(delivery.body.clone());
-        event.records.push(message);
+/// A tenant that is slower than its tick gets a message before the last one is done. That message is let go, for the
+/// pass under way or the next tick covers it; otherwise one slow tenant would in time hold every worker.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    app: App,
+    under_way: Arc<Mutex<HashSet<(TenantId, Part)>>>,
+}
+
+impl Worker {
+    pub fn new(app: App) -> Self {
+        Self { app, under_way: Arc::default() }
     }
-    let response = alert_pull::handle(app, event).await;
-    for delivery in &deliveries {
-        let failed = response.batch_item_failures.iter().any(|failure| failure.item_identifier == delivery.message_id);
-        if !failed {
-            queue.delete(&delivery.receipt).await?;
+
+    /// Receives up to `max` messages of the alerts queue and handles them. Tells how many there were.
+    ///
+    /// # Errors
+    /// When the queue fails; messages already handled may come again.
+    pub async fn drain(&self, max: usize) -> Result<usize, Unavailable> {
+        let queue = &self.app.ports.alerts;
+        let deliveries = queue.receive(max.min(MAX_BATCH), VISIBILITY).await?;
+        let mut claims = Vec::new();
+        let mut event = SqsEvent::default();
+        for delivery in &deliveries {
+            match self.claim(delivery) {
+                Claim::Taken => continue,
+                Claim::Ours(claim) => claims.push(claim),
+                // Nobody can read it; the handler says so, and the queue makes a dead letter of it in time.
+                Claim::Unreadable => {}
+            }
+            let mut message = SqsMessage::default();
+            message.message_id = Some(delivery.message_id.clone());
+            message.receipt_handle = Some(delivery.receipt.clone());
+            message.body = Some(delivery.body.clone());
+            event.records.push(message);
+        }
+        let response = alert_pull::handle(&self.app, event).await;
+        drop(claims);
+        for delivery in &deliveries {
+            let failed =
+                response.batch_item_failures.iter().any(|failure| failure.item_identifier == delivery.message_id);
+            if !failed {
+                queue.delete(&delivery.receipt).await?;
+            }
+        }
+        Ok(deliveries.len())
+    }
+
+    fn claim(&self, delivery: &Delivery) -> Claim {
+        let Ok(message) = serde_json::from_str::<PullMessage>(&delivery.body) else { return Claim::Unreadable };
+        let work = (message.tenant_id, message.part);
+        if lock(&self.under_way).insert(work) {
+            Claim::Ours(UnderWay { work, all: self.under_way.clone() })
+        } else {
+            Claim::Taken
         }
     }
-    Ok(deliveries.len())
+}
+
+enum Claim {
+    Ours(UnderWay),
+    Taken,
+    Unreadable,
+}
+
+/// Held while a pass is under way; let go however it ends.
+struct UnderWay {
+    work: (TenantId, Part),
+    all: Arc<Mutex<HashSet<(TenantId, Part)>>>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.work);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,7 +20,7 @@ pub struct Tick {
 
 /// Which part of a tenant's alerts a message is for. Live and backlog travel apart, so that a long walk never delays
 /// what is new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     Live,

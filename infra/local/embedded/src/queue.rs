@@ -55,6 +55,15 @@ impl Queue for SqliteQueue {
 
     async fn receive(&self, max: usize, visibility: SignedDuration) -> Result<Vec<Delivery>, Unavailable> {
         let (now, hidden_until) = (self.at(SignedDuration::ZERO), self.at(visibility));
+        // Idle workers look often; only one that finds something needs to write.
+        let waiting: bool = self.database.read(PORT, |connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1 AND visible_at <= ?2)")?
+                .query_row(params![self.name, now], |row| row.get(0))
+        })?;
+        if !waiting {
+            return Ok(Vec::new());
+        }
         self.database.write(PORT, |transaction| {
             let exhausted = params![self.name, now, MAX_RECEIVES];
             transaction

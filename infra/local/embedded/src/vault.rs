@@ -53,6 +53,10 @@ impl VaultKey {
             file.write_all(&fresh).and_then(|()| file.sync_all()).map_err(|cause| error(&cause))?;
             let linked = fs::hard_link(&draft, path);
             fs::remove_file(&draft).map_err(|cause| error(&cause))?;
+            // The key must outlive a power cut before anything is sealed with it.
+            if let Some(folder) = path.parent() {
+                fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|cause| error(&cause))?;
+            }
             match linked {
                 Err(cause) if cause.kind() != ErrorKind::AlreadyExists => return Err(error(&cause)),
                 _ => {}
