@@ -358,3 +358,23 @@ fn a_throttled_pass_sleeps_from_the_moment_it_was_told_to() {
     stage.ticks(2);
     assert_eq!(stage.ids(), ["da1"]);
 }
+
+#[test]
+fn a_fetch_crowded_by_what_is_already_delivered_brings_every_new_one() {
+    let stage = Stage::with(&[("MUSTER_PAGE_SIZE", "200"), ("MUSTER_FIRST_LOOK_DAYS", "0")]);
+    stage.connect(TENANT).unwrap();
+    for n in 0..100 {
+        stage.put(Alert::new(&format!("da-known{n:02}"), at(0) + jiff::SignedDuration::from_millis(500 * n)));
+    }
+    for n in 0..10 {
+        // Ten known ones lie between each two of these.
+        let between = at(0) + jiff::SignedDuration::from_millis(5_000 * n + 250);
+        stage.put(Alert::new(&format!("da-late{n}"), between).visible_from(at(1) + seconds(30)));
+    }
+    stage.tick();
+    // The look is answered, the fetch is not: smaller pages follow, and these overflow.
+    stage.script([Fault::Normal, Fault::Status(500)]);
+    stage.ticks(2);
+    assert_eq!(stage.ids().len(), 110);
+    stage.assert_exactly_once();
+}

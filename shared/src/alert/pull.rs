@@ -416,7 +416,7 @@ impl<'a> Pass<'a> {
                 }
                 Err(other) => return Err(other.into_stop()),
             };
-            if full && !missing.is_empty() && missing.len() < group.wanted.len() {
+            if full && !missing.is_empty() && !group.window.is_instant() {
                 // Others crowd the window; what is still missing gets narrower ones.
                 if let Some(rest) = Group::new(std::mem::take(&mut missing)) {
                     requeue(&mut groups, rest, (group.wanted.len() / 2).max(1));
