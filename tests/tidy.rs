@@ -224,7 +224,7 @@ mod rules {
     #[test]
     fn layers_point_one_way() {
         // What each layer may name of its own crate. Operations (tenant, alert, record, batch) are above them all.
-        let tools: &[&str] = &["secret"];
+        let tools: &[&str] = &["clock", "secret"];
         let protocol: &[&str] =
             &["clock", "config", "credential", "http", "microsoft", "ports", "secret", "tenant::TenantId"];
         let layers = [

@@ -64,6 +64,28 @@ impl Cloud {
         }
     }
 
+    /// Every host of Microsoft's that belongs to this cloud (MICROSOFT.md 2.4 and 2.9). `None` for a host that is
+    /// nobody's: a proxy, a simulator.
+    fn owns(self, host: &str) -> Option<bool> {
+        let commercial = |host: &str| {
+            matches!(
+                host,
+                "api.security.microsoft.com" | "api.securitycenter.microsoft.com" | "api.securitycenter.windows.com"
+            ) || host.ends_with(".api.security.microsoft.com")
+                || (host.starts_with("api-") && host.ends_with(".securitycenter.microsoft.com"))
+        };
+        let (login_global, login_us) = (host == "login.microsoftonline.com", host == "login.microsoftonline.us");
+        let (gcc, gov) = (host == "api-gcc.securitycenter.microsoft.us", host == "api-gov.securitycenter.microsoft.us");
+        if !(login_global || login_us || gcc || gov || commercial(host)) {
+            return None;
+        }
+        Some(match self {
+            Self::Commercial => login_global || commercial(host),
+            Self::Gcc => login_global || gcc,
+            Self::GccHigh | Self::Dod => login_us || gov,
+        })
+    }
+
     /// The commercial audience differs from its documented host on purpose (MICROSOFT.md 2.4); elsewhere they agree.
     fn audience(self) -> &'static str {
         match self {
@@ -141,10 +163,9 @@ impl Config {
         });
         let config = Self {
             cloud,
-            login_url: read.endpoint("MUSTER_LOGIN_URL", cloud, Cloud::login),
-            defender_url: read.endpoint("MUSTER_DEFENDER_URL", cloud, Cloud::defender),
-            defender_audience: (read.lookup)("MUSTER_DEFENDER_AUDIENCE")
-                .map(|text| text.trim_end_matches('/').to_owned()),
+            login_url: read.endpoint("MUSTER_LOGIN_URL", cloud),
+            defender_url: read.endpoint("MUSTER_DEFENDER_URL", cloud),
+            defender_audience: read.parse("MUSTER_DEFENDER_AUDIENCE", None, |text| audience(text, cloud).map(Some)),
             secrets_prefix: read.parse("MUSTER_SECRETS_PREFIX", "muster".to_owned(), secrets_prefix),
             overlap: SignedDuration::from_mins(read.integer("MUSTER_OVERLAP_MINUTES", 5, 1..=1440)),
             first_look: SignedDuration::from_hours(24 * read.integer("MUSTER_FIRST_LOOK_DAYS", 7, 0..=180)),
@@ -219,7 +240,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// An override must be an origin, encrypted unless it stays on this machine, and not another cloud's.
-    fn endpoint(&mut self, name: &str, cloud: Cloud, of: impl Fn(Cloud) -> &'static str) -> Option<Url> {
+    fn endpoint(&mut self, name: &str, cloud: Cloud) -> Option<Url> {
         self.parse(name, None, |text| {
             let url = Url::parse(text).map_err(|cause| format!("give an origin such as https://host ({cause})"))?;
             let loopback = match url.host() {
@@ -237,17 +258,31 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             if url.path() != "/" || url.query().is_some() || !url.username().is_empty() || url.password().is_some() {
                 return Err("give the origin alone, without path, query or user".to_owned());
             }
-            let belongs = |cloud: Cloud| Url::parse(of(cloud)).is_ok_and(|known| known.host() == url.host());
-            if let Some(other) = Cloud::ALL.into_iter().find(|other| belongs(*other)).filter(|_| !belongs(cloud)) {
-                return Err(format!(
-                    "this host belongs to the cloud `{}`, but MUSTER_CLOUD is `{}`; clouds do not mix",
-                    other.name(),
-                    cloud.name()
-                ));
-            }
+            same_cloud(&url, cloud)?;
             Ok(Some(url))
         })
     }
+}
+
+fn same_cloud(url: &Url, cloud: Cloud) -> Result<(), String> {
+    match url.host_str().and_then(|host| cloud.owns(host)) {
+        Some(false) => Err(format!(
+            "this host belongs to another cloud, but MUSTER_CLOUD is `{}`; clouds do not mix",
+            cloud.name()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A resource identifier, as Entra takes it before `/.default`.
+fn audience(text: &str, cloud: Cloud) -> Result<String, String> {
+    let text = text.trim_end_matches('/');
+    let url = Url::parse(text).map_err(|cause| format!("give a resource such as https://host ({cause})"))?;
+    if !matches!(url.scheme(), "https" | "api") || text.ends_with(".default") || text.contains(char::is_whitespace) {
+        return Err("give the resource alone, https://… or api://…, without /.default".to_owned());
+    }
+    same_cloud(&url, cloud)?;
+    Ok(text.to_owned())
 }
 
 fn secrets_prefix(text: &str) -> Result<String, String> {
@@ -316,6 +351,21 @@ mod tests {
             read(&[("MUSTER_CLOUD", "gcc-high"), ("MUSTER_LOGIN_URL", "https://login.microsoftonline.com")])
                 .unwrap_err();
         assert!(mistakes[0].contains("MUSTER_LOGIN_URL") && mistakes[0].contains("MUSTER_CLOUD"), "{mistakes:?}");
+        for (cloud, name, value) in [
+            ("gcc-high", "MUSTER_DEFENDER_URL", "https://eu.api.security.microsoft.com"),
+            ("gcc-high", "MUSTER_DEFENDER_URL", "https://api.securitycenter.microsoft.com"),
+            ("gcc-high", "MUSTER_DEFENDER_AUDIENCE", "https://api.securitycenter.microsoft.com"),
+            ("commercial", "MUSTER_DEFENDER_URL", "https://api-gcc.securitycenter.microsoft.us"),
+            ("commercial", "MUSTER_DEFENDER_AUDIENCE", "https://api.securitycenter.microsoft.com/.default"),
+            ("commercial", "MUSTER_DEFENDER_AUDIENCE", "everything"),
+        ] {
+            assert!(read(&[("MUSTER_CLOUD", cloud), (name, value)]).is_err(), "{cloud} {value}");
+        }
+        for audience in
+            ["https://api.securitycenter.microsoft.com/", "https://securitycenter.onmicrosoft.com/windowsatpservice"]
+        {
+            assert!(read(&[("MUSTER_DEFENDER_AUDIENCE", audience)]).is_ok(), "{audience}");
+        }
     }
 
     #[test]

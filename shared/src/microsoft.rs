@@ -1,6 +1,7 @@
 //! Talking to Microsoft: *build request → send → parse*, of which only *send* is IO.
 
 pub mod defender;
+pub mod entra;
 pub mod page;
 pub mod time;
 pub mod token;

@@ -1,25 +1,25 @@
 //! A customer's Entra tenant as we know it: its connection, the state it is in, and what each feed can do now.
 
+mod condition;
 pub mod connect;
 pub mod dispatch;
 pub mod list;
 
 use std::{fmt, str::FromStr};
 
-use jiff::{SignedDuration, Timestamp};
+pub use condition::Condition;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     config::Region,
-    microsoft::token::{ApplicationName, EntraError, Refusal, TokenError},
+    microsoft::token::ApplicationName,
     ports::store::{Expect, Item, Key, Store, StoreError, Write},
 };
 
 /// Tenants are enumerated by shard, so that no dispatch ever scans the table.
 pub const SHARDS: u8 = 16;
-/// A tenant that only a person can help is asked once a day.
-pub const SLOW_PROBE: SignedDuration = SignedDuration::from_hours(24);
 
 /// An Entra tenant, by GUID. Written in lower case with hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -202,170 +202,6 @@ impl Connection {
     }
 }
 
-/// What a pull found out about the tenant, beside the alerts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    pub ability: Ability,
-    /// The connection's new state; `None` leaves it.
-    pub state: Option<State>,
-    pub next_step: String,
-    pub asleep: Option<SignedDuration>,
-}
-
-impl Condition {
-    pub fn ok() -> Self {
-        Self { ability: Ability::Ok, state: Some(State::Active), next_step: "Nothing to do.".to_owned(), asleep: None }
-    }
-
-    pub fn throttled(pause: SignedDuration) -> Self {
-        Self {
-            ability: Ability::Throttled,
-            state: None,
-            next_step: "Nothing to do: Microsoft asked us to wait, and the pull resumes by itself.".to_owned(),
-            asleep: Some(pause),
-        }
-    }
-
-    pub fn failing(next_step: impl Into<String>) -> Self {
-        Self { ability: Ability::Failing, state: None, next_step: next_step.into(), asleep: None }
-    }
-
-    pub fn role_missing(roles: &[&str]) -> Self {
-        Self {
-            ability: Ability::RoleMissing,
-            state: Some(State::NeedsConsent),
-            next_step: format!(
-                "Ask an administrator of the tenant to approve the application again: the permission {} is not granted.",
-                roles.first().copied().unwrap_or_default()
-            ),
-            asleep: Some(SLOW_PROBE),
-        }
-    }
-
-    pub fn unlicensed(detail: &str) -> Self {
-        let detail = if detail.is_empty() { String::new() } else { format!(" (Microsoft says: {detail})") };
-        Self {
-            ability: Ability::Unlicensed,
-            state: Some(State::Unlicensed),
-            next_step: format!(
-                "Ask the customer to license and onboard Microsoft Defender for Endpoint in this tenant{detail}."
-            ),
-            asleep: Some(SLOW_PROBE),
-        }
-    }
-
-    /// A second 401, after a fresh token: the licence where the answer names it (MICROSOFT.md 3.5).
-    pub fn unauthorized(detail: &str) -> Self {
-        if names_a_licence(detail) || detail.contains("Account mode") {
-            return Self::unlicensed(detail);
-        }
-        Self::failing(format!(
-            "Nothing to do yet: Defender refuses our token ({detail}); if this stays, ask the customer whether Microsoft \
-             Defender for Endpoint is licensed in this tenant."
-        ))
-    }
-
-    /// 403 means four things; the token's roles have been checked before (MICROSOFT.md 3.5 and 6).
-    pub fn from_forbidden(code: &str, message: &str, roles: &[&str]) -> Self {
-        if message.contains("Missing application roles") {
-            Self::role_missing(roles)
-        } else if names_a_licence(code) || names_a_licence(message) {
-            Self::unlicensed(message)
-        } else {
-            Self::forbidden(message)
-        }
-    }
-
-    pub fn no_such_api() -> Self {
-        Self::failing(
-            "Operator: Defender knows no /api/alerts at this address. Check MUSTER_DEFENDER_URL and the region.",
-        )
-    }
-
-    fn forbidden(detail: &str) -> Self {
-        Self {
-            ability: Ability::Failing,
-            state: Some(State::Blocked),
-            next_step: format!(
-                "Ask an administrator of the tenant whether Defender's own roles (RBAC) or a policy keep our application \
-                 from reading alerts (Microsoft says: {detail})."
-            ),
-            asleep: Some(SLOW_PROBE),
-        }
-    }
-
-    fn tenant_must_act(ability: Ability, state: State, next_step: &str) -> Self {
-        Self { ability, state: Some(state), next_step: next_step.to_owned(), asleep: Some(SLOW_PROBE) }
-    }
-
-    fn operator_must_act(next_step: String) -> Self {
-        Self { ability: Ability::Failing, state: Some(State::CredentialFault), next_step, asleep: None }
-    }
-
-    /// What a missing token means for the tenant, or for us (MICROSOFT.md 6).
-    pub fn from_token_error(error: &TokenError, roles: &[&str]) -> Self {
-        match error {
-            TokenError::Refused(error) => Self::from_refusal(error, roles),
-            TokenError::NoApplication { name, cause } => Self::operator_must_act(format!(
-                "Operator: the vault entry `{name}` cannot be used ({cause}). Store it again with `muster vault put`."
-            )),
-            TokenError::WrongToken(why) => Self::operator_must_act(format!(
-                "Operator: {why}. Check MUSTER_CLOUD, MUSTER_DEFENDER_AUDIENCE and MUSTER_LOGIN_URL."
-            )),
-            TokenError::Unreachable(cause) => Self::failing(format!(
-                "Nothing to do yet: Entra could not be reached ({cause}); asked again at the next tick."
-            )),
-            TokenError::Platform(cause) => Self::failing(format!("Operator: {cause}.")),
-        }
-    }
-
-    fn from_refusal(error: &EntraError, roles: &[&str]) -> Self {
-        match error.refusal() {
-            Refusal::Throttled => Self::throttled(error.retry_after.unwrap_or(SignedDuration::from_secs(60))),
-            Refusal::Transient => Self::failing(format!(
-                "Nothing to do yet: Entra is in trouble ({error}); asked again at the next tick."
-            )),
-            Refusal::OurCredential => Self::operator_must_act(format!(
-                "Operator: our own credential was refused, the tenant did nothing wrong ({error}). Store a valid one \
-                 with `muster vault put`."
-            )),
-            Refusal::OurRequest => Self::operator_must_act(format!(
-                "Operator: Entra refuses our request ({error}). Check MUSTER_CLOUD and the application in the vault."
-            )),
-            Refusal::NotConsented => Self { ability: Ability::RoleMissing, ..Self::role_missing(roles) },
-            Refusal::Disabled => Self::tenant_must_act(
-                Ability::Failing,
-                State::Blocked,
-                "Ask an administrator of the tenant to enable our application again (Entra: Enterprise applications, \
-                 Properties, Enabled for users to sign in).",
-            ),
-            Refusal::ConditionalAccess => Self::tenant_must_act(
-                Ability::Failing,
-                State::Blocked,
-                "Ask an administrator of the tenant to exclude our application from the Conditional Access policy for \
-                 workload identities that blocks it.",
-            ),
-            Refusal::NoDefender => Self::unlicensed("the tenant lacks the WindowsDefenderATP service principal"),
-            Refusal::NoTenant => Self::tenant_must_act(
-                Ability::Failing,
-                State::Blocked,
-                "Check with the customer whether this Entra tenant still exists; Microsoft does not find it.",
-            ),
-            Refusal::OtherCloud => Self::tenant_must_act(
-                Ability::Failing,
-                State::Blocked,
-                "Operator: this tenant lives in another national cloud; serve it from a stack with the right MUSTER_CLOUD.",
-            ),
-            Refusal::Unknown => Self::failing(format!("Operator: Entra gave an answer we do not know ({error}).")),
-        }
-    }
-}
-
-fn names_a_licence(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    ["license", "licence", "onboard"].iter().any(|word| text.contains(word))
-}
-
 /// A connection as read, with the version that the next write expects.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -420,6 +256,8 @@ pub async fn load_shard(store: &dyn Store, shard: u8) -> Result<Vec<Loaded>, Sto
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn connection(state: State) -> Connection {

@@ -75,9 +75,8 @@ fn build(simulator: &Simulator, start: Timestamp) {
                 end: start + SignedDuration::from_hours(24 * 30),
                 usable_from: None,
             }],
-            certificates: Vec::new(),
-            federated: Vec::new(),
             roles: vec!["Alert.Read.All".to_owned()],
+            ..Application::default()
         });
         let mut tenant = Tenant::new(TENANT, "Contoso").consented(
             CLIENT,

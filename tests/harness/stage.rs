@@ -68,9 +68,8 @@ pub fn application() -> Application {
             end: at(1_000_000),
             usable_from: None,
         }],
-        certificates: Vec::new(),
-        federated: Vec::new(),
         roles: vec![ALERT_ROLE.to_owned()],
+        ..Application::default()
     }
 }
 

@@ -130,7 +130,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Vault { verb: VaultVerb::List { data } } => {
             shared::log::init("warn");
-            local::vault::list(&open_existing(&data)?).await
+            match open_existing(&data)? {
+                Some(app) => local::vault::list(&app).await,
+                None => Ok(()),
+            }
         }
         Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
             shared::log::init("warn");
@@ -150,23 +153,25 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Tenants { data, json } => {
             shared::log::init("warn");
-            local::tenants::run(&open_existing(&data)?, json).await
+            local::tenants::run(open_existing(&data)?.as_ref(), json).await
         }
     }
 }
 
-/// For verbs that only look: a mistyped folder must not come into being by it.
-fn open_existing(data: &std::path::Path) -> Result<App, Failure> {
-    if embedded::exists(data) {
-        return open(data);
+/// For verbs that only look: nothing is made for a mistyped name, and nothing is what there is in it.
+fn open_existing(data: &std::path::Path) -> Result<Option<App>, Failure> {
+    let config = configuration()?;
+    if !embedded::exists(data) {
+        eprintln!("{} is no data folder of muster yet; `muster vault put` or `muster serve` makes it", data.display());
+        return Ok(None);
     }
-    Err(Failure::Failed(format!(
-        "{} is no data folder of muster; it is made by `muster vault put` or `muster serve`",
-        data.display()
-    )))
+    embedded::app(data, config, Clock::System).map(Some).map_err(Failure::failed)
+}
+
+fn configuration() -> Result<Config, Failure> {
+    Config::from_environment().map_err(|mistakes| Failure::Usage(mistakes.to_string()))
 }
 
 fn open(data: &std::path::Path) -> Result<App, Failure> {
-    let config = Config::from_environment().map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
-    embedded::app(data, config, Clock::System).map_err(Failure::failed)
+    embedded::app(data, configuration()?, Clock::System).map_err(Failure::failed)
 }

@@ -10,10 +10,15 @@ use shared::{
 
 use crate::Failure;
 
+/// Prints all tenants; none where there is no data folder yet.
+///
 /// # Errors
 /// When the store fails.
-pub async fn run(app: &App, json: bool) -> Result<(), Failure> {
-    let tenants = list(app.ports.store.as_ref(), app.clock.now()).await.map_err(Failure::failed)?;
+pub async fn run(app: Option<&App>, json: bool) -> Result<(), Failure> {
+    let tenants = match app {
+        Some(app) => list(app.ports.store.as_ref(), app.clock.now()).await.map_err(Failure::failed)?,
+        None => Vec::new(),
+    };
     if json {
         println!("{}", serde_json::to_string_pretty(&tenants).map_err(Failure::failed)?);
     } else if tenants.is_empty() {

@@ -44,9 +44,8 @@ pub fn build(simulator: &Simulator, start: Timestamp) {
                 end: start + SignedDuration::from_hours(24 * 365),
                 usable_from: None,
             }],
-            certificates: Vec::new(),
-            federated: Vec::new(),
             roles: vec!["Alert.Read.All".to_owned()],
+            ..Application::default()
         });
         for cast in TENANTS {
             let mut tenant = Tenant::new(cast.id, cast.name).consented(CLIENT, &["Alert.Read.All"], long_ago);
