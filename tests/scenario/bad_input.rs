@@ -185,3 +185,18 @@ fn text_that_is_json_to_some_and_not_to_others_is_quarantined_and_stops_nobody()
         stage.assert_exactly_once();
     }
 }
+
+#[test]
+fn a_page_full_of_records_without_a_time_is_bisected_to_its_end() {
+    // Nothing in the page tells where to split: halving must reach the very instant within one pass.
+    let stage = Stage::with(&[("MUSTER_PAGE_SIZE", "3"), ("MUSTER_FIRST_LOOK_DAYS", "7")]);
+    for n in 0..4 {
+        stage.put(Alert::new(&format!("da-timeless{n}"), at(-5000) + seconds(1)).without("lastUpdateTime"));
+    }
+    stage.put(Alert::new("da1", at(-1000)));
+    stage.connect(harness::TENANT).unwrap();
+    stage.walk_through(20);
+    assert_eq!(stage.ids(), ["da1"]);
+    assert_eq!(stage.quarantined().len(), 4);
+    stage.assert_exactly_once();
+}

@@ -10,7 +10,7 @@
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use shared::{
     App,
-    alert::pull::pull,
+    alert::pull::{Outcome, pull},
     batch::{self, MessageFailed},
     tenant::dispatch::PullMessage,
 };
@@ -23,7 +23,14 @@ pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
 async fn handle_message(app: App, body: String) -> Result<(), MessageFailed> {
     let message: PullMessage =
         serde_json::from_str(&body).map_err(|cause| MessageFailed::Unreadable(cause.to_string()))?;
-    let outcome = pull(&app, &message).await?;
-    tracing::info!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, "pulled alerts");
+    match pull(&app, &message).await? {
+        // Most passes find nothing new, a thousand times an hour.
+        outcome @ (Outcome::NothingToDo | Outcome::Pulled { delivered: 0, complete: true }) => {
+            tracing::debug!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, "nothing new");
+        }
+        outcome => {
+            tracing::info!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, "pulled alerts");
+        }
+    }
     Ok(())
 }

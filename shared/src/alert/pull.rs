@@ -28,6 +28,9 @@ use crate::{
 const LIVE_CALLS: u32 = 60;
 /// Fewer, so that a long walk leaves most of the hourly quota of 1,500 to what is new.
 const BACKLOG_CALLS: u32 = 15;
+/// More, while a pass has brought nothing forward yet: finding the first window that fits a page may take dozens of
+/// looks, and a pass that ends before would begin them anew for ever.
+const CALLS_TO_THE_FIRST_STEP: u32 = 45;
 /// No new call after so long: the next tick goes on from here.
 const PASS_TIME: SignedDuration = SignedDuration::from_secs(50);
 /// Times a pass starts anew because another worker wrote first.
@@ -56,6 +59,7 @@ pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFa
             Part::Live => LIVE_CALLS,
             Part::Backlog => BACKLOG_CALLS,
         },
+        calls_to_the_first_step: CALLS_TO_THE_FIRST_STEP,
         until: app.clock.now() + PASS_TIME,
     };
     for _ in 0..ATTEMPTS {
@@ -72,7 +76,19 @@ pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFa
 #[derive(Debug)]
 struct Budget {
     calls_left: u32,
+    calls_to_the_first_step: u32,
     until: Timestamp,
+}
+
+impl Budget {
+    /// Takes one call; false when there is none left.
+    fn take(&mut self, now: Timestamp, came_forward: bool) -> bool {
+        let left =
+            if self.calls_left > 0 || came_forward { &mut self.calls_left } else { &mut self.calls_to_the_first_step };
+        let granted = *left > 0 && now <= self.until;
+        *left = left.saturating_sub(1);
+        granted
+    }
 }
 
 async fn attempt(app: &App, message: &PullMessage, budget: &mut Budget) -> Result<Outcome, CommitError> {
@@ -145,6 +161,8 @@ struct Pass<'a> {
     began_at: Rung,
     rung: Rung,
     failures: u32,
+    /// Whether the work is further than when the pass began.
+    came_forward: bool,
     /// Whether Defender gave any answer at all.
     answered: bool,
     delivered: u64,
@@ -174,6 +192,7 @@ impl<'a> Pass<'a> {
             began_at: rung,
             rung,
             failures: 0,
+            came_forward: false,
             answered: false,
             delivered: 0,
         }

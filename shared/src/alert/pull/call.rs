@@ -45,16 +45,15 @@ impl Pass<'_> {
     /// One call to Defender with our token: its 200, or what its refusal means.
     pub(super) async fn call(&mut self, request: Request) -> Result<Response, CallFailed> {
         loop {
-            if self.budget.calls_left == 0 || self.app.clock.now() > self.budget.until {
-                return Err(Stop::Spent.into());
-            }
             let application = self.desk.connection.connection.application.clone();
             let token = self.app.tokens.defender(self.tenant, &application, false).await.map_err(no_token)?;
             if !token.has_any(&ALERT_ROLES) {
                 self.refresh_token(|| Condition::role_missing(&ALERT_ROLES)).await?;
                 continue;
             }
-            self.budget.calls_left -= 1;
+            if !self.budget.take(self.app.clock.now(), self.came_forward) {
+                return Err(Stop::Spent.into());
+            }
             let mut attempt = request.clone();
             attempt.bearer = Some(token.bearer.clone());
             let response = match self.app.http.send(attempt).await {

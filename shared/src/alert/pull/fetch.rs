@@ -109,6 +109,7 @@ impl Pass<'_> {
     }
 
     async fn commit(&mut self, batch: Batch, window: Window, advance: Option<Advance>) -> Result<(), Stop> {
+        let brings_forward = advance.is_some();
         let counts = self
             .desk
             .commit(batch, window, |feed| {
@@ -117,6 +118,7 @@ impl Pass<'_> {
                 }
             })
             .await?;
+        self.came_forward |= brings_forward || counts.delivered > 0;
         self.delivered += counts.delivered;
         Ok(())
     }
