@@ -24,6 +24,27 @@ impl Aadsts {
         Self::new(code, "Scripted by the simulator.")
     }
 
+    /// As a page shows it.
+    pub(crate) fn message(&self) -> String {
+        format!("AADSTS{}: {}", self.code, self.text)
+    }
+
+    /// As it travels: the text, then the ids under which Microsoft's support would find the request.
+    pub(crate) fn description(&self, separator: &str, now: Timestamp, dice: &mut Dice) -> String {
+        let (trace, correlation) = (dice.guid(), dice.guid());
+        let parts = [
+            self.message(),
+            format!("Trace ID: {trace}"),
+            format!("Correlation ID: {correlation}"),
+            format!("Timestamp: {}", time::entra(now)),
+        ];
+        parts.join(separator)
+    }
+
+    pub(crate) fn error_uri(&self) -> String {
+        format!("https://login.microsoftonline.com/error?code={}", self.code)
+    }
+
     pub(crate) fn response(&self, now: Timestamp, dice: &mut Dice) -> Response {
         let (status, error) = status_and_error(self.code);
         let (trace, correlation, timestamp) = (dice.guid(), dice.guid(), time::entra(now));
@@ -58,7 +79,7 @@ fn status_and_error(code: u32) -> (u16, &'static str) {
         }
         700211 | 700212 | 700213 | 7002137 | 7002138 => (401, "invalid_client"),
         700016 | 7000112 => (400, "unauthorized_client"),
-        65001 | 50196 | 50034 | 54005 => (400, "invalid_grant"),
+        65001 | 50196 | 50034 | 54005 | 70000 | 70008 | 700005 | 500112 | 501481 => (400, "invalid_grant"),
         53003 | 530032 | 53011 => (400, "interaction_required"),
         500011 => (400, "invalid_resource"),
         650052 => (400, "invalid_client"),

@@ -74,8 +74,17 @@ pub(crate) enum Unbelieved {
     Audience,
 }
 
-/// Verifies an `Authorization` header. No clock skew: a token is over when it says so.
+/// Verifies an `Authorization` header as Defender does.
 pub(crate) fn verify(authorization: Option<&str>, now: Timestamp) -> Result<Caller, Unbelieved> {
+    verify_for(&DEFENDER_AUDIENCES, authorization, now)
+}
+
+/// Verifies an `Authorization` header. No clock skew: a token is over when it says so.
+pub(crate) fn verify_for(
+    audiences: &[&str],
+    authorization: Option<&str>,
+    now: Timestamp,
+) -> Result<Caller, Unbelieved> {
     let token = bearer(authorization).ok_or(Unbelieved::Missing)?;
     let jwt = Jwt::parse(token).ok_or(Unbelieved::Malformed)?;
     if jwt.algorithm() != "RS256" || !jwt.is_signed_by(&signing_key().public_key()) {
@@ -92,7 +101,7 @@ pub(crate) fn verify(authorization: Option<&str>, now: Timestamp) -> Result<Call
         return Err(Unbelieved::Issuer);
     }
     let audience = jwt.text("aud");
-    if !DEFENDER_AUDIENCES.contains(&audience.strip_suffix('/').unwrap_or(audience)) {
+    if !audiences.contains(&audience.strip_suffix('/').unwrap_or(audience)) {
         return Err(Unbelieved::Audience);
     }
     Ok(caller)

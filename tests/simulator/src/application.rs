@@ -3,7 +3,10 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
+
+use crate::dice::guid_of;
 
 /// An application registration in its home tenant.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,56 @@ pub struct Application {
     pub federated: Vec<FederatedCredential>,
     /// The app roles it asks for in `requiredResourceAccess`.
     pub roles: Vec<String>,
+}
+
+/// The part of an application's manifest that concerns people: consent, sign-in and ownership. An application without
+/// one has no redirect URI. `World::registration` gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registration {
+    pub redirect_uris: Vec<String>,
+    /// The delegated permissions of Microsoft Graph in `requiredResourceAccess`, such as `openid` and `profile`.
+    pub delegated_permissions: Vec<String>,
+    /// Whether an id_token carries the directory roles of its user as `wids` (MICROSOFT 1.7).
+    pub group_membership_claims: GroupMembershipClaims,
+    /// The client ids of the applications whose service principals own this one, itself among them if it may write to
+    /// itself with `Application.ReadWrite.OwnedBy` (MICROSOFT 5.3).
+    pub owners: Vec<String>,
+}
+
+/// The manifest's `groupMembershipClaims`, as far as directory roles are concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupMembershipClaims {
+    /// No `wids`.
+    #[default]
+    None,
+    DirectoryRole,
+    All,
+}
+
+/// The roles of Microsoft Graph; every other name is one of WindowsDefenderATP's (MICROSOFT 3.1).
+pub(crate) const GRAPH_ROLES: [&str; 5] = [
+    "SecurityAlert.Read.All",
+    "SecurityIncident.Read.All",
+    "Application.ReadWrite.OwnedBy",
+    "Application.ReadWrite.All",
+    "Application.Read.All",
+];
+
+impl Application {
+    /// The id of the application object in the home tenant; the same for the same client id.
+    pub fn object_id(&self) -> String {
+        guid_of(&["application object", &self.client_id.to_ascii_lowercase()])
+    }
+
+    /// Only a Global or Privileged Role Administrator can grant those (MICROSOFT 1.7).
+    pub fn requires_graph_app_role(&self) -> bool {
+        self.roles.iter().any(|role| GRAPH_ROLES.contains(&role.as_str()))
+    }
+
+    pub(crate) fn asks_for_defender(&self) -> bool {
+        self.roles.iter().any(|role| !GRAPH_ROLES.contains(&role.as_str()))
+    }
 }
 
 /// A client secret. A new one is not accepted at once: before `usable_from` the answer is AADSTS7000215 (MICROSOFT 5.5).

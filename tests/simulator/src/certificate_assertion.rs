@@ -93,7 +93,7 @@ pub(crate) fn within_time(jwt: &Jwt<'_>, now: Timestamp) -> Result<(), Aadsts> {
 }
 
 /// The RSA key and the validity of a certificate.
-fn read(der: &[u8]) -> Option<(PublicKey, Timestamp, Timestamp)> {
+pub(crate) fn read(der: &[u8]) -> Option<(PublicKey, Timestamp, Timestamp)> {
     let certificate = x509_cert::Certificate::from_der(der).ok()?;
     let certificate = certificate.tbs_certificate();
     let key = certificate.subject_public_key_info().subject_public_key.as_bytes()?.to_vec();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::fault::{Fault, Route};
 use crate::http::{Request, Response};
+use crate::sign_in::Choice;
 use crate::simulator::Simulator;
 use crate::world_file::{AlertFile, ApplicationFile, TenantFile};
 
@@ -31,6 +32,15 @@ struct PutAlert {
     alert: AlertFile,
 }
 
+/// A person before a page of Entra.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Browse {
+    url: String,
+    choice: Choice,
+    user: Option<String>,
+}
+
 /// These requests are neither logged nor counted as refusals.
 pub(crate) fn handle(simulator: &Simulator, request: &Request) -> Response {
     let answer = match (request.method.as_str(), request.path()) {
@@ -52,9 +62,12 @@ pub(crate) fn handle(simulator: &Simulator, request: &Request) -> Response {
             done()
         }),
         ("POST", "/_simulator/applications") => read(request).and_then(|application: ApplicationFile| {
-            simulator
-                .world(|world| application.build(world.now).map(|application| world.add_application(application)))?;
+            simulator.world(|world| application.add_to(world))?;
             Ok(done())
+        }),
+        ("POST", "/_simulator/browser") => read(request).map(|Browse { url, choice, user }| {
+            let response = simulator.choose(&url, choice, user.as_deref());
+            json!({"status": response.status, "location": response.header("location")})
         }),
         ("POST", "/_simulator/alerts") => read(request).and_then(|PutAlert { tenant, alert }| {
             simulator.world(|world| {

@@ -57,7 +57,7 @@ pub(crate) fn openid_configuration(
 
 pub(crate) fn keys(world: &mut World, dice: &mut Dice, segment: &str) -> Result<Response, Refused> {
     let tenant = issuer_tenant(world, dice, segment)?;
-    Ok(Response::json(200, &json!({"keys": [entra_keys::published(&issuer(&tenant))]})))
+    Ok(Response::json(200, &entra_keys::key_set(&issuer(&tenant))))
 }
 
 /// The issuer is Microsoft's own name whatever origin serves the document.

@@ -13,6 +13,17 @@ pub enum Route {
     Token,
     /// The OpenID configuration and the signing keys.
     Discovery,
+    /// The admin consent pages, v1 and v2: showing them, and sending their forms.
+    Consent,
+    /// The authorize pages, v1 and v2: opening them, and sending their forms.
+    Authorize,
+    /// `GET /v1.0/applications/{id}` and `…(appId='…')`, and so on.
+    GraphRead,
+    GraphUpdate,
+    GraphAddPassword,
+    GraphRemovePassword,
+    GraphAddKey,
+    GraphRemoveKey,
     /// `/api/alerts`.
     Alerts,
     /// `/api/alerts/{id}`.

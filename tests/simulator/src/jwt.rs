@@ -110,6 +110,11 @@ impl SigningKey {
         format!("{signed}.{}", base64url(&signature))
     }
 
+    /// The name under which the key is published.
+    pub(crate) fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
     /// The public half as an entry of a key set.
     pub fn jwk(&self) -> Value {
         let (n, e) = modulus_and_exponent(self.pair.public_key().as_ref()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Entra's token side and Defender's alerts API as a deterministic function from request to response.
+//! Entra's pages and token side, Graph's application credentials and Defender's alerts API as a deterministic function from request to response.
 //!
 //! The simulator is a judge: it verifies what Entra verifies and refuses what Entra refuses. What it does not know it
 //! answers with 501 and remembers in [`Simulator::refusals`], so that a test can fail on it. The facts are those of
@@ -7,10 +7,14 @@
 
 mod aadsts;
 mod access_token;
+mod admin_consent;
 mod alert;
 mod alerts;
 mod application;
+mod authorize;
+mod authorize_request;
 mod certificate_assertion;
+mod code_grant;
 mod control;
 mod credential;
 mod defender;
@@ -23,33 +27,49 @@ mod federated_assertion;
 mod filter;
 mod filter_lexer;
 mod flood;
+mod graph;
+mod graph_credentials;
 mod http;
+mod id_token;
 mod jwt;
 mod log;
+mod login_page;
 mod page;
 mod query;
 mod quota;
 mod refusal;
+mod replication;
+mod reply;
+mod request_parameters;
 mod route;
 pub mod serve;
+mod sign_in;
 mod simulator;
 mod tenant;
 mod time;
 mod token;
+mod user;
 mod world;
 mod world_file;
 
+pub use admin_consent::{ConsentErrors, ConsentPropagation};
 pub use alert::Alert;
 pub use alerts::Alerts;
-pub use application::{Application, Certificate, ClientSecret, FederatedCredential, FederatedIssuer};
+pub use application::{
+    Application, Certificate, ClientSecret, FederatedCredential, FederatedIssuer, GroupMembershipClaims, Registration,
+};
 pub use fault::{Fault, Route};
 pub use flood::Flood;
 pub use http::{Body, Chunk, Request, Response};
+pub use id_token::ForgedWith;
 pub use jwt::SigningKey;
 pub use log::Entry;
 pub use quota::Quota;
+pub use replication::CredentialPropagation;
+pub use sign_in::Choice;
 pub use simulator::Simulator;
-pub use tenant::{Consent, Licence, Tenant};
+pub use tenant::{Consent, DelegatedGrant, Licence, Tenant};
 pub use time::dotnet;
+pub use user::{AdminRole, User, UserKind};
 pub use world::World;
 pub use world_file::WorldFile;

@@ -1,6 +1,7 @@
 //! Which concern a request belongs to: all services share one origin and are told apart by their paths.
 
 use crate::fault::Route;
+use crate::graph::{Call, Key};
 use crate::http::Request;
 use crate::token::Version;
 
@@ -10,6 +11,9 @@ pub(crate) enum Endpoint {
     OpenidConfiguration { tenant: String },
     Keys { tenant: String },
     Token { tenant: String, version: Version },
+    AdminConsent { tenant: String, version: Version },
+    Authorize { tenant: String, version: Version },
+    Graph { key: Key, call: Call },
     Alerts,
     Alert { id: String },
 }
@@ -22,22 +26,44 @@ impl Endpoint {
             ["api", "alerts"] => Self::Alerts,
             ["api", "alerts", id] if !id.is_empty() => Self::Alert { id: decode(id)? },
             ["api", ..] => return None,
+            ["v1.0", ref rest @ ..] => graph(&request.method, rest)?,
             [tenant, "v2.0", ".well-known", "openid-configuration"] => {
                 Self::OpenidConfiguration { tenant: tenant.into() }
             }
             [tenant, "discovery", "v2.0", "keys"] => Self::Keys { tenant: tenant.into() },
             [tenant, "oauth2", "v2.0", "token"] => Self::Token { tenant: tenant.into(), version: Version::V2 },
             [tenant, "oauth2", "token"] => Self::Token { tenant: tenant.into(), version: Version::V1 },
+            [tenant, "v2.0", "adminconsent"] => Self::AdminConsent { tenant: tenant.into(), version: Version::V2 },
+            [tenant, "oauth2", "v2.0", "authorize"] => Self::Authorize { tenant: tenant.into(), version: Version::V2 },
+            [tenant, "oauth2", "authorize"] => Self::Authorize { tenant: tenant.into(), version: Version::V1 },
+            [tenant, "adminconsent"] => Self::AdminConsent { tenant: tenant.into(), version: Version::V1 },
             _ => return None,
         };
-        let method = if matches!(endpoint, Self::Token { .. }) { "POST" } else { "GET" };
-        (request.method == method).then_some(endpoint)
+        endpoint.methods().contains(&request.method.as_str()).then_some(endpoint)
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Self::Token { .. } => &["POST"],
+            // The page, and its form.
+            Self::AdminConsent { .. } | Self::Authorize { .. } => &["GET", "POST"],
+            Self::Graph { .. } => &["GET", "PATCH", "POST"],
+            _ => &["GET"],
+        }
+    }
+
+    /// A page for people rather than an answer for programs.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self, Self::AdminConsent { .. } | Self::Authorize { .. })
     }
 
     pub(crate) fn route(&self) -> Route {
         match self {
             Self::OpenidConfiguration { .. } | Self::Keys { .. } => Route::Discovery,
             Self::Token { .. } => Route::Token,
+            Self::Graph { call, .. } => call.route(),
+            Self::AdminConsent { .. } => Route::Consent,
+            Self::Authorize { .. } => Route::Authorize,
             Self::Alerts => Route::Alerts,
             Self::Alert { .. } => Route::Alert,
         }
@@ -46,10 +72,34 @@ impl Endpoint {
     /// The tenant in the path, where there is one.
     pub(crate) fn tenant(&self) -> Option<&str> {
         match self {
-            Self::OpenidConfiguration { tenant } | Self::Keys { tenant } | Self::Token { tenant, .. } => Some(tenant),
-            Self::Alerts | Self::Alert { .. } => None,
+            Self::OpenidConfiguration { tenant }
+            | Self::Keys { tenant }
+            | Self::Token { tenant, .. }
+            | Self::AdminConsent { tenant, .. }
+            | Self::Authorize { tenant, .. } => Some(tenant),
+            Self::Graph { .. } | Self::Alerts | Self::Alert { .. } => None,
         }
     }
+}
+
+/// `applications/{id}` or `applications(appId='…')`, and perhaps an action.
+fn graph(method: &str, segments: &[&str]) -> Option<Endpoint> {
+    let (first, rest) = segments.split_first()?;
+    // The equals sign of a key is part of the name here.
+    let first = decode(&first.replace('=', "%3D"))?;
+    let (key, rest) = if first == "applications" {
+        let (id, rest) = rest.split_first()?;
+        (Key::ObjectId(decode(id).filter(|id| !id.is_empty())?), rest)
+    } else {
+        let id = first.strip_prefix("applications(appId='")?.strip_suffix("')")?;
+        (Key::AppId(id.to_owned()), rest)
+    };
+    let action = match *rest {
+        [] => None,
+        [action] => Some(action),
+        _ => return None,
+    };
+    Some(Endpoint::Graph { key, call: Call::of(method, action)? })
 }
 
 /// A path segment with its percent signs resolved; `+` stays what it is.

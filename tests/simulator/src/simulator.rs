@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
 use crate::access_token;
@@ -10,12 +12,16 @@ use crate::dice::Dice;
 use crate::fault::{Fault, Route, endless, gateway_page};
 use crate::filter::FilterError;
 use crate::http::{Request, Response};
+use crate::id_token::{self, ForgedWith, Subject};
 use crate::log::{Entry, Trail};
+use crate::login_page;
 use crate::query::Query;
 use crate::refusal::{Refused, not_modelled};
 use crate::route::Endpoint;
+use crate::sign_in::{self, Choice};
+use crate::token::Version;
 use crate::world::World;
-use crate::{control, defender, discovery, time, token};
+use crate::{admin_consent, authorize, control, defender, discovery, graph, time, token};
 
 /// Entra's token side and Defender's alerts API. Clones are the same simulator.
 #[derive(Clone, Debug)]
@@ -95,6 +101,67 @@ impl Simulator {
         self.state().refusals.clone()
     }
 
+    /// What a browser gets when a person opens this page of Entra, chooses an account and presses a button: the same
+    /// two requests a browser makes. An address whose page asks nothing answers at once.
+    pub fn choose(&self, url: &str, choice: Choice, user_oid: Option<&str>) -> Response {
+        let target = url.split_once("://").map_or(url, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        let page = self.handle(Request::get(target));
+        if page.header(login_page::QUESTION).is_none() {
+            return page;
+        }
+        let action = match choice {
+            Choice::Approve => "approve",
+            Choice::Decline => "decline",
+            Choice::Cancel => "cancel",
+        };
+        let user = user_oid.map(|oid| ("user", oid));
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(user.into_iter().chain([("action", action)]))
+            .finish();
+        self.handle(Request::post(target, "application/x-www-form-urlencoded", form))
+    }
+
+    /// The user signs in and approves. The `Location` of the redirect to the application; empty where Microsoft shows
+    /// a page of its own instead, such as AADSTS50011.
+    pub fn approve(&self, url: &str, user_oid: &str) -> String {
+        location(&self.choose(url, Choice::Approve, Some(user_oid)))
+    }
+
+    /// The user signs in and declines.
+    pub fn decline(&self, url: &str, user_oid: &str) -> String {
+        location(&self.choose(url, Choice::Decline, Some(user_oid)))
+    }
+
+    /// Nobody signs in.
+    pub fn cancel(&self, url: &str) -> String {
+        location(&self.choose(url, Choice::Cancel, None))
+    }
+
+    /// The `Cookie` header of a browser in which this user is signed in at Entra; empty when there is no such user.
+    pub fn session(&self, user_oid: &str) -> String {
+        let mut state = self.state();
+        let State { world, dice, .. } = &mut *state;
+        let visitor = sign_in::anybody(world, user_oid);
+        visitor.map(|visitor| sign_in::session(world, dice, &visitor)).unwrap_or_default()
+    }
+
+    /// The claims of an id_token Entra would give this user for this application, to start a forgery from.
+    /// `null` when there is no such user or application.
+    pub fn id_token_claims(&self, client_id: &str, user_oid: &str, nonce: &str) -> Value {
+        let mut state = self.state();
+        let State { world, dice, .. } = &mut *state;
+        let (visitor, now) = (sign_in::anybody(world, user_oid), world.now);
+        let claims_of_groups = world.registration(client_id).group_membership_claims;
+        let (Some(visitor), Some(application)) = (visitor, world.application(client_id)) else { return Value::Null };
+        let (nonce, version) = (Some(nonce), Version::V2);
+        Subject { visitor: &visitor, application, claims_of_groups, nonce, profile: true, version }.claims(now, dice)
+    }
+
+    /// An id_token that Entra never issued. `World::next_id_token` puts it into the answer for the next code.
+    pub fn forge_id_token(&self, claims: Value, with: ForgedWith) -> String {
+        id_token::forge(&claims, with)
+    }
+
     /// A panic inside a change to the world fails its own test; the world stays readable for the report.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,6 +215,13 @@ impl State {
             Endpoint::OpenidConfiguration { tenant } => discovery::openid_configuration(world, dice, request, tenant),
             Endpoint::Keys { tenant } => discovery::keys(world, dice, tenant),
             Endpoint::Token { tenant, version } => token::token(world, dice, request, tenant, *version, trail),
+            Endpoint::AdminConsent { tenant, version } => {
+                admin_consent::admin_consent(world, dice, request, tenant, *version, trail)
+            }
+            Endpoint::Authorize { tenant, version } => {
+                authorize::authorize(world, dice, request, tenant, *version, trail)
+            }
+            Endpoint::Graph { key, call } => graph::graph(world, dice, request, key, *call, trail),
             Endpoint::Alerts => defender::list(world, dice, request, &fault, trail),
             Endpoint::Alert { id } => defender::one(world, dice, request, id, trail),
         };
@@ -175,10 +249,28 @@ impl State {
         if let Err(FilterError::NotModelled(what)) = known {
             return Err(Refused::NotModelled(what));
         }
+        if let (Endpoint::AdminConsent { tenant, version }, Fault::Aadsts(code)) = (endpoint, fault) {
+            return admin_consent::scripted(&mut self.world, &mut self.dice, request, tenant, *version, *code);
+        }
+        if let (Endpoint::Authorize { tenant, version }, Fault::Aadsts(code)) = (endpoint, fault) {
+            return authorize::scripted(&mut self.world, &mut self.dice, request, tenant, *version, *code);
+        }
         let (now, dice, route) = (self.world.now, &mut self.dice, endpoint.route());
         let entra = matches!(route, Route::Token | Route::Discovery);
+        let is_graph = matches!(endpoint, Endpoint::Graph { .. });
         let limit = self.world.quota.per_minute;
         Ok(match fault {
+            Fault::Status(status) if endpoint.is_page() => gateway_page(*status),
+            Fault::Throttled { seconds, header, .. } if endpoint.is_page() => {
+                let page = gateway_page(429);
+                if *header { page.with("Retry-After", seconds.to_string()) } else { page }
+            }
+            Fault::Status(status) if is_graph => graph::scripted_status(*status, request, now, dice),
+            Fault::Throttled { seconds, header, .. } if is_graph => {
+                let response = graph::scripted_status(429, request, now, dice);
+                if *header { response.with("Retry-After", seconds.to_string()) } else { response }
+            }
+            Fault::ExpiredToken if is_graph => graph::scripted_status(401, request, now, dice),
             Fault::Status(status) if entra => entra_status(*status, now, dice),
             Fault::Status(status) => defender::scripted_status(*status, dice),
             Fault::Throttled { seconds, header, words } if entra => {
@@ -194,10 +286,14 @@ impl State {
             Fault::Html(status) => gateway_page(*status),
             Fault::Endless => Response::new(200, "application/json; charset=utf-8", endless(beginning(route).into())),
             Fault::Body { status, content_type, text } => Response::new(*status, content_type, text.as_str()),
-            Fault::ExpiredToken if !entra => defender::expired(dice),
+            Fault::ExpiredToken if matches!(route, Route::Alerts | Route::Alert) => defender::expired(dice),
             other => return Err(Refused::NotModelled(format!("the fault {other:?} on the route {route:?}"))),
         })
     }
+}
+
+fn location(response: &Response) -> String {
+    response.header("location").unwrap_or_default().to_owned()
 }
 
 fn throttling_text(seconds: u32, words: bool) -> String {
@@ -227,6 +323,10 @@ fn beginning(route: Route) -> &'static str {
     match route {
         Route::Token => r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":""#,
         Route::Discovery => r#"{"issuer":""#,
+        Route::Consent | Route::Authorize => "<!DOCTYPE html>\n<html><head><title>",
+        Route::GraphRead | Route::GraphUpdate => r#"{"@odata.context":""#,
+        Route::GraphAddPassword | Route::GraphRemovePassword => r#"{"@odata.context":""#,
+        Route::GraphAddKey | Route::GraphRemoveKey => r#"{"@odata.context":""#,
         Route::Alerts => {
             r#"{"@odata.context":"https://api.securitycenter.microsoft.com/api/$metadata#Alerts","value":[{"id":"da1_1","title":""#
         }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
+use crate::admin_consent::ConsentPropagation;
 use crate::alerts::Alerts;
+use crate::application::{Application, Registration};
+use crate::user::User;
 
 /// A Microsoft Entra tenant with, or without, Defender for Endpoint.
 #[derive(Debug)]
@@ -22,6 +25,14 @@ pub struct Tenant {
     pub next_links: bool,
     /// Defender's own role-based access control keeps the application out: 403 although the app role is there.
     pub rbac_denied: bool,
+    /// Whether people may let an application know who they are; otherwise only admins, AADSTS90094.
+    pub users_may_consent: bool,
+    /// The directory: who can sign in here.
+    pub users: Vec<User>,
+    /// What applications may do in the name of users.
+    pub delegated: Vec<DelegatedGrant>,
+    /// Consents that a newer one replaced; they count until the newer one's roles are in force.
+    superseded: Vec<Consent>,
 }
 
 impl Tenant {
@@ -38,6 +49,10 @@ impl Tenant {
             alerts: Alerts::default(),
             next_links: false,
             rbac_denied: false,
+            users_may_consent: true,
+            users: Vec::new(),
+            delegated: Vec::new(),
+            superseded: Vec::new(),
         }
     }
 
@@ -53,6 +68,99 @@ impl Tenant {
             enabled: true,
         });
         self
+    }
+
+    pub fn with_user(mut self, user: User) -> Self {
+        self.users.push(user);
+        self
+    }
+
+    /// An admin approves all that the application asks for, in the place of whatever was approved before.
+    pub(crate) fn grant(
+        &mut self,
+        application: &Application,
+        registration: &Registration,
+        now: Timestamp,
+        propagation: ConsentPropagation,
+    ) {
+        let client_id = &application.client_id;
+        let concerns = |other: &str| other.eq_ignore_ascii_case(client_id);
+        let before = self.consent(client_id).cloned();
+        self.consents.retain(|consent| !concerns(&consent.client_id));
+        let after = |delay| now.saturating_add(delay).unwrap_or(now);
+        // A service principal that exists stays, disabled or not; the same roles once more change nothing.
+        let unchanged = before.as_ref().filter(|before| before.roles == application.roles);
+        self.consents.push(Consent {
+            client_id: client_id.clone(),
+            roles: application.roles.clone(),
+            service_principal_from: before
+                .as_ref()
+                .map_or_else(|| after(propagation.service_principal), |before| before.service_principal_from),
+            roles_from: unchanged.map_or_else(|| after(propagation.roles), |before| before.roles_from),
+            enabled: before.as_ref().is_none_or(|before| before.enabled),
+        });
+        if unchanged.is_none() {
+            self.superseded.retain(|consent| !concerns(&consent.client_id));
+            self.superseded.extend(before.filter(|before| before.roles_from <= now));
+        }
+        self.delegated.retain(|grant| grant.user.is_some() || !concerns(&grant.client_id));
+        self.delegated.push(DelegatedGrant {
+            client_id: client_id.clone(),
+            user: None,
+            scopes: registration.delegated_permissions.clone(),
+        });
+    }
+
+    /// An admin removes the enterprise application, and all that was granted with it.
+    pub fn withdraw(&mut self, client_id: &str) {
+        let others = |other: &str| !other.eq_ignore_ascii_case(client_id);
+        self.consents.retain(|consent| others(&consent.client_id));
+        self.superseded.retain(|consent| others(&consent.client_id));
+        self.delegated.retain(|grant| others(&grant.client_id));
+    }
+
+    /// One user lets the application have these scopes. The service principal comes with it, and no role.
+    pub(crate) fn grant_to_user(
+        &mut self,
+        client_id: &str,
+        oid: &str,
+        scopes: &[String],
+        now: Timestamp,
+        propagation: ConsentPropagation,
+    ) {
+        if self.consent(client_id).is_none() {
+            self.consents.push(Consent {
+                client_id: client_id.into(),
+                roles: Vec::new(),
+                service_principal_from: now.saturating_add(propagation.service_principal).unwrap_or(now),
+                roles_from: now,
+                enabled: true,
+            });
+        }
+        self.delegated.push(DelegatedGrant {
+            client_id: client_id.into(),
+            user: Some(oid.into()),
+            scopes: scopes.to_vec(),
+        });
+    }
+
+    /// The roles a token of this application would carry.
+    pub(crate) fn roles_in_force(&self, client_id: &str, now: Timestamp) -> &[String] {
+        let Some(consent) = self.consent(client_id) else { return &[] };
+        let before = self.superseded.iter().filter(|other| other.client_id.eq_ignore_ascii_case(client_id));
+        let mut all = std::iter::once(consent).chain(before);
+        all.find(|consent| consent.roles_from <= now).map(|consent| consent.roles.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether the application may do all this for this user without asking.
+    pub(crate) fn has_delegated(&self, client_id: &str, oid: &str, scopes: &[String]) -> bool {
+        scopes.iter().all(|scope| {
+            self.delegated.iter().any(|grant| {
+                grant.client_id.eq_ignore_ascii_case(client_id)
+                    && grant.user.as_ref().is_none_or(|user| user == oid)
+                    && grant.scopes.contains(scope)
+            })
+        })
     }
 
     pub(crate) fn consent(&self, client_id: &str) -> Option<&Consent> {
@@ -71,6 +179,15 @@ pub struct Consent {
     pub roles_from: Timestamp,
     /// `false`: somebody disabled the enterprise application, AADSTS7000112.
     pub enabled: bool,
+}
+
+/// What an application may do in the name of one user, or of everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelegatedGrant {
+    pub client_id: String,
+    /// The user's `oid`; `None` for everybody, by admin consent.
+    pub user: Option<String>,
+    pub scopes: Vec<String>,
 }
 
 /// What Defender makes of the tenant's licence (MICROSOFT 3.5).

@@ -1,4 +1,4 @@
-//! The token endpoints, v1 and v2: client credentials only (MICROSOFT 2.1, 2.2, 2.8).
+//! The token endpoints, v1 and v2: client credentials (MICROSOFT 2.1, 2.2, 2.8); codes are redeemed next door.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,15 @@ use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
 use crate::access_token::{DEFENDER_AUDIENCES, Grant};
-use crate::application::Application;
+use crate::application::{Application, GRAPH_ROLES};
+use crate::code_grant::{self, Caller};
 use crate::credential::{self, Presented};
 use crate::dice::Dice;
 use crate::directory::{Directory, directory};
 use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::refusal::Refused;
+use crate::replication;
 use crate::tenant::Tenant;
 use crate::world::World;
 
@@ -54,10 +56,6 @@ const OTHER_RESOURCES: [&str; 3] = [
     "https://userrequestsgraphapi-prd.trafficmanager.net",
 ];
 
-/// App roles of Microsoft Graph; every other name in a consent is one of WindowsDefenderATP's (MICROSOFT 3.1).
-const GRAPH_ROLES: [&str; 4] =
-    ["SecurityAlert.Read.All", "SecurityIncident.Read.All", "Application.ReadWrite.OwnedBy", "Application.Read.All"];
-
 pub(crate) fn token(
     world: &mut World,
     dice: &mut Dice,
@@ -92,13 +90,20 @@ fn issue(
     trail.application = Some(client_id.clone());
     trail.credential = presented.kind();
     let grant_type = required(&form, "grant_type")?;
+    if grant_type == "authorization_code" {
+        let caller = Caller { request, segment, version, form: &form, presented: &presented, client_id: &client_id };
+        return code_grant::redeem(world, dice, &caller, trail);
+    }
+    if let Some(parameter) = CODE_PARAMETERS.iter().find(|parameter| form.contains_key(**parameter)) {
+        return Err(NoToken::NotModelled(format!("the parameter {parameter} without an authorization code grant")));
+    }
     if grant_type != "client_credentials" {
         let text = format!("The app requested an unsupported grant type '{grant_type}'.");
         return Err(Aadsts::new(70003, text).into());
     }
     let resource = resource(&form, version)?;
 
-    let application = world.application(&client_id).map(|application| application.clone());
+    let application = replication::seen(world, dice, &client_id);
     let issuers = world.issuers.clone();
     let tenant = customer(world, segment)?;
     trail.tenant = Some(tenant.id.clone());
@@ -164,6 +169,9 @@ fn answer(
     Response::json(200, &body).with("Cache-Control", "no-store, no-cache").with("Pragma", "no-cache")
 }
 
+/// The parameters that go with a code and with nothing else.
+const CODE_PARAMETERS: [&str; 3] = ["code", "redirect_uri", "code_verifier"];
+
 pub(crate) type Form = BTreeMap<String, String>;
 
 fn form(request: &Request) -> Result<Form, NoToken> {
@@ -182,7 +190,8 @@ fn form(request: &Request) -> Result<Form, NoToken> {
             "scope",
             "resource",
         ];
-        if !known.contains(&&*name) {
+        let known = known.iter().chain(&CODE_PARAMETERS);
+        if known.clone().all(|known| known != &name) {
             return Err(NoToken::NotModelled(format!("the parameter {name} of the token endpoint")));
         }
         if form.insert(name.to_string(), value.into_owned()).is_some() {
@@ -196,7 +205,7 @@ pub(crate) fn missing(parameter: &str) -> Aadsts {
     Aadsts::new(900144, format!("The request body must contain the following parameter: '{parameter}'."))
 }
 
-fn required(form: &Form, parameter: &str) -> Result<String, Aadsts> {
+pub(crate) fn required(form: &Form, parameter: &str) -> Result<String, Aadsts> {
     form.get(parameter).filter(|value| !value.is_empty()).cloned().ok_or_else(|| missing(parameter))
 }
 
@@ -271,7 +280,6 @@ fn roles(tenant: &Tenant, client_id: &str, resource: &str, now: Timestamp) -> Re
         );
         return Err(Aadsts::new(500011, text));
     }
-    let granted = tenant.consent(client_id).filter(|consent| consent.roles_from <= now);
-    let all = granted.map(|consent| consent.roles.as_slice()).unwrap_or_default().iter();
+    let all = tenant.roles_in_force(client_id, now).iter();
     Ok(all.filter(|role| if GRAPH_ROLES.contains(&role.as_str()) { is_graph } else { is_defender }).cloned().collect())
 }

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::application::{Application, FederatedIssuer};
+use crate::admin_consent::{ConsentErrors, ConsentPropagation};
+use crate::application::{Application, FederatedIssuer, Registration};
+use crate::code_grant::Codes;
 use crate::fault::{Fault, Route};
 use crate::quota::Quota;
+use crate::replication::{CredentialPropagation, Replication};
 use crate::tenant::Tenant;
 
 /// The state behind the answers; a test changes it through `Simulator::world`.
@@ -16,10 +19,23 @@ pub struct World {
     /// How long an access token lives. Entra's default is random between 60 and 90 minutes (MICROSOFT 2.2).
     pub token_lifetime: SignedDuration,
     pub quota: Quota,
+    pub consent_propagation: ConsentPropagation,
+    pub consent_errors: ConsentErrors,
+    /// The id_token the next redeemed code gets in the place of its own, for attacks.
+    pub next_id_token: Option<String>,
+    pub(crate) codes: Codes,
+    /// How long a credential changed through Graph takes to settle.
+    pub credential_propagation: CredentialPropagation,
+    /// Writes to one application that follow closer than this are refused: 409 `Directory_ConcurrencyViolation`.
+    pub graph_write_spacing: SignedDuration,
+    pub(crate) replication: Replication,
+    /// Who is signed in, by session: tenant and object id.
+    pub(crate) sessions: HashMap<String, (String, String)>,
     pub(crate) issuers: Vec<FederatedIssuer>,
     /// When each tenant and application called Defender, over the last hour.
     pub(crate) calls: HashMap<(String, String), VecDeque<Timestamp>>,
     applications: BTreeMap<String, Application>,
+    registrations: BTreeMap<String, Registration>,
     tenants: BTreeMap<String, Tenant>,
     scripts: HashMap<(Option<String>, Route), VecDeque<Fault>>,
 }
@@ -30,9 +46,18 @@ impl World {
             now,
             token_lifetime: SignedDuration::from_secs(3599),
             quota: Quota::default(),
+            consent_propagation: ConsentPropagation::default(),
+            consent_errors: ConsentErrors::default(),
+            next_id_token: None,
+            codes: Codes::default(),
+            credential_propagation: CredentialPropagation::default(),
+            graph_write_spacing: SignedDuration::from_secs(1),
+            replication: Replication::default(),
+            sessions: HashMap::new(),
             issuers: Vec::new(),
             calls: HashMap::new(),
             applications: BTreeMap::new(),
+            registrations: BTreeMap::new(),
             tenants: BTreeMap::new(),
             scripts: HashMap::new(),
         }
@@ -47,6 +72,11 @@ impl World {
         self.applications.get_mut(&client_id.to_ascii_lowercase())
     }
 
+    /// What the application's manifest says of people; empty until it is filled.
+    pub fn registration(&mut self, client_id: &str) -> &mut Registration {
+        self.registrations.entry(client_id.to_ascii_lowercase()).or_default()
+    }
+
     /// Adds a tenant, or replaces the one with its id.
     pub fn add_tenant(&mut self, mut tenant: Tenant) {
         tenant.alerts.belong_to(&tenant.id);
@@ -55,6 +85,19 @@ impl World {
 
     pub fn tenant(&mut self, tenant_id: &str) -> Option<&mut Tenant> {
         self.tenants.get_mut(&tenant_id.to_ascii_lowercase())
+    }
+
+    /// The `displayName` that Graph shows for a secret or a certificate.
+    pub fn name_credential(&mut self, key_id: &str, display_name: &str) {
+        self.replication.names.insert(key_id.into(), display_name.into());
+    }
+
+    pub(crate) fn applications(&self) -> impl Iterator<Item = &Application> {
+        self.applications.values()
+    }
+
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        self.tenants.values()
     }
 
     /// An external OpenID issuer whose signing keys Entra can fetch.

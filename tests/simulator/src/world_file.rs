@@ -4,12 +4,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::admin_consent::ConsentPropagation;
 use crate::alert::Alert;
-use crate::application::{Application, Certificate, ClientSecret, FederatedCredential, FederatedIssuer};
+use crate::application::{
+    Application, Certificate, ClientSecret, FederatedCredential, FederatedIssuer, GroupMembershipClaims, Registration,
+};
 use crate::flood::Flood;
 use crate::jwt::pem_bytes;
 use crate::quota::Quota;
+use crate::replication::CredentialPropagation;
 use crate::tenant::{Consent, Licence, Tenant};
+use crate::user::{AdminRole, User, UserKind};
 use crate::world::World;
 
 /// An instant as people write it: `2026-01-01T00:00:00Z`, or counted from now: `-2h`, `30s`.
@@ -48,6 +53,8 @@ impl Moment {
 pub struct WorldFile {
     token_lifetime_seconds: Option<i64>,
     quota: Option<QuotaFile>,
+    consent_propagation: Option<ConsentPropagationFile>,
+    credential_propagation: Option<CredentialPropagationFile>,
     applications: Vec<ApplicationFile>,
     issuers: Vec<IssuerFile>,
     tenants: Vec<TenantFile>,
@@ -58,6 +65,20 @@ pub struct WorldFile {
 struct QuotaFile {
     per_minute: u32,
     per_hour: u32,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsentPropagationFile {
+    service_principal: SignedDuration,
+    roles: SignedDuration,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialPropagationFile {
+    least: SignedDuration,
+    most: SignedDuration,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -81,6 +102,14 @@ pub(crate) struct ApplicationFile {
     certificates: Vec<CertificateFile>,
     #[serde(default)]
     federated: Vec<FederatedFile>,
+    #[serde(default)]
+    delegated_permissions: Vec<String>,
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    #[serde(default)]
+    group_membership_claims: GroupMembershipClaims,
+    #[serde(default)]
+    owners: Vec<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -88,6 +117,7 @@ pub(crate) struct ApplicationFile {
 struct SecretFile {
     key_id: String,
     value: String,
+    display_name: Option<String>,
     start: Option<Moment>,
     end: Option<Moment>,
     usable_from: Option<Moment>,
@@ -141,6 +171,20 @@ pub(crate) struct TenantFile {
     floods: Vec<FloodFile>,
     #[serde(default)]
     poison: Vec<String>,
+    #[serde(default)]
+    users: Vec<UserFile>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserFile {
+    oid: String,
+    name: String,
+    upn: String,
+    /// The home tenant of a guest.
+    guest_of: Option<String>,
+    #[serde(default)]
+    roles: Vec<AdminRole>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -193,8 +237,14 @@ impl WorldFile {
         if let Some(QuotaFile { per_minute, per_hour }) = self.quota {
             world.quota = Quota { per_minute, per_hour };
         }
+        if let Some(ConsentPropagationFile { service_principal, roles }) = self.consent_propagation {
+            world.consent_propagation = ConsentPropagation { service_principal, roles };
+        }
+        if let Some(CredentialPropagationFile { least, most }) = self.credential_propagation {
+            world.credential_propagation = CredentialPropagation { least, most };
+        }
         for application in self.applications {
-            world.add_application(application.build(world.now)?);
+            application.add_to(world)?;
         }
         for IssuerFile { issuer, jwks } in self.issuers {
             world.add_issuer(FederatedIssuer { issuer, jwks });
@@ -207,7 +257,26 @@ impl WorldFile {
 }
 
 impl ApplicationFile {
-    pub(crate) fn build(self, now: Timestamp) -> Result<Application, String> {
+    /// Adds the application and what its manifest says of people.
+    pub(crate) fn add_to(mut self, world: &mut World) -> Result<(), String> {
+        let registration = Registration {
+            redirect_uris: std::mem::take(&mut self.redirect_uris),
+            delegated_permissions: std::mem::take(&mut self.delegated_permissions),
+            group_membership_claims: self.group_membership_claims,
+            owners: std::mem::take(&mut self.owners),
+        };
+        for secret in &mut self.secrets {
+            if let Some(name) = secret.display_name.take() {
+                world.name_credential(&secret.key_id, &name);
+            }
+        }
+        let application = self.build(world.now)?;
+        *world.registration(&application.client_id) = registration;
+        world.add_application(application);
+        Ok(())
+    }
+
+    fn build(self, now: Timestamp) -> Result<Application, String> {
         let at = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now));
         let certificates = self.certificates.into_iter().map(|file| {
             let der = pem_bytes(&file.pem).ok_or_else(|| format!("the certificate {} is not PEM", file.key_id))?;
@@ -256,6 +325,7 @@ impl TenantFile {
         tenant.consents = self.consents.into_iter().map(|consent| consent.build(now)).collect();
         tenant.alerts.unstable_order = !self.stable_order.unwrap_or(false);
         tenant.alerts.poison = self.poison.into_iter().collect();
+        tenant.users = self.users.into_iter().map(UserFile::build).collect();
         for alert in self.alerts {
             tenant.alerts.put(alert.build(now));
         }
@@ -263,6 +333,13 @@ impl TenantFile {
             tenant.alerts.flood(Flood { prefix, count, start: start.resolve(now), step, evidence });
         }
         tenant
+    }
+}
+
+impl UserFile {
+    fn build(self) -> User {
+        let kind = self.guest_of.map_or(UserKind::Member, |home_tenant| UserKind::Guest { home_tenant });
+        User { oid: self.oid, name: self.name, upn: self.upn, kind, roles: self.roles }
     }
 }
 

@@ -4,6 +4,9 @@
 
 mod alerts;
 mod assertions;
+mod consent;
+mod graph;
 mod serving;
+mod sign_in;
 mod stage;
 mod tokens;

@@ -7,7 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use simulator::{Application, Certificate, ClientSecret, Request, Response, Simulator, Tenant};
+use simulator::{
+    AdminRole, Application, Certificate, ClientSecret, GroupMembershipClaims, Registration, Request, Response,
+    Simulator, Tenant, User,
+};
+use std::collections::BTreeMap;
 
 pub(crate) const CLIENT: &str = "00000000-0000-4000-8000-00000000c11e";
 pub(crate) const TENANT: &str = "00000000-0000-4000-8000-0000000000aa";
@@ -158,4 +162,102 @@ pub(crate) fn ids(page: &Value) -> Vec<String> {
 
 pub(crate) fn payload(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+pub(crate) const CALLBACK: &str = "https://muster.example/consent/callback";
+pub(crate) const ADMIN: &str = "00000000-0000-4000-8000-0000000000a1";
+pub(crate) const APPLICATION_ADMIN: &str = "00000000-0000-4000-8000-0000000000a2";
+pub(crate) const ORDINARY: &str = "00000000-0000-4000-8000-0000000000a3";
+pub(crate) const GUEST: &str = "00000000-0000-4000-8000-0000000000a4";
+pub(crate) const STRANGER: &str = "00000000-0000-4000-8000-0000000000b1";
+pub(crate) const OTHER: &str = "00000000-0000-4000-8000-0000000000bb";
+
+/// The same stage before anybody consented, with people in the directories.
+pub(crate) fn people() -> Simulator {
+    let simulator = simulator();
+    simulator.world(|world| {
+        let application = world.application(CLIENT).unwrap();
+        application.roles = vec!["Alert.Read.All".into()];
+        *world.registration(CLIENT) = Registration {
+            redirect_uris: vec![CALLBACK.into()],
+            delegated_permissions: vec!["openid".into(), "profile".into()],
+            group_membership_claims: GroupMembershipClaims::DirectoryRole,
+            owners: vec![CLIENT.into()],
+        };
+        world.add_tenant(
+            Tenant::new(TENANT, "Contoso")
+                .with_user(User::member(ADMIN, "Adele", "adele@contoso.example").with_role(AdminRole::Global))
+                .with_user(
+                    User::member(APPLICATION_ADMIN, "Alex", "alex@contoso.example").with_role(AdminRole::Application),
+                )
+                .with_user(User::member(ORDINARY, "Omar", "omar@contoso.example"))
+                .with_user(User::guest(GUEST, "Grete", "grete@fabrikam.example", OTHER).with_role(AdminRole::Global)),
+        );
+        world.add_tenant(
+            Tenant::new(OTHER, "Fabrikam")
+                .with_user(User::member(STRANGER, "Stella", "stella@fabrikam.example").with_role(AdminRole::Global)),
+        );
+    });
+    simulator
+}
+
+/// An address of Entra's with this query.
+pub(crate) fn page(path: &str, parameters: &[(&str, &str)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    format!("https://{LOGIN}/{path}?{query}")
+}
+
+/// The link an admin approves.
+pub(crate) fn consent_link() -> String {
+    let parameters = [("client_id", CLIENT), ("redirect_uri", CALLBACK), ("scope", SCOPE), ("state", "s t&1")];
+    page("organizations/v2.0/adminconsent", &parameters)
+}
+
+pub(crate) const VERIFIER: &str = "a-verifier-of-forty-three-letters-or-even-more";
+
+/// The address of a sign-in, with these parameters in the place of its own or after them.
+pub(crate) fn sign_in_link(tenant: &str, changed: &[(&str, &str)]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, VERIFIER.as_bytes());
+    let challenge = URL_SAFE_NO_PAD.encode(digest);
+    let mut parameters = vec![
+        ("client_id", CLIENT),
+        ("response_type", "code"),
+        ("redirect_uri", CALLBACK),
+        ("scope", "openid profile"),
+        ("state", "st"),
+        ("nonce", "n-1"),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    parameters.retain(|(name, _)| changed.iter().all(|(other, _)| other != name));
+    parameters.extend(changed.iter().filter(|(_, value)| !value.is_empty()));
+    page(&format!("{tenant}/oauth2/v2.0/authorize"), &parameters)
+}
+
+/// Redeems a code, with these parameters in the place of its own; an empty one is left out.
+pub(crate) fn redeem(simulator: &Simulator, tenant: &str, code: &str, changed: &[(&str, &str)]) -> Response {
+    let mut parameters = vec![
+        ("client_id", CLIENT),
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+        ("scope", "openid profile"),
+        ("client_secret", SECRET),
+    ];
+    parameters.retain(|(name, _)| changed.iter().all(|(other, _)| other != name));
+    parameters.extend(changed.iter().filter(|(_, value)| !value.is_empty()));
+    simulator.handle(token_request(tenant, &parameters))
+}
+
+/// What came back to the application: the parameters of the redirect, by name.
+pub(crate) fn answer(location: &str) -> BTreeMap<String, String> {
+    let url = url::Url::parse(location).unwrap();
+    assert_eq!(format!("{}{}", url.origin().ascii_serialization(), url.path()), CALLBACK);
+    url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+/// The names of the parameters that came back.
+pub(crate) fn names(answer: &BTreeMap<String, String>) -> Vec<&str> {
+    answer.keys().map(String::as_str).collect()
 }

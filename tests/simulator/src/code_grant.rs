@@ -1,0 +1,192 @@
+//! Authorization codes, and what they buy at the token endpoints (MICROSOFT 1.4).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::aadsts::Aadsts;
+use crate::credential::{self, Presented};
+use crate::dice::Dice;
+use crate::directory::{Directory, directory};
+use crate::entra_keys::signing_key;
+use crate::http::{Request, Response};
+use crate::id_token::{self, Subject};
+use crate::jwt::base64url;
+use crate::log::Trail;
+use crate::replication;
+use crate::sign_in::Visitor;
+use crate::token::{Form, NoToken, Version, required};
+use crate::world::World;
+
+const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
+
+/// What a code stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Issued {
+    pub(crate) version: Version,
+    pub(crate) client_id: String,
+    pub(crate) visitor: Visitor,
+    pub(crate) redirect_uri: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) code_challenge: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) at: Timestamp,
+    pub(crate) spent: bool,
+}
+
+/// The codes Entra remembers; they are as good as tokens and never shown.
+#[derive(Clone, Default)]
+pub(crate) struct Codes(BTreeMap<String, Issued>);
+
+impl fmt::Debug for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Codes({})", self.0.len())
+    }
+}
+
+impl Codes {
+    pub(crate) fn issue(&mut self, dice: &mut Dice, issued: Issued) -> String {
+        let random: Vec<u8> = (0..12).flat_map(|_| dice.roll().to_be_bytes()).collect();
+        let code = format!("1.{}", base64url(&random));
+        self.0.insert(code.clone(), issued);
+        code
+    }
+}
+
+/// What the caller of the token endpoint has been found to be so far.
+pub(crate) struct Caller<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) segment: &'a str,
+    pub(crate) version: Version,
+    pub(crate) form: &'a Form,
+    pub(crate) presented: &'a Presented,
+    pub(crate) client_id: &'a str,
+}
+
+/// Redeems a code. Only a redemption that succeeds spends it.
+pub(crate) fn redeem(
+    world: &mut World,
+    dice: &mut Dice,
+    caller: &Caller<'_>,
+    trail: &mut Trail,
+) -> Result<Response, NoToken> {
+    let now = world.now;
+    let code = required(caller.form, "code")?;
+    let tenant_id = match directory(world, caller.segment) {
+        Directory::Any => None,
+        Directory::Tenant(tenant) => Some(tenant.id.clone()),
+        Directory::Refused(aadsts) => return Err(aadsts.into()),
+        Directory::NotModelled(what) => return Err(NoToken::NotModelled(what.into())),
+    };
+    let Some(application) = replication::seen(world, dice, caller.client_id) else {
+        let text = format!("Application with identifier '{}' was not found in the directory.", caller.client_id);
+        return Err(Aadsts::new(700016, text).into());
+    };
+    if matches!(caller.presented, Presented::Nothing) {
+        let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
+        return Err(Aadsts::new(7000218, text).into());
+    }
+    let (request, version, issuers) = (caller.request, caller.version, world.issuers.clone());
+    let asked = credential::Asked {
+        application: &application,
+        tenant_id: caller.segment,
+        version,
+        request,
+        issuers: &issuers,
+        now,
+    };
+    credential::check(caller.presented, &asked)?;
+    let issued = judge(world, caller, &code, tenant_id.as_deref())?;
+    trail.tenant = Some(issued.visitor.tenant_id.clone());
+    if let Some(kept) = world.codes.0.get_mut(&code) {
+        kept.spent = true;
+    }
+    let subject = Subject {
+        visitor: &issued.visitor,
+        application: &application,
+        claims_of_groups: world.registration(caller.client_id).group_membership_claims,
+        nonce: issued.nonce.as_deref(),
+        profile: issued.scopes.iter().any(|scope| scope == "profile"),
+        version,
+    };
+    let mut body = answer(&issued, &application.name, now, world.token_lifetime, dice);
+    if issued.scopes.iter().any(|scope| scope == "openid") {
+        let own = subject.claims(now, dice);
+        let id_token = world.next_id_token.take().unwrap_or_else(|| signing_key().sign(&own));
+        body["id_token"] = id_token.into();
+    }
+    Ok(Response::json(200, &body).with("Cache-Control", "no-store, no-cache").with("Pragma", "no-cache"))
+}
+
+fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>) -> Result<Issued, NoToken> {
+    let issued = world.codes.0.get(code).filter(|issued| issued.client_id.eq_ignore_ascii_case(caller.client_id));
+    let Some(issued) = issued else {
+        return Err(Aadsts::new(70000, "Provided grant is invalid or malformed.").into());
+    };
+    if tenant_id.is_some_and(|tenant| !tenant.eq_ignore_ascii_case(&issued.visitor.tenant_id)) {
+        let text = "Provided Authorization Code is intended to use against other tenant, thus rejected.";
+        return Err(Aadsts::new(700005, text).into());
+    }
+    if issued.spent {
+        let text = "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.";
+        return Err(Aadsts::new(54005, text).into());
+    }
+    if issued.at.saturating_add(LIFETIME).is_ok_and(|until| until <= world.now) {
+        let text = "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive authorization request for this user and resource.";
+        return Err(Aadsts::new(70008, text).into());
+    }
+    if issued.version != caller.version {
+        return Err(NoToken::NotModelled("a code of one version at the token endpoint of the other".into()));
+    }
+    if caller.form.get("redirect_uri") != Some(&issued.redirect_uri) {
+        let text = "The reply address does not match the reply address provided when requesting Authorization code.";
+        return Err(Aadsts::new(500112, text).into());
+    }
+    match (&issued.code_challenge, caller.form.get("code_verifier")) {
+        (None, None) => {}
+        (Some(challenge), Some(verifier)) if *challenge == s256(verifier) => {}
+        (Some(_), _) => {
+            let text = "The Code_Verifier does not match the code_challenge supplied in the authorization request.";
+            return Err(Aadsts::new(501481, text).into());
+        }
+        (None, Some(_)) => return Err(NoToken::NotModelled("a code_verifier without a code_challenge".into())),
+    }
+    let asked = caller.form.get("scope").map(String::as_str).unwrap_or_default();
+    if let Some(other) = asked.split_whitespace().find(|scope| !issued.scopes.iter().any(|known| known == scope)) {
+        return Err(NoToken::NotModelled(format!("redeeming a code for the further scope {other}")));
+    }
+    Ok(issued.clone())
+}
+
+fn s256(verifier: &str) -> String {
+    base64url(digest(&SHA256, verifier.as_bytes()).as_ref())
+}
+
+/// The answer without its id_token.
+fn answer(issued: &Issued, name: &str, now: Timestamp, lifetime: SignedDuration, dice: &mut Dice) -> Value {
+    let resource = issued.resource.as_deref().unwrap_or(GRAPH);
+    let (scope, seconds) = (issued.scopes.join(" "), lifetime.as_secs());
+    let from = (now - id_token::BACKDATED).as_second();
+    let until = (now + lifetime).as_second();
+    let access_token = signing_key().sign(&json!({
+        "aud": resource, "iss": format!("https://sts.windows.net/{}/", issued.visitor.tenant_id), "iat": from,
+        "nbf": from, "exp": until, "app_displayname": name, "appid": issued.client_id, "idtyp": "user",
+        "oid": issued.visitor.user.oid, "scp": scope, "tid": issued.visitor.tenant_id, "uti": dice.guid(), "ver": "1.0",
+    }));
+    match issued.version {
+        Version::V2 => json!({
+            "token_type": "Bearer", "scope": scope, "expires_in": seconds, "ext_expires_in": seconds,
+            "access_token": access_token,
+        }),
+        Version::V1 => json!({
+            "token_type": "Bearer", "scope": scope, "expires_in": seconds.to_string(),
+            "ext_expires_in": seconds.to_string(), "expires_on": until.to_string(), "not_before": from.to_string(),
+            "resource": resource, "access_token": access_token,
+        }),
+    }
+}

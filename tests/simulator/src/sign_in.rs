@@ -1,0 +1,177 @@
+//! Who sits before the browser: the accounts a page offers, the choice a person makes, and the session that follows.
+
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use crate::aadsts::Aadsts;
+use crate::dice::Dice;
+use crate::directory::{Directory, directory};
+use crate::http::{Request, Response};
+use crate::login_page::{self, Account};
+use crate::refusal::Refused;
+use crate::user::{User, UserKind};
+use crate::world::World;
+
+/// The cookie that keeps somebody signed in.
+const COOKIE: &str = "ESTSAUTH";
+
+/// Which directory the address names: one tenant, or whichever the user belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Realm {
+    Any,
+    Tenant { id: String, name: String },
+}
+
+/// Somebody who signed in, and into which tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Visitor {
+    pub(crate) tenant_id: String,
+    pub(crate) user: User,
+}
+
+/// What a person did with the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    Approve,
+    /// "No" on the page of permissions, after signing in.
+    Decline,
+    /// Left before signing in.
+    Cancel,
+}
+
+/// The user of the form.
+#[derive(Clone, Debug)]
+pub(crate) enum Who {
+    Nobody,
+    Visitor(Visitor),
+    /// A user of another directory than the one in the address.
+    Foreign(User),
+}
+
+pub(crate) fn realm(world: &mut World, dice: &mut Dice, segment: &str) -> Result<Realm, Refused> {
+    let now = world.now;
+    match directory(world, segment) {
+        Directory::Any => Ok(Realm::Any),
+        Directory::Tenant(tenant) => Ok(Realm::Tenant { id: tenant.id.clone(), name: tenant.name.clone() }),
+        Directory::Refused(aadsts) => Err(Refused::Answer(login_page::error(&aadsts, now, dice))),
+        Directory::NotModelled(what) => Err(Refused::NotModelled(what.into())),
+    }
+}
+
+/// The accounts to choose from: the realm's own first, then those that do not belong there.
+pub(crate) fn accounts(world: &World, realm: &Realm) -> Vec<Account> {
+    let mut own = Vec::new();
+    let mut others = Vec::new();
+    for tenant in world.tenants().filter(|tenant| !tenant.deleted) {
+        let here = matches!(realm, Realm::Tenant { id, .. } if id.eq_ignore_ascii_case(&tenant.id));
+        for user in &tenant.users {
+            let guest = user.kind != UserKind::Member;
+            let roles: Vec<&str> = user.roles.iter().map(|role| role.title()).collect();
+            let roles = if roles.is_empty() { "no admin role".to_owned() } else { roles.join(", ") };
+            let kind = if guest { ", a guest" } else { "" };
+            let label = format!("{} ({}) of {}{kind}: {roles}", user.name, user.upn, tenant.name);
+            let account = Account { oid: user.oid.clone(), label };
+            if here || *realm == Realm::Any && !guest {
+                own.push(account);
+            } else if !guest {
+                let label = format!("{} — of another directory", account.label);
+                others.push(Account { label, ..account });
+            }
+        }
+    }
+    own.extend(others);
+    own
+}
+
+/// The choice in a posted form, and who made it.
+pub(crate) fn choice(world: &World, realm: &Realm, request: &Request) -> Result<(Choice, Who), Refused> {
+    let (mut action, mut oid) = (None, String::new());
+    for (name, value) in form_urlencoded::parse(&request.body) {
+        match &*name {
+            "action" => action = Some(value.into_owned()),
+            "user" => oid = value.into_owned(),
+            _ => return Err(Refused::NotModelled(format!("the field {name} of the sign-in form"))),
+        }
+    }
+    let choice = match action.as_deref() {
+        Some("approve") => Choice::Approve,
+        Some("decline") => Choice::Decline,
+        Some("cancel") => return Ok((Choice::Cancel, Who::Nobody)),
+        _ => return Err(Refused::NotModelled("a sign-in form without one of its actions".into())),
+    };
+    if oid.is_empty() {
+        return Ok((choice, Who::Nobody));
+    }
+    let who = who(world, realm, &oid)?;
+    Ok((choice, who))
+}
+
+fn who(world: &World, realm: &Realm, oid: &str) -> Result<Who, Refused> {
+    let mut foreign = None;
+    for tenant in world.tenants().filter(|tenant| !tenant.deleted) {
+        let Some(user) = tenant.users.iter().find(|user| user.oid.eq_ignore_ascii_case(oid)) else { continue };
+        let visitor = Visitor { tenant_id: tenant.id.clone(), user: user.clone() };
+        match realm {
+            Realm::Tenant { id, .. } if id.eq_ignore_ascii_case(&tenant.id) => return Ok(Who::Visitor(visitor)),
+            Realm::Tenant { .. } => foreign = Some(user.clone()),
+            Realm::Any if user.kind == UserKind::Member => return Ok(Who::Visitor(visitor)),
+            Realm::Any => {
+                let what = "a guest without the tenant in the address: the person signs in at home, as a member there";
+                return Err(Refused::NotModelled(what.into()));
+            }
+        }
+    }
+    foreign.map(Who::Foreign).ok_or_else(|| Refused::NotModelled("a user nobody added to a tenant".into()))
+}
+
+/// AADSTS50020, for a user of another directory.
+pub(crate) fn foreign(user: &User, realm: &Realm) -> Aadsts {
+    let name = match realm {
+        Realm::Tenant { name, .. } => name,
+        Realm::Any => "",
+    };
+    let text = format!(
+        "User account '{}' from identity provider does not exist in tenant '{name}' and cannot access the application in that tenant. The account needs to be added as an external user in the tenant first. Sign out and sign in again with a different Azure Active Directory user account.",
+        user.upn
+    );
+    Aadsts::new(50020, text)
+}
+
+/// Who is signed in already, and may be in this realm.
+pub(crate) fn signed_in(world: &World, realm: &Realm, request: &Request) -> Option<Visitor> {
+    let cookies = request.header("cookie")?;
+    let session = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;
+    let (tenant_id, oid) = world.sessions.get(session)?;
+    if matches!(realm, Realm::Tenant { id, .. } if !id.eq_ignore_ascii_case(tenant_id)) {
+        return None;
+    }
+    let tenant = world.tenants().find(|tenant| tenant.id == *tenant_id)?;
+    let user = tenant.users.iter().find(|user| user.oid == *oid)?.clone();
+    // Without a tenant in the address a guest is somebody at home, whom this session does not know.
+    if *realm == Realm::Any && user.kind != UserKind::Member {
+        return None;
+    }
+    Some(Visitor { tenant_id: tenant_id.clone(), user })
+}
+
+/// The `Cookie` header of a browser in which this user is signed in.
+pub(crate) fn session(world: &mut World, dice: &mut Dice, visitor: &Visitor) -> String {
+    let id = dice.guid();
+    world.sessions.insert(id.clone(), (visitor.tenant_id.clone(), visitor.user.oid.clone()));
+    format!("{COOKIE}={id}")
+}
+
+/// The same answer, which also keeps the visitor signed in.
+pub(crate) fn keep(world: &mut World, dice: &mut Dice, visitor: &Visitor, response: Response) -> Response {
+    let cookie = session(world, dice, visitor);
+    response.with("Set-Cookie", format!("{cookie}; Path=/; HttpOnly; SameSite=Lax"))
+}
+
+/// A user by object id, wherever; for tests that need no page.
+pub(crate) fn anybody(world: &World, oid: &str) -> Option<Visitor> {
+    world.tenants().find_map(|tenant| {
+        let user = tenant.users.iter().find(|user| user.oid.eq_ignore_ascii_case(oid))?;
+        Some(Visitor { tenant_id: tenant.id.clone(), user: user.clone() })
+    })
+}
