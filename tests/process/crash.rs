@@ -54,9 +54,9 @@ fn kill_9_at_any_moment_loses_nothing_and_doubles_nothing() {
             let (drafts_before, objects_before) = (drafts(), objects(&lake).len());
             feeder.happen(&mut dice);
             at_once("the next pass delivers", || {
-                let written =
-                    if kill % 4 == 1 { drafts() > drafts_before } else { objects(&lake).len() > objects_before };
-                written.then_some(())
+                // A draft is there for a moment only; on a busy machine it may be over before we look.
+                let drafted = kill % 4 == 1 && drafts() > drafts_before;
+                (drafted || objects(&lake).len() > objects_before).then_some(())
             });
         }
         let killed = serving.kill();
