@@ -23,6 +23,8 @@ pub const COMPLETION_RETRY: SignedDuration = SignedDuration::from_hours(1);
 /// After so many tries an alert stays as it left.
 pub const MAX_COMPLETION_TRIES: u32 = 24;
 const MAX_INCOMPLETE: usize = 200;
+/// More windows than these are not parked; then the pull waits for Microsoft to recover.
+const MAX_WALKS: usize = 100;
 
 /// Alerts become visible late, so there are three looks of different depth, each with its own watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -271,13 +273,29 @@ impl AlertFeed {
         }
     }
 
-    /// The walk whose turn it is.
+    /// The walk whose turn it is: the one that has been due for longest.
     pub fn due_walk(&self, now: Timestamp) -> Option<usize> {
-        self.walks.iter().position(|walk| walk.not_before.is_none_or(|at| at <= now))
+        let due = self.walks.iter().enumerate().filter(|(_, walk)| walk.not_before.is_none_or(|at| at <= now));
+        due.min_by_key(|(_, walk)| walk.not_before).map(|(index, _)| index)
     }
 
-    /// Puts a failing window aside so that the rest can go on.
+    /// Whether a failing window may be put aside: the state is one item, and bounded.
+    pub fn can_park(&self, window: Window) -> bool {
+        self.walks.len() < MAX_WALKS || self.parked_before(window).is_some()
+    }
+
+    fn parked_before(&self, window: Window) -> Option<usize> {
+        self.walks.iter().position(|walk| walk.reason == WalkReason::Parked && walk.until == window.after)
+    }
+
+    /// Puts a failing window aside so that the rest can go on. Neighbours become one.
     pub fn park(&mut self, window: Window, now: Timestamp) {
+        if let Some(index) = self.parked_before(window) {
+            let walk = &mut self.walks[index];
+            walk.until = window.until;
+            walk.not_before = Some(now + ladder::PARKED_RETRY);
+            return;
+        }
         self.walks.push(Walk::new(WalkReason::Parked, window, Some(now + ladder::PARKED_RETRY)));
     }
 

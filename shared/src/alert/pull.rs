@@ -28,8 +28,8 @@ use crate::{
 const LIVE_CALLS: u32 = 60;
 /// Fewer, so that a long walk leaves most of the hourly quota of 1,500 to what is new.
 const BACKLOG_CALLS: u32 = 15;
-/// More, while a pass has brought nothing forward yet: finding the first window that fits a page may take dozens of
-/// looks, and a pass that ends before would begin them anew for ever.
+/// More for a walk that has not come forward yet: finding the first window that fits a page may take dozens of looks,
+/// and a pass that ends before would begin them anew for ever.
 const CALLS_TO_THE_FIRST_STEP: u32 = 45;
 /// No new call after so long: the next tick goes on from here.
 const PASS_TIME: SignedDuration = SignedDuration::from_secs(50);
@@ -59,7 +59,11 @@ pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFa
             Part::Live => LIVE_CALLS,
             Part::Backlog => BACKLOG_CALLS,
         },
-        calls_to_the_first_step: CALLS_TO_THE_FIRST_STEP,
+        calls_to_the_first_step: match message.part {
+            Part::Live => 0,
+            Part::Backlog => CALLS_TO_THE_FIRST_STEP,
+        },
+        answered: false,
         until: app.clock.now() + PASS_TIME,
     };
     for _ in 0..ATTEMPTS {
@@ -77,10 +81,18 @@ pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFa
 struct Budget {
     calls_left: u32,
     calls_to_the_first_step: u32,
+    /// Whether Defender gave any answer at all.
+    answered: bool,
     until: Timestamp,
 }
 
 impl Budget {
+    /// A call that must be made however little is left.
+    fn allow_one(&mut self, now: Timestamp) {
+        self.calls_left = self.calls_left.max(1);
+        self.until = self.until.max(now + SignedDuration::from_secs(10));
+    }
+
     /// Takes one call; false when there is none left.
     fn take(&mut self, now: Timestamp, came_forward: bool) -> bool {
         let left =
@@ -163,8 +175,8 @@ struct Pass<'a> {
     failures: u32,
     /// Whether the work is further than when the pass began.
     came_forward: bool,
-    /// Whether Defender gave any answer at all.
-    answered: bool,
+    /// The walk has come to its end and is no longer in the list.
+    walk_done: bool,
     delivered: u64,
 }
 
@@ -193,7 +205,7 @@ impl<'a> Pass<'a> {
             rung,
             failures: 0,
             came_forward: false,
-            answered: false,
+            walk_done: false,
             delivered: 0,
         }
     }
@@ -203,10 +215,10 @@ impl<'a> Pass<'a> {
         let mut stack = self.windows();
         while let Some(next) = stack.pop() {
             let window = self.slice(next, &mut stack);
-            let page = match self.look(window, 0).await {
+            let page = match self.look_well(window).await {
                 Ok(page) => page,
                 Err(CallFailed::Service(failure)) => {
-                    if self.may_park() && self.service_answers().await? {
+                    if self.may_park() && self.desk.feed.can_park(window) && self.service_answers().await? {
                         self.park(window, &failure, stack.is_empty());
                     } else {
                         self.climb(&failure)?;
@@ -227,10 +239,8 @@ impl<'a> Pass<'a> {
                         stack.push(earlier);
                     }
                 }
-                None => {
-                    let crowd = self.look_at_crowd(window).await?;
-                    self.deliver(window, crowd, stack.is_empty()).await?;
-                }
+                // An instant is looked at well, or not at all.
+                None => self.deliver(window, page, stack.is_empty()).await?,
             }
         }
         self.complete_evidence().await
@@ -239,6 +249,7 @@ impl<'a> Pass<'a> {
     /// Whether Defender answers a question that costs it nothing: then a window that fails is to blame, and not the
     /// service.
     async fn service_answers(&mut self) -> Result<bool, Stop> {
+        self.budget.allow_one(self.app.clock.now());
         let epoch = Window::new(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + TICK * 10_000_000);
         match self.look(epoch, 0).await {
             Ok(_) => Ok(true),
@@ -251,7 +262,10 @@ impl<'a> Pass<'a> {
     fn park(&mut self, window: Window, failure: &str, last: bool) {
         tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good; parked, and tried again in an hour");
         self.desk.feed.park(window, self.started);
-        self.advance(window.until, last).apply(&mut self.desk.feed);
+        let advance = self.advance(window.until, last);
+        self.walk_done |= advance.ends_a_walk();
+        self.came_forward = true;
+        advance.apply(&mut self.desk.feed);
     }
 
     /// The work as windows, the oldest on top of the stack. Parked windows are their walks' business: looked at here
@@ -325,13 +339,15 @@ impl<'a> Pass<'a> {
         let complete = stop.is_none();
         let (ending, condition) = match stop {
             Some(Stop::Failed(error)) => return Err(error),
-            Some(Stop::Condition(condition)) => (Outcome::Stopped(condition.ability), Some(condition)),
-            Some(Stop::Spent) if !self.answered => self.faulty("no answer in time", now),
+            Some(Stop::Condition(condition)) => self.stopped(condition, now),
+            Some(Stop::Spent) if !self.budget.answered => self.faulty("no answer in time", now),
             Some(Stop::Faulty(failure)) => self.faulty(&failure, now),
             Some(Stop::Spent) | None => {
-                if self.failures == 0 {
+                if self.failures == 0 && (complete || self.came_forward) && !self.walk_done {
                     *self.trouble() = None;
                 }
+                // Every walk gets its turn; one that makes no headway waits longer for it.
+                self.set_walk_aside(now, if self.came_forward { SignedDuration::ZERO } else { ladder::WALK_RETRY });
                 // What a walk finds of the past says nothing about what is new.
                 let live = matches!(self.work, Work::Live(_));
                 (Outcome::Pulled { delivered: self.delivered, complete }, live.then(Condition::ok))
@@ -352,19 +368,36 @@ impl<'a> Pass<'a> {
         Ok(ending)
     }
 
+    fn stopped(&mut self, condition: Condition, now: Timestamp) -> (Outcome, Option<Condition>) {
+        let outcome = Outcome::Stopped(condition.ability);
+        // A question about the past that Microsoft does not like is no condition of the tenant; a refusal that asks for
+        // quiet is.
+        let ours_alone = matches!(self.work, Work::Walk(_)) && condition.asleep.is_none();
+        self.set_walk_aside(now, ladder::WALK_RETRY);
+        (outcome, (!ours_alone).then_some(condition))
+    }
+
     fn faulty(&mut self, failure: &str, now: Timestamp) -> (Outcome, Option<Condition>) {
         tracing::warn!(tenant.id = %self.tenant, failure, "Defender fails");
         if let Work::Walk(index) = self.work {
-            if let Some(walk) = self.desk.feed.walks.get_mut(index) {
-                let parked = walk.reason == WalkReason::Parked;
-                walk.not_before = Some(now + if parked { ladder::PARKED_RETRY } else { ladder::WALK_RETRY });
-            }
+            let parked = self.desk.feed.walks.get(index).is_some_and(|walk| walk.reason == WalkReason::Parked);
+            self.set_walk_aside(now, if parked { ladder::PARKED_RETRY } else { ladder::WALK_RETRY });
             return (Outcome::Stopped(Ability::Failing), None);
         }
         // One bad minute is weather; two in a row are worth a word.
         let words = format!("Nothing to do yet: Defender fails ({failure}); the pull goes on trying.");
         let condition = (self.began_at != Rung::Normal).then(|| Condition::failing(words));
         (Outcome::Stopped(Ability::Failing), condition)
+    }
+
+    /// The walk of this pass, if it is not done, comes again after `pause`; the one that has waited longest is next.
+    fn set_walk_aside(&mut self, now: Timestamp, pause: SignedDuration) {
+        if let Work::Walk(index) = self.work
+            && !self.walk_done
+            && let Some(walk) = self.desk.feed.walks.get_mut(index)
+        {
+            walk.not_before = Some(now + pause);
+        }
     }
 
     /// Where the trouble with this work is kept.
@@ -379,7 +412,12 @@ impl<'a> Pass<'a> {
 /// Writes a condition down over whatever the state is now.
 async fn write_condition(app: &App, tenant: TenantId, condition: &Condition) -> Result<(), CommitError> {
     let Some(mut desk) = Desk::open(app, tenant).await? else { return Ok(()) };
-    desk.connection.connection.absorb(Feed::Alerts, condition, app.clock.now());
+    let now = app.clock.now();
+    if !desk.connection.connection.is_due(Feed::Alerts, now) {
+        // Removed, paused or put to sleep meanwhile: that stands.
+        return Ok(());
+    }
+    desk.connection.connection.absorb(Feed::Alerts, condition, now);
     match desk.settle().await {
         // Somebody else is at it and will find out for themselves.
         Err(CommitError::Conflict) => Ok(()),
@@ -397,6 +435,10 @@ struct Advance {
 }
 
 impl Advance {
+    fn ends_a_walk(&self) -> bool {
+        self.work.is_err() && self.last && self.at >= self.until
+    }
+
     fn apply(self, feed: &mut AlertFeed) {
         match self.work {
             Ok(depth) if self.last => feed.looks.completed(depth, self.at),

@@ -60,7 +60,9 @@ impl Window {
             [_] => self.until - TICK,
             times => {
                 let middle = (times.len() - 1) / 2;
-                roundest(times[middle], times[middle + 1])
+                let median = roundest(times[middle], times[middle + 1]);
+                // A page may show one end of the window only; then its median would peel off half a page at a time.
+                self.halve().map_or(median, |(earlier, _)| median.min(earlier.until))
             }
         };
         Some(self.at(boundary))
@@ -184,6 +186,7 @@ mod tests {
             assert_eq!(split, boundary.map(|b| outer.at(at(b))), "{times:?}");
         };
         check(window(0, 100), &[10, 20, 30], Some(20));
+        check(window(0, 100), &[97, 98, 99], Some(50));
         check(window(0, 100), &[10, 10, 10, 90], Some(10));
         check(window(0, 100), &[50], Some(50));
         check(window(0, 100), &[100, 100], Some(99));

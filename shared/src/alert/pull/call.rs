@@ -71,7 +71,7 @@ impl Pass<'_> {
             }
             if response.status == 200 {
                 self.token_refreshed = false;
-                self.answered = true;
+                self.budget.answered = true;
                 return Ok(response);
             }
             let (status, retry_after) = (response.status, response.header("retry-after").map(str::to_owned));

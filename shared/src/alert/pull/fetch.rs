@@ -22,6 +22,7 @@ use crate::{
         time::TICK,
     },
     record::Quarantined,
+    tenant::Ability,
 };
 
 const FETCH_BYTES: u64 = 2 << 30;
@@ -110,6 +111,7 @@ impl Pass<'_> {
 
     async fn commit(&mut self, batch: Batch, window: Window, advance: Option<Advance>) -> Result<(), Stop> {
         let brings_forward = advance.is_some();
+        self.walk_done |= advance.as_ref().is_some_and(Advance::ends_a_walk);
         let counts = self
             .desk
             .commit(batch, window, |feed| {
@@ -134,12 +136,18 @@ impl Pass<'_> {
         batch: &mut Batch,
     ) -> Result<(), Stop> {
         let last_rung = self.began_at == Rung::Bare;
+        let mut settled = false;
         for (n, sighting) in missing.into_iter().enumerate() {
             let found = if last_rung || n < MAX_BY_ID {
-                self.ask_for(&sighting, batch, Evidence::Included).await?
+                match self.ask_for(&sighting, batch, Evidence::Included).await {
+                    // The very first question took the time of the whole pass, and would at every pass.
+                    Err(Stop::Spent) if n == 0 && last_rung => ById::Unclear("no answer in time".to_owned()),
+                    found => found?,
+                }
             } else {
                 ById::TooMany
             };
+            settled |= matches!(found, ById::Settled);
             match (found, texts.get(&sighting)) {
                 (ById::Settled, _) => {}
                 // Without a look's text there is nothing to fall back on: what is gone is gone.
@@ -155,7 +163,8 @@ impl Pass<'_> {
                 }
                 (ById::TooMany, _) => {
                     self.hold(&sighting);
-                    return Ok(());
+                    // Nothing was to be had of any of them: that is no crowd that was just updated.
+                    return if settled { Ok(()) } else { self.climb("alerts that a look shows are nowhere to be had") };
                 }
             }
             if batch.is_full() {
@@ -176,6 +185,10 @@ impl Pass<'_> {
             Ok(response) => response,
             Err(CallFailed::NotFound) => return Ok(ById::Gone),
             Err(CallFailed::Service(failure) | CallFailed::BadRequest(failure)) => return Ok(ById::Unclear(failure)),
+            // Others were answered in this pass: this is the alert's own trouble, and not the tenant's.
+            Err(CallFailed::Stop(Stop::Condition(condition))) if condition.ability != Ability::Throttled => {
+                return Ok(ById::Unclear(condition.next_step));
+            }
             Err(CallFailed::Stop(stop)) => return Err(stop),
         };
         let body = match response.body.small(&self.app.clock).await {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::SignedDuration;
 
-use super::{Pass, Stop, call::CallFailed};
+use super::{Pass, call::CallFailed};
 use crate::{
     alert::{Sighting, ladder::Rung, window::Window},
     microsoft::defender::{AlertsQuery, Elements, Limits, MAX_TOP, alerts_request},
@@ -62,21 +62,20 @@ impl Pass<'_> {
         Ok(page)
     }
 
+    /// As [`Pass::look`], and at one instant until everything has been seen.
+    pub(super) async fn look_well(&mut self, window: Window) -> Result<Page, CallFailed> {
+        let page = self.look(window, 0).await?;
+        if page.full && window.is_instant() { self.look_at_crowd(window).await } else { Ok(page) }
+    }
+
     /// More alerts at one instant than a page holds: overlapping `$skip` passes until one brings nothing new.
-    pub(super) async fn look_at_crowd(&mut self, window: Window) -> Result<Page, Stop> {
+    async fn look_at_crowd(&mut self, window: Window) -> Result<Page, CallFailed> {
         let mut all = Page::default();
         let mut known: HashSet<Sighting> = HashSet::new();
         loop {
             let (mut skip, mut news) = (0, false);
             loop {
-                let page = match self.look(window, skip).await {
-                    Ok(page) => page,
-                    Err(CallFailed::Service(failure)) => {
-                        self.climb(&failure)?;
-                        return Err(Stop::Faulty(failure));
-                    }
-                    Err(other) => return Err(other.into_stop()),
-                };
+                let page = self.look(window, skip).await?;
                 let count = page.sightings.len() + page.unreadable.len();
                 for sighting in page.sightings {
                     news |= known.insert(sighting);
@@ -89,6 +88,7 @@ impl Pass<'_> {
                 skip += (count * 9 / 10).max(1);
             }
             if !news {
+                all.full = false;
                 all.sightings = known.into_iter().collect();
                 return Ok(all);
             }
