@@ -378,3 +378,55 @@ fn a_fetch_crowded_by_what_is_already_delivered_brings_every_new_one() {
     assert_eq!(stage.ids().len(), 110);
     stage.assert_exactly_once();
 }
+
+#[test]
+fn evidence_that_only_drips_does_not_freeze_the_tenant() {
+    let stage = Stage::with(&[("MUSTER_FIRST_LOOK_DAYS", "0")]);
+    stage.connect(TENANT).unwrap();
+    stage.put(Alert::new("da1", at(0) + seconds(20)));
+    stage.put(Alert::new("da2", at(0) + seconds(20)));
+    stage.tenant(|tenant| tenant.alerts.poison.insert("da1".to_owned()));
+    stage.world(|world| world.script(Route::Alert, vec![Fault::Slow { pause: seconds(25), chunk: 100 }; 60]));
+    stage.ticks(8);
+    assert_eq!(stage.ids(), ["da1", "da2"]);
+    stage.assert_exactly_once();
+}
+
+#[test]
+fn an_alert_that_is_refused_by_its_id_is_its_own_trouble() {
+    for status in [400, 401, 403] {
+        let stage = Stage::with(&[("MUSTER_FIRST_LOOK_DAYS", "0")]);
+        stage.connect(TENANT).unwrap();
+        stage.put(Alert::new("da1", at(0) + seconds(20)));
+        stage.tenant(|tenant| tenant.alerts.poison.insert("da1".to_owned()));
+        stage.world(|world| world.script(Route::Alert, vec![Fault::Status(status); 60]));
+        stage.ticks(6);
+        assert_eq!(stage.ids(), ["da1"], "{status}");
+        assert_eq!(stage.capability().status, Ability::Ok, "{status}");
+        stage.assert_exactly_once();
+    }
+}
+
+#[test]
+fn parked_windows_get_their_turn_beside_a_long_walk() {
+    let stage = Stage::with(&[("MUSTER_PAGE_SIZE", "10")]);
+    stage.tenant(|tenant| {
+        tenant.alerts.flood(Flood {
+            prefix: "da-past".to_owned(),
+            count: 9_000,
+            start: at(-9_000),
+            step: seconds(59),
+            evidence: 0,
+        });
+    });
+    stage.connect(TENANT).unwrap();
+    stage.ticks(2);
+    stage.put(Alert::new("da-poison", stage.now() + seconds(10)));
+    stage.tenant(|tenant| tenant.alerts.unanswerable.insert("da-poison".to_owned()));
+    stage.ticks(30);
+    assert_eq!(stage.view().parked, 1);
+    stage.tenant(|tenant| tenant.alerts.unanswerable.clear());
+    stage.ticks(90);
+    assert!(stage.view().backlog, "the first look is still at work");
+    assert!(stage.ids().contains(&"da-poison".to_owned()));
+}
