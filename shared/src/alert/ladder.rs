@@ -71,7 +71,7 @@ pub fn after_failure(trouble: Option<&Trouble>, rung: Rung, failure: &str, now: 
     Trouble { since: trouble.map_or(now, |trouble| trouble.since), rung: rung.next(), last: failure.to_owned() }
 }
 
-/// Whether a window that fails at this rung may be parked, provided that the window after it works.
+/// Whether a window that fails at this rung may be parked, provided that the service answers other questions.
 pub fn may_park(trouble: Option<&Trouble>, rung: Rung, now: Timestamp) -> bool {
     rung >= Rung::Narrow && trouble.is_some_and(|trouble| now.duration_since(trouble.since) >= PATIENCE)
 }

@@ -24,12 +24,12 @@ use crate::{
     },
 };
 
-/// Calls to Defender in one live pass; beside the backlog's they stay below the quota of 100 a minute.
+/// Calls to Defender in one live pass; beside the backlog's usual ones they stay below the quota of 100 a minute.
 const LIVE_CALLS: u32 = 60;
 /// Fewer, so that a long walk leaves most of the hourly quota of 1,500 to what is new.
 const BACKLOG_CALLS: u32 = 15;
 /// More for a walk that has not come forward yet: finding the first window that fits a page may take dozens of looks,
-/// and a pass that ends before would begin them anew for ever.
+/// and a pass that ends before would begin them anew for ever. Rare enough for the quota to have its say.
 const CALLS_TO_THE_FIRST_STEP: u32 = 45;
 /// No new call after so long: the next tick goes on from here.
 const PASS_TIME: SignedDuration = SignedDuration::from_secs(50);
@@ -258,7 +258,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Puts a window aside. Everything older is in or aside already, so the work has come to its end.
+    /// Puts a window aside. Everything older is in or aside already, so the work has come as far as the window's end.
     fn park(&mut self, window: Window, failure: &str, last: bool) {
         tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good; parked, and tried again in an hour");
         self.desk.feed.park(window, self.started);
