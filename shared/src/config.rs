@@ -11,11 +11,18 @@ pub const EXIT_USAGE: u8 = 64;
 /// What every program of Muster needs to know. Names and defaults are those of the table in the README.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Origin that people's browsers see; without it there are no invitations.
+    pub public_url: Option<Url>,
+    /// Who asks for consent, shown on every page for tenant administrators.
+    pub provider_name: String,
+    /// Whom a tenant administrator may write to.
+    pub support_contact: Option<String>,
     pub cloud: Cloud,
     /// Overrides of single endpoints; `None` means the cloud's own.
     pub login_url: Option<Url>,
     pub defender_url: Option<Url>,
     pub defender_audience: Option<String>,
+    pub graph_url: Option<Url>,
     /// Vault names begin with it.
     pub secrets_prefix: String,
     /// How far behind the watermark every tick looks again.
@@ -26,9 +33,11 @@ pub struct Config {
     pub page_size: usize,
     /// Whether events carry the source text in `raw_data`.
     pub raw_data: bool,
+    /// Between the successful tokens that a new credential must earn before it is promoted.
+    pub canary_spacing: SignedDuration,
 }
 
-/// National clouds do not mix: login, API and audience are one row of MICROSOFT.md 2.9.
+/// National clouds do not mix: login, APIs and audiences are one row of MICROSOFT.md 2.9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cloud {
     Commercial,
@@ -64,6 +73,15 @@ impl Cloud {
         }
     }
 
+    /// Graph's origin, which is its tokens' audience too.
+    fn graph(self) -> &'static str {
+        match self {
+            Self::Commercial | Self::Gcc => "https://graph.microsoft.com",
+            Self::GccHigh => "https://graph.microsoft.us",
+            Self::Dod => "https://dod-graph.microsoft.us",
+        }
+    }
+
     /// Every host of Microsoft's that belongs to this cloud (MICROSOFT.md 2.4 and 2.9). `None` for a host that is
     /// nobody's: a proxy, a simulator.
     fn owns(self, host: &str) -> Option<bool> {
@@ -76,13 +94,15 @@ impl Cloud {
         };
         let (login_global, login_us) = (host == "login.microsoftonline.com", host == "login.microsoftonline.us");
         let (gcc, gov) = (host == "api-gcc.securitycenter.microsoft.us", host == "api-gov.securitycenter.microsoft.us");
-        if !(login_global || login_us || gcc || gov || commercial(host)) {
+        let graph = Self::ALL.iter().any(|cloud| cloud.graph().strip_prefix("https://") == Some(host));
+        let own_graph = self.graph().strip_prefix("https://") == Some(host);
+        if !(login_global || login_us || gcc || gov || graph || commercial(host)) {
             return None;
         }
         Some(match self {
-            Self::Commercial => login_global || commercial(host),
-            Self::Gcc => login_global || gcc,
-            Self::GccHigh | Self::Dod => login_us || gov,
+            Self::Commercial => login_global || own_graph || commercial(host),
+            Self::Gcc => login_global || own_graph || gcc,
+            Self::GccHigh | Self::Dod => login_us || own_graph || gov,
         })
     }
 
@@ -162,10 +182,14 @@ impl Config {
                 .ok_or_else(|| "choose one of commercial, gcc, gcc-high, dod".to_owned())
         });
         let config = Self {
+            public_url: read.parse("MUSTER_PUBLIC_URL", None, |text| origin(text).map(Some)),
+            provider_name: read.parse("MUSTER_PROVIDER_NAME", "your security provider".to_owned(), line),
+            support_contact: read.parse("MUSTER_SUPPORT_CONTACT", None, |text| line(text).map(Some)),
             cloud,
             login_url: read.endpoint("MUSTER_LOGIN_URL", cloud),
             defender_url: read.endpoint("MUSTER_DEFENDER_URL", cloud),
             defender_audience: read.parse("MUSTER_DEFENDER_AUDIENCE", None, |text| audience(text, cloud).map(Some)),
+            graph_url: read.endpoint("MUSTER_GRAPH_URL", cloud),
             secrets_prefix: read.parse("MUSTER_SECRETS_PREFIX", "muster".to_owned(), secrets_prefix),
             overlap: SignedDuration::from_mins(read.integer("MUSTER_OVERLAP_MINUTES", 5, 1..=1440)),
             first_look: SignedDuration::from_hours(24 * read.integer("MUSTER_FIRST_LOOK_DAYS", 7, 0..=180)),
@@ -175,6 +199,7 @@ impl Config {
                 "off" => Ok(false),
                 _ => Err("say on or off".to_owned()),
             }),
+            canary_spacing: SignedDuration::from_secs(read.integer("MUSTER_CANARY_SPACING_SECONDS", 15, 0..=300)),
         };
         if read.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(read.mistakes)) }
     }
@@ -198,8 +223,19 @@ impl Config {
         let regions = [Region::Us, Region::Eu, Region::Uk, Region::Au, Region::Swa, Region::Ina];
         let mut origins: Vec<Url> =
             regions.into_iter().map(Some).chain([None]).map(|region| self.defender(region)).collect();
+        origins.push(self.graph());
         origins.dedup();
         origins
+    }
+
+    /// Origin of Microsoft Graph.
+    pub fn graph(&self) -> Url {
+        self.graph_url.clone().unwrap_or_else(|| known(self.cloud.graph()))
+    }
+
+    /// The resource Graph's tokens are for, whatever origin serves it.
+    pub fn graph_audience(&self) -> &'static str {
+        self.cloud.graph()
     }
 
     /// The resource Defender's tokens are for, without `/.default`.
@@ -239,29 +275,43 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
-    /// An override must be an origin, encrypted unless it stays on this machine, and not another cloud's.
+    /// An override of one of Microsoft's endpoints must not be another cloud's.
     fn endpoint(&mut self, name: &str, cloud: Cloud) -> Option<Url> {
         self.parse(name, None, |text| {
-            let url = Url::parse(text).map_err(|cause| format!("give an origin such as https://host ({cause})"))?;
-            let loopback = match url.host() {
-                Some(url::Host::Domain(name)) => name == "localhost",
-                Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-                Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-                None => return Err("it names no host".to_owned()),
-            };
-            match url.scheme() {
-                "https" => {}
-                "http" if loopback => {}
-                "http" => return Err("plain http is refused unless the host is loopback; use https".to_owned()),
-                other => return Err(format!("the scheme {other} is not http or https")),
-            }
-            if url.path() != "/" || url.query().is_some() || !url.username().is_empty() || url.password().is_some() {
-                return Err("give the origin alone, without path, query or user".to_owned());
-            }
+            let url = origin(text)?;
             same_cloud(&url, cloud)?;
             Ok(Some(url))
         })
     }
+}
+
+/// An origin alone, encrypted unless it stays on this machine.
+fn origin(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|cause| format!("give an origin such as https://host ({cause})"))?;
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => return Err("it names no host".to_owned()),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => return Err("plain http is refused unless the host is loopback; use https".to_owned()),
+        other => return Err(format!("the scheme {other} is not http or https")),
+    }
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !bare || !url.username().is_empty() || url.password().is_some() {
+        return Err("give the origin alone, without path, query or user".to_owned());
+    }
+    Ok(url)
+}
+
+/// A name or an address, as people read it on a page.
+fn line(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err("give 1 to 200 printable characters".to_owned()) }
 }
 
 fn same_cloud(url: &Url, cloud: Cloud) -> Result<(), String> {
@@ -358,6 +408,10 @@ mod tests {
             ("commercial", "MUSTER_DEFENDER_URL", "https://api-gcc.securitycenter.microsoft.us"),
             ("commercial", "MUSTER_DEFENDER_AUDIENCE", "https://api.securitycenter.microsoft.com/.default"),
             ("commercial", "MUSTER_DEFENDER_AUDIENCE", "everything"),
+            ("dod", "MUSTER_GRAPH_URL", "https://graph.microsoft.us"),
+            ("commercial", "MUSTER_PUBLIC_URL", "http://muster.example.com"),
+            ("commercial", "MUSTER_PUBLIC_URL", "https://muster.example.com/consent"),
+            ("commercial", "MUSTER_PROVIDER_NAME", "\n"),
         ] {
             assert!(read(&[("MUSTER_CLOUD", cloud), (name, value)]).is_err(), "{cloud} {value}");
         }
@@ -370,10 +424,11 @@ mod tests {
 
     #[test]
     fn tokens_may_go_to_the_clouds_own_hosts_or_to_the_override_alone() {
-        assert_eq!(read(&[]).unwrap().trusted_origins().len(), 7);
-        let overridden = read(&[("MUSTER_DEFENDER_URL", "http://127.0.0.1:8086")]).unwrap();
-        assert_eq!(overridden.trusted_origins(), [Url::parse("http://127.0.0.1:8086").unwrap()]);
-        assert_eq!(read(&[("MUSTER_CLOUD", "gcc")]).unwrap().trusted_origins().len(), 1);
+        assert_eq!(read(&[]).unwrap().trusted_origins().len(), 8);
+        let here = "http://127.0.0.1:8086";
+        let overridden = read(&[("MUSTER_DEFENDER_URL", here), ("MUSTER_GRAPH_URL", here)]).unwrap();
+        assert_eq!(overridden.trusted_origins(), [Url::parse(here).unwrap()]);
+        assert_eq!(read(&[("MUSTER_CLOUD", "gcc")]).unwrap().trusted_origins().len(), 2);
     }
 
     #[test]

@@ -38,17 +38,46 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// Sent as `Authorization: Bearer …`, to a configured origin alone.
     pub bearer: Option<Arc<Secret<String>>>,
-    /// A form body, already encoded; it may hold a client secret.
-    pub form: Option<Secret<String>>,
+    pub content: Option<Content>,
+}
+
+/// A request's body.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A form, already encoded; it may hold a client secret.
+    Form(Secret<String>),
+    Json(String),
+}
+
+impl Content {
+    pub fn media_type(&self) -> &'static str {
+        match self {
+            Self::Form(_) => "application/x-www-form-urlencoded",
+            Self::Json(_) => "application/json",
+        }
+    }
+
+    /// The text as it goes over the wire.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Form(form) => form.expose(),
+            Self::Json(json) => json,
+        }
+    }
 }
 
 impl Request {
     pub fn get(url: Url) -> Self {
-        Self { method: Method::Get, url, headers: Vec::new(), bearer: None, form: None }
+        Self { method: Method::Get, url, headers: Vec::new(), bearer: None, content: None }
     }
 
     pub fn post_form(url: Url, form: Secret<String>) -> Self {
-        Self { method: Method::Post, url, headers: Vec::new(), bearer: None, form: Some(form) }
+        Self { method: Method::Post, url, headers: Vec::new(), bearer: None, content: Some(Content::Form(form)) }
+    }
+
+    pub fn post_json(url: Url, json: &serde_json::Value) -> Self {
+        let content = Some(Content::Json(json.to_string()));
+        Self { method: Method::Post, url, headers: Vec::new(), bearer: None, content }
     }
 }
 
@@ -194,8 +223,8 @@ async fn over_network(client: &reqwest::Client, request: Request) -> Result<Resp
     if let Some(token) = request.bearer {
         builder = builder.bearer_auth(token.expose());
     }
-    if let Some(form) = request.form {
-        builder = builder.header("content-type", "application/x-www-form-urlencoded").body(form.expose().clone());
+    if let Some(content) = request.content {
+        builder = builder.header("content-type", content.media_type()).body(content.expose().to_owned());
     }
     let answer = builder.send().await.map_err(broken)?;
     let headers = answer

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use clock::Clock;
 use config::Config;
-use microsoft::token::Tokens;
+use microsoft::tokens::Tokens;
 use ports::Ports;
 
 /// Everything an operation needs, connected once at start. Cheap to clone.

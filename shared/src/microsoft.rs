@@ -5,3 +5,4 @@ pub mod entra;
 pub mod page;
 pub mod time;
 pub mod token;
+pub mod tokens;

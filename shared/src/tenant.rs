@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Region,
-    microsoft::token::ApplicationName,
+    microsoft::tokens::ApplicationName,
     ports::store::{Expect, Item, Key, Store, StoreError, Write},
 };
 

@@ -14,7 +14,7 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 use serde_json::Value;
-use shared::{App, http::Request, microsoft::token::ApplicationName, record::read_object};
+use shared::{App, http::Request, microsoft::tokens::ApplicationName, record::read_object};
 use url::Url;
 
 use crate::{Failed, measure::Meter, microsoft};

@@ -82,9 +82,10 @@ fn translate(request: Request) -> simulator::Request {
     if let Some(token) = &request.bearer {
         headers.push(("Authorization".to_owned(), format!("Bearer {}", token.expose())));
     }
-    let body = request.form.map(|form| form.expose().clone().into_bytes()).unwrap_or_default();
-    if !body.is_empty() {
-        headers.push(("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
+    let mut body = Vec::new();
+    if let Some(content) = request.content {
+        headers.push(("Content-Type".to_owned(), content.media_type().to_owned()));
+        body = content.expose().as_bytes().to_vec();
     }
     simulator::Request { method: method.to_owned(), target, headers, body }
 }

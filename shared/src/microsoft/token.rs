@@ -1,9 +1,6 @@
-//! App-only access tokens from Entra: the request, its answer, and what each refusal means.
+//! Entra's token endpoint: the request, its answer, and why there may be none.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -12,28 +9,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::entra::parse_error;
 pub use super::entra::{EntraError, Refusal};
 use crate::{
-    clock::Clock,
-    config::Config,
-    credential::{Application, Credential, Malformed},
-    http::{Client, HttpError, Request},
-    ports::{
-        Unavailable,
-        vault::{Stage, Vault, VaultError},
-    },
+    credential::{Application, Credential},
+    http::{HttpError, Request},
+    ports::Unavailable,
     secret::Secret,
     tenant::TenantId,
 };
 
+/// What a sign-in asks for: who somebody is, and nothing else.
+pub const SIGN_IN_SCOPE: &str = "openid profile";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Entra asks for short assertions, 5 to 10 minutes (MICROSOFT.md 2.5).
 const ASSERTION_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// A token is renewed this long before it ends, or at half its life where it lives shorter.
 const REFRESH_EARLY: SignedDuration = SignedDuration::from_mins(5);
-/// How long an application read from the vault is believed. A refused credential is read afresh at once.
-const APPLICATION_TTL: SignedDuration = SignedDuration::from_secs(30);
+/// Graph's other name, which its tokens may carry as their audience.
+const GRAPH_ID: &str = "00000003-0000-0000-c000-000000000000";
 
 /// A bearer token for one tenant and one resource. Lives in memory only.
 #[derive(Debug)]
@@ -68,29 +61,54 @@ pub enum TokenError {
     Platform(#[from] Unavailable),
 }
 
-/// Builds the client-credentials request of MICROSOFT.md 2.1.
+/// What is asked for at the token endpoint.
+#[derive(Debug, Clone, Copy)]
+pub enum Grant<'a> {
+    /// An app-only token for a resource, named without `/.default` (MICROSOFT.md 2.1).
+    ClientCredentials { resource: &'a str },
+    /// An id_token for the code that a sign-in brought (MICROSOFT.md 1.4).
+    Code { code: &'a Secret<String>, verifier: &'a Secret<String>, redirect_uri: &'a Url },
+}
+
+/// Where a tenant's tokens are asked for.
+pub fn token_endpoint(login: &Url, tenant: TenantId) -> Url {
+    let mut url = login.clone();
+    url.set_path(&format!("{tenant}/oauth2/v2.0/token"));
+    url
+}
+
+/// Builds a request to the token endpoint, with the application's credential.
 ///
 /// # Errors
 /// A sentence for the operator when the credential cannot make one.
 pub fn token_request(
-    login: &Url,
-    audience: &str,
-    tenant: TenantId,
+    endpoint: &Url,
     application: &Application,
+    grant: &Grant<'_>,
     now: Timestamp,
 ) -> Result<Request, String> {
-    let mut url = login.clone();
-    url.set_path(&format!("{tenant}/oauth2/v2.0/token"));
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.append_pair("client_id", &application.client_id);
-    form.append_pair("scope", &format!("{audience}/.default"));
-    form.append_pair("grant_type", "client_credentials");
+    match grant {
+        Grant::ClientCredentials { resource } => {
+            form.append_pair("grant_type", "client_credentials");
+            form.append_pair("scope", &format!("{resource}/.default"));
+        }
+        Grant::Code { code, verifier, redirect_uri } => {
+            form.append_pair("grant_type", "authorization_code");
+            form.append_pair("scope", SIGN_IN_SCOPE);
+            form.append_pair("code", code.expose());
+            form.append_pair("code_verifier", verifier.expose());
+            form.append_pair("redirect_uri", redirect_uri.as_str());
+        }
+    }
     match &application.credential {
         Credential::ClientSecret { value } => {
             form.append_pair("client_secret", value.expose());
         }
         Credential::Certificate { certificate_pem, private_key_pem } => {
-            let assertion = certificate_assertion(&url, &application.client_id, certificate_pem, private_key_pem, now)?;
+            let assertion =
+                certificate_assertion(endpoint, &application.client_id, certificate_pem, private_key_pem, now)?;
             form.append_pair("client_assertion_type", JWT_BEARER);
             form.append_pair("client_assertion", assertion.expose());
         }
@@ -101,7 +119,7 @@ pub fn token_request(
         }
     }
     let form = Secret::new(form.finish());
-    Ok(Request::post_form(url, form))
+    Ok(Request::post_form(endpoint.clone(), form))
 }
 
 #[derive(Serialize)]
@@ -163,22 +181,11 @@ struct Claims {
     roles: Vec<String>,
 }
 
-/// Reads the token endpoint's answer.
+/// Reads a token from the endpoint's answer.
 ///
 /// # Errors
-/// [`TokenError::Refused`] for every error body, [`TokenError::WrongToken`] when the token names another tenant or
-/// another resource (MICROSOFT.md 2.4).
-pub fn parse_token(
-    status: u16,
-    retry_after: Option<&str>,
-    body: &[u8],
-    audience: &str,
-    tenant: TenantId,
-    now: Timestamp,
-) -> Result<AccessToken, TokenError> {
-    if status != 200 {
-        return Err(TokenError::Refused(parse_error(status, retry_after, body)));
-    }
+/// [`TokenError::WrongToken`] when it names another tenant or another resource (MICROSOFT.md 2.4).
+pub fn parse_token(body: &[u8], resource: &str, tenant: TenantId, now: Timestamp) -> Result<AccessToken, TokenError> {
     let answer: TokenAnswer = serde_json::from_slice(body)
         .map_err(|_| TokenError::WrongToken("the answer is not a token response".to_owned()))?;
     let seconds = match &answer.expires_in {
@@ -191,9 +198,9 @@ pub fn parse_token(
     let claims = read_claims(answer.access_token.expose());
     if let Some(claims) = &claims {
         let theirs = claims.aud.as_deref().map(|aud| aud.trim_end_matches('/'));
-        if theirs.is_some_and(|aud| aud != audience) {
+        if theirs.is_some_and(|aud| aud != resource && !(aud == GRAPH_ID && is_graph(resource))) {
             return Err(TokenError::WrongToken(format!(
-                "its audience is {}, not {audience}",
+                "its audience is {}, not {resource}",
                 theirs.unwrap_or_default().escape_default()
             )));
         }
@@ -208,145 +215,14 @@ pub fn parse_token(
     })
 }
 
+fn is_graph(resource: &str) -> bool {
+    Url::parse(resource).is_ok_and(|url| url.host_str().is_some_and(|host| host.contains("graph.microsoft.")))
+}
+
 /// The claims, unverified: diagnosis only, for a token that came straight from Entra over TLS.
 fn read_claims(token: &str) -> Option<Claims> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&payload).ok()
-}
-
-/// Which application of the vault a connection uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ApplicationName {
-    /// The provider's multi-tenant application.
-    App,
-    /// The tenant's own, single-tenant application.
-    Own,
-}
-
-impl ApplicationName {
-    pub fn vault_name(&self, prefix: &str, tenant: TenantId) -> String {
-        match self {
-            Self::App => format!("{prefix}/app"),
-            Self::Own => format!("{prefix}/tenants/{tenant}"),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Loaded {
-    version: String,
-    application: Arc<Application>,
-    read_at: Timestamp,
-}
-
-/// Gets and keeps tokens. One per process; safe to share.
-#[derive(Debug)]
-pub struct Tokens {
-    http: Client,
-    vault: Arc<dyn Vault>,
-    config: Arc<Config>,
-    clock: Clock,
-    tokens: Mutex<HashMap<(TenantId, String), Arc<AccessToken>>>,
-    applications: Mutex<HashMap<String, Loaded>>,
-}
-
-impl Tokens {
-    pub fn new(http: Client, vault: Arc<dyn Vault>, config: Arc<Config>, clock: Clock) -> Self {
-        Self { http, vault, config, clock, tokens: Mutex::default(), applications: Mutex::default() }
-    }
-
-    /// A token for Defender in `tenant`, from memory while it is good. `fresh` asks Entra in any case.
-    ///
-    /// A refused credential is read afresh from the vault once, then the previous one is tried once: a rotation is
-    /// never a reason to miss a poll.
-    ///
-    /// # Errors
-    /// [`TokenError`], whose refusal says who must act.
-    pub async fn defender(
-        &self,
-        tenant: TenantId,
-        application: &ApplicationName,
-        fresh: bool,
-    ) -> Result<Arc<AccessToken>, TokenError> {
-        let name = application.vault_name(&self.config.secrets_prefix, tenant);
-        let key = (tenant, name.clone());
-        if !fresh
-            && let Some(token) = lock(&self.tokens).get(&key)
-            && self.clock.now() < token.renew_at
-        {
-            return Ok(token.clone());
-        }
-        let token = Arc::new(self.acquire(tenant, &name).await?);
-        lock(&self.tokens).insert(key, token.clone());
-        Ok(token)
-    }
-
-    async fn acquire(&self, tenant: TenantId, name: &str) -> Result<AccessToken, TokenError> {
-        let cached = lock(&self.applications)
-            .get(name)
-            .filter(|loaded| self.clock.now().duration_since(loaded.read_at) < APPLICATION_TTL)
-            .cloned();
-        let was_cached = cached.is_some();
-        let current = match cached {
-            Some(loaded) => loaded,
-            None => self.load(name, Stage::Current).await?,
-        };
-        let refused = match self.ask(tenant, &current.application).await {
-            Err(TokenError::Refused(refused)) if refused.refusal() == Refusal::OurCredential => refused,
-            other => return other,
-        };
-        let mut tried = vec![current.version];
-        if was_cached {
-            let afresh = self.load(name, Stage::Current).await?;
-            if !tried.contains(&afresh.version) {
-                match self.ask(tenant, &afresh.application).await {
-                    Err(TokenError::Refused(error)) if error.refusal() == Refusal::OurCredential => {}
-                    other => return other,
-                }
-                tried.push(afresh.version);
-            }
-        }
-        if let Ok(previous) = self.load(name, Stage::Previous).await
-            && !tried.contains(&previous.version)
-            && let Ok(token) = self.ask(tenant, &previous.application).await
-        {
-            tracing::warn!(vault.name = name, "the current credential was refused, the previous one still works");
-            return Ok(token);
-        }
-        Err(TokenError::Refused(refused))
-    }
-
-    async fn load(&self, name: &str, stage: Stage) -> Result<Loaded, TokenError> {
-        let no_application = |cause: String| TokenError::NoApplication { name: name.to_owned(), cause };
-        let version = self.vault.read(name, stage, None).await.map_err(|error| match error {
-            VaultError::Unavailable(error) => TokenError::Platform(error),
-            VaultError::NotFound(_) => no_application("it does not exist".to_owned()),
-            other => no_application(other.to_string()),
-        })?;
-        let application =
-            Application::parse(&version.value).map_err(|error: Malformed| no_application(error.to_string()))?;
-        let loaded = Loaded { version: version.id, application: Arc::new(application), read_at: self.clock.now() };
-        if stage == Stage::Current {
-            lock(&self.applications).insert(name.to_owned(), loaded.clone());
-        }
-        Ok(loaded)
-    }
-
-    async fn ask(&self, tenant: TenantId, application: &Application) -> Result<AccessToken, TokenError> {
-        let request =
-            token_request(&self.config.login(), self.config.audience(), tenant, application, self.clock.now())
-                .map_err(|cause| TokenError::NoApplication { name: application.client_id.clone(), cause })?;
-        let answer = self.http.send(request).await?;
-        let (status, retry_after) = (answer.status, answer.header("retry-after").map(str::to_owned));
-        let body = answer.body.small(&self.clock).await?;
-        parse_token(status, retry_after.as_deref(), &body, self.config.audience(), tenant, self.clock.now())
-    }
-}
-
-/// A poisoned cache is still a cache: every entry was written whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -365,7 +241,7 @@ mod tests {
     }
 
     fn parse(body: &[u8]) -> Result<AccessToken, TokenError> {
-        parse_token(200, None, body, AUDIENCE, tenant(), Timestamp::UNIX_EPOCH)
+        parse_token(body, AUDIENCE, tenant(), Timestamp::UNIX_EPOCH)
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::{
     config::Region,
     microsoft::{
         defender::{ALERT_ROLES, AlertsQuery, Refusal, alerts_request, refusal},
-        token::{AccessToken, ApplicationName, TokenError},
+        token::{AccessToken, TokenError},
+        tokens::ApplicationName,
     },
     ports::{
         store::{Expect, StoreError},
