@@ -47,6 +47,11 @@ impl Aadsts {
 
     pub(crate) fn response(&self, now: Timestamp, dice: &mut Dice) -> Response {
         let (status, error) = status_and_error(self.code);
+        self.response_as(status, error, now, dice)
+    }
+
+    /// With another status and `error` than the token endpoint's.
+    pub(crate) fn response_as(&self, status: u16, error: &str, now: Timestamp, dice: &mut Dice) -> Response {
         let (trace, correlation, timestamp) = (dice.guid(), dice.guid(), time::entra(now));
         let mut body = json!({
             "error": error,

@@ -70,6 +70,10 @@ fn issuer_tenant(world: &mut World, dice: &mut Dice, segment: &str) -> Result<St
     match directory(world, segment) {
         Directory::Any => Ok(TEMPLATE.into()),
         Directory::Tenant(tenant) => Ok(tenant.id.clone()),
+        // By this error people tell whether a tenant exists (MICROSOFT 1.6); the token endpoint has another word for it.
+        Directory::Refused(aadsts) if aadsts.code == 90002 => {
+            Err(Refused::Answer(aadsts.response_as(400, "invalid_tenant", now, dice)))
+        }
         Directory::Refused(aadsts) => Err(Refused::Answer(aadsts.response(now, dice))),
         Directory::NotModelled(what) => Err(Refused::NotModelled(what.into())),
     }

@@ -169,9 +169,6 @@ fn answer(
     if call == Call::Read {
         return graph_credentials::read(world, dice, request, &application);
     }
-    if !request.query().is_empty() {
-        return Err(Unanswered::NotModelled("a query option on a write to Graph".into()));
-    }
     let body = body(request)?;
     settle_with_earlier_writes(world, &application)?;
     let response = match call {

@@ -52,6 +52,15 @@ impl Endpoint {
         }
     }
 
+    /// Whether this address means anything with a query; where it does not, a parameter is in the wrong place.
+    pub(crate) fn takes_a_query(&self) -> bool {
+        match self {
+            Self::OpenidConfiguration { .. } | Self::Keys { .. } | Self::Token { .. } => false,
+            Self::Graph { call, .. } => *call == Call::Read,
+            Self::AdminConsent { .. } | Self::Authorize { .. } | Self::Alerts | Self::Alert { .. } => true,
+        }
+    }
+
     /// A page for people rather than an answer for programs.
     pub(crate) fn is_page(&self) -> bool {
         matches!(self, Self::AdminConsent { .. } | Self::Authorize { .. })

@@ -205,6 +205,9 @@ impl State {
         let path_tenant = endpoint.tenant().map(str::to_owned);
         trail.tenant = path_tenant.or_else(|| claimed.as_ref().map(|caller| caller.tenant_id.clone()));
         trail.application = claimed.map(|caller| caller.client_id);
+        if !request.query().is_empty() && !endpoint.takes_a_query() {
+            return Err(Refused::NotModelled("a query at this address".into()));
+        }
         let fault = self.world.next_fault(trail.tenant.as_deref(), endpoint.route());
         let out_of_place = matches!(fault, Fault::NextLink(_)) && endpoint.route() != Route::Alerts;
         if out_of_place || !fault.keeps_the_answer() {
@@ -308,12 +311,12 @@ fn entra_status(status: u16, now: Timestamp, dice: &mut Dice) -> Response {
         401 => Aadsts::new(7000215, "Invalid client secret provided.").response(now, dice),
         429 => Aadsts::new(90055, throttling_text(60, false)).response(now, dice),
         503 => Aadsts::new(90033, "A transient error has occurred. Please try again.").response(now, dice),
-        500 => {
-            let mut response =
-                Aadsts::new(90033, "A transient error has occurred. Please try again.").response(now, dice);
-            response.status = 500;
-            response
-        }
+        500 => Aadsts::new(90033, "A transient error has occurred. Please try again.").response_as(
+            500,
+            "temporarily_unavailable",
+            now,
+            dice,
+        ),
         other => gateway_page(other),
     }
 }
