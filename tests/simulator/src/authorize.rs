@@ -11,7 +11,7 @@ use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::login_page::{self, Question};
 use crate::refusal::Refused;
-use crate::sign_in::{self, Choice, Visitor, Who};
+use crate::sign_in::{self, Choice, Realm, Visitor, Who};
 use crate::token::Version;
 use crate::world::World;
 
@@ -178,6 +178,7 @@ impl Asked {
             Issued {
                 version: self.version,
                 client_id: self.application.client_id.clone(),
+                at_one_tenant: self.realm != Realm::Any,
                 visitor: visitor.clone(),
                 redirect_uri: self.reply.redirect_uri.clone(),
                 scopes: self.scopes.clone(),

@@ -1,6 +1,6 @@
 //! Authorization codes, and what they buy at the token endpoints (MICROSOFT 1.4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -29,6 +29,8 @@ const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 pub(crate) struct Issued {
     pub(crate) version: Version,
     pub(crate) client_id: String,
+    /// Whether the sign-in was at the address of one tenant.
+    pub(crate) at_one_tenant: bool,
     pub(crate) visitor: Visitor,
     pub(crate) redirect_uri: String,
     pub(crate) scopes: Vec<String>,
@@ -128,9 +130,15 @@ fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>
     let Some(issued) = issued else {
         return Err(Aadsts::new(70000, "Provided grant is invalid or malformed.").into());
     };
-    if tenant_id.is_some_and(|tenant| !tenant.eq_ignore_ascii_case(&issued.visitor.tenant_id)) {
-        let text = "Provided Authorization Code is intended to use against other tenant, thus rejected.";
-        return Err(Aadsts::new(700005, text).into());
+    match tenant_id {
+        Some(tenant) if !tenant.eq_ignore_ascii_case(&issued.visitor.tenant_id) => {
+            let text = "Provided Authorization Code is intended to use against other tenant, thus rejected.";
+            return Err(Aadsts::new(700005, text).into());
+        }
+        None if issued.at_one_tenant => {
+            return Err(NoToken::NotModelled("redeeming a code of one tenant's address where none is named".into()));
+        }
+        _ => {}
     }
     if issued.spent {
         let text = "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.";
@@ -149,18 +157,33 @@ fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>
     }
     match (&issued.code_challenge, caller.form.get("code_verifier")) {
         (None, None) => {}
-        (Some(challenge), Some(verifier)) if *challenge == s256(verifier) => {}
+        (Some(challenge), Some(verifier)) if *challenge == s256(verifier) => {
+            if !is_verifier(verifier) {
+                return Err(NoToken::NotModelled("a code_verifier that RFC 7636 does not allow".into()));
+            }
+        }
         (Some(_), _) => {
             let text = "The Code_Verifier does not match the code_challenge supplied in the authorization request.";
             return Err(Aadsts::new(501481, text).into());
         }
         (None, Some(_)) => return Err(NoToken::NotModelled("a code_verifier without a code_challenge".into())),
     }
-    let asked = caller.form.get("scope").map(String::as_str).unwrap_or_default();
-    if let Some(other) = asked.split_whitespace().find(|scope| !issued.scopes.iter().any(|known| known == scope)) {
-        return Err(NoToken::NotModelled(format!("redeeming a code for the further scope {other}")));
+    // What a part of the scopes does to the id_token nobody has written down.
+    let asked: BTreeSet<&str> =
+        caller.form.get("scope").into_iter().flat_map(|scope| scope.split_whitespace()).collect();
+    if !asked.is_empty() && asked != issued.scopes.iter().map(String::as_str).collect() {
+        return Err(NoToken::NotModelled("redeeming a code for other scopes than those of its sign-in".into()));
+    }
+    if caller.form.get("resource").is_some_and(|resource| issued.resource.as_ref() != Some(resource)) {
+        return Err(NoToken::NotModelled("redeeming a code for another resource than that of its sign-in".into()));
     }
     Ok(issued.clone())
+}
+
+/// RFC 7636 4.1: 43 to 128 unreserved characters.
+fn is_verifier(text: &str) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    (43..=128).contains(&text.len()) && text.bytes().all(unreserved)
 }
 
 fn s256(verifier: &str) -> String {

@@ -89,6 +89,10 @@ fn issue(
     };
     trail.application = Some(client_id.clone());
     trail.credential = presented.kind();
+    if version == Version::V2 && form.contains_key("resource") {
+        let text = "The 'resource' request parameter is not supported.";
+        return Err(Aadsts::new(901002, text).into());
+    }
     let grant_type = required(&form, "grant_type")?;
     if grant_type == "authorization_code" {
         let caller = Caller { request, segment, version, form: &form, presented: &presented, client_id: &client_id };
@@ -214,10 +218,6 @@ pub(crate) fn required(form: &Form, parameter: &str) -> Result<String, Aadsts> {
 fn resource(form: &Form, version: Version) -> Result<String, NoToken> {
     if version == Version::V1 {
         return Ok(required(form, "resource")?);
-    }
-    if form.contains_key("resource") {
-        let text = "The 'resource' request parameter is not supported.";
-        return Err(Aadsts::new(901002, text).into());
     }
     let scope = required(form, "scope")?;
     let invalid = || {

@@ -146,6 +146,37 @@ fn every_part_of_a_redemption_is_judged_and_a_failed_one_spends_nothing() {
 }
 
 #[test]
+fn what_a_redemption_is_not_known_to_give_is_not_guessed() {
+    let simulator = people();
+    let granted = code_of(&simulator, ADMIN);
+    let ask = |tenant: &str, changed: &[(&str, &str)]| redeem(&simulator, tenant, &granted, changed).status;
+    // The address of the sign-in named the tenant; that of the redemption does not.
+    assert_eq!(ask("organizations", &[]), 501);
+    assert_eq!(ask(TENANT, &[("scope", "profile")]), 501);
+    assert_eq!(ask(TENANT, &[("scope", "openid profile email")]), 501);
+    assert_eq!(code(redeem(&simulator, TENANT, &granted, &[("resource", "https://graph.microsoft.com")])), 901002);
+    assert_eq!(ask(TENANT, &[("scope", "profile openid")]), 200);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"too-short");
+    let link = sign_in_link(TENANT, &[("code_challenge", &URL_SAFE_NO_PAD.encode(digest))]);
+    let weak = answer(&simulator.approve(&link, ADMIN))["code"].clone();
+    assert_eq!(redeem(&simulator, TENANT, &weak, &[("code_verifier", "too-short")]).status, 501);
+    assert_eq!(simulator.refusals().len(), 4);
+}
+
+#[test]
+fn a_code_is_the_client_s_own() {
+    let simulator = people();
+    let granted = code_of(&simulator, ADMIN);
+    simulator.world(|world| {
+        let mut other = world.application(CLIENT).unwrap().clone();
+        other.client_id = OTHER.into();
+        world.add_application(other);
+    });
+    assert_eq!(code(redeem(&simulator, TENANT, &granted, &[("client_id", OTHER)])), 70000);
+    assert_eq!(code(redeem(&simulator, TENANT, &granted, &[])), 0);
+}
+
+#[test]
 fn the_answer_may_come_as_a_form() {
     let simulator = people();
     let link = sign_in_link(TENANT, &[("response_mode", "form_post"), ("state", "\"><b>")]);
