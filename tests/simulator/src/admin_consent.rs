@@ -6,14 +6,14 @@ use crate::aadsts::Aadsts;
 use crate::access_token::DEFENDER_AUDIENCES;
 use crate::application::{Application, Registration};
 use crate::dice::Dice;
+use crate::entra_request::{EntraRequest, Version};
 use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::login_page::{self, Question};
 use crate::refusal::Refused;
-use crate::reply::{Reply, ResponseMode};
-use crate::request_parameters::Parameters;
-use crate::sign_in::{self, Choice, Realm, Visitor, Who};
-use crate::token::Version;
+use crate::sign_in::{self, Choice, Visitor, Who};
+use crate::token::missing;
+use crate::visit::{Parameters, Visit, mismatch};
 use crate::world::World;
 
 const GRAPH: &str = "https://graph.microsoft.com";
@@ -37,14 +37,10 @@ pub enum ConsentErrors {
     Documented,
 }
 
-/// A request that may be answered to the application.
+/// A request that may be approved.
 #[derive(Debug)]
 struct Asked {
-    realm: Realm,
-    application: Application,
-    registration: Registration,
-    reply: Reply,
-    version: Version,
+    visit: Visit,
     /// Empty in v1, which has none.
     scope: String,
 }
@@ -52,22 +48,21 @@ struct Asked {
 pub(crate) fn admin_consent(
     world: &mut World,
     dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
+    request: EntraRequest<'_>,
     trail: &mut Trail,
 ) -> Result<Response, Refused> {
-    let asked = read(world, dice, request, segment, version, trail)?;
+    let asked = read(world, dice, request, trail)?;
+    let request = request.request;
     if request.method == "GET" {
         return Ok(asked.page(world, request));
     }
-    let (choice, who) = sign_in::choice(world, &asked.realm, request)?;
+    let (choice, who) = sign_in::choice(world, &asked.visit.realm, request)?;
     match who {
         // Nobody was chosen: the page once more.
         Who::Nobody if choice != Choice::Cancel => Ok(asked.page(world, request)),
         Who::Nobody => Ok(asked.cancelled(world.consent_errors)),
         Who::Foreign(user) => {
-            let aadsts = sign_in::foreign(&user, &asked.realm);
+            let aadsts = sign_in::foreign(&user, &asked.visit.realm);
             Ok(asked.failed("access_denied", &aadsts, world.now, dice))
         }
         Who::Visitor(visitor) => {
@@ -82,12 +77,10 @@ pub(crate) fn admin_consent(
 pub(crate) fn scripted(
     world: &mut World,
     dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
+    request: EntraRequest<'_>,
     code: u32,
 ) -> Result<Response, Refused> {
-    let asked = read(world, dice, request, segment, version, &mut Trail::default())?;
+    let asked = read(world, dice, request, &mut Trail::default())?;
     let error = match code {
         650052 => "invalid_client",
         65004 if world.consent_errors == ConsentErrors::Documented => "consent_required",
@@ -98,67 +91,49 @@ pub(crate) fn scripted(
     Ok(asked.failed(error, &Aadsts::scripted(code), world.now, dice))
 }
 
-fn read(
-    world: &mut World,
-    dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
-    trail: &mut Trail,
-) -> Result<Asked, Refused> {
-    let known: &[&str] = match version {
+fn read(world: &mut World, dice: &mut Dice, request: EntraRequest<'_>, trail: &mut Trail) -> Result<Asked, Refused> {
+    let known: &[&str] = match request.version {
         Version::V1 => &["client_id", "redirect_uri", "state"],
         Version::V2 => &["client_id", "redirect_uri", "state", "scope"],
     };
-    let parameters = Parameters::read(request.query(), known)?;
+    let parameters = Parameters::read(request.request.query(), known)?;
     // Personal accounts have no tenant to consent for; what the page does with them nobody has written down.
-    if version == Version::V2 && segment.eq_ignore_ascii_case("common") {
+    if request.version == Version::V2 && request.segment.eq_ignore_ascii_case("common") {
         return Err(Refused::NotModelled("common at the v2 admin consent page".into()));
     }
-    let realm = sign_in::realm(world, dice, segment)?;
-    let application = parameters.application(world, dice)?;
-    trail.application = Some(application.client_id.clone());
-    let registration = world.registration(&application.client_id).clone();
-    let redirect_uri = match (parameters.get("redirect_uri"), version) {
-        (Some(uri), _) if is_registered(&registration, uri, version) => uri.to_owned(),
-        (None, Version::V1) => return Err(Refused::NotModelled("v1 admin consent without redirect_uri".into())),
-        (None, Version::V2) => return Err(parameters.missing("redirect_uri", world.now, dice)),
-        (Some(uri), _) => return Err(Refused::Answer(mismatch(&application, uri, world.now, dice))),
-    };
-    let state = parameters.get("state").map(str::to_owned);
-    let reply = Reply { redirect_uri, state, mode: ResponseMode::Query };
-    let scope = parameters.get("scope").unwrap_or_default().to_owned();
-    let asked = Asked { realm, application, registration, reply, version, scope };
-    if version == Version::V2 {
+    let visit = Visit::read(world, dice, request, &parameters, address, trail)?;
+    let asked = Asked { visit, scope: parameters.text("scope").unwrap_or_default() };
+    if request.version == Version::V2 {
         asked.judge_scope(world.now, dice)?;
     }
     Ok(asked)
 }
 
 /// v1 lets an address go on below a registered one; v2 compares to the letter.
-fn is_registered(registration: &Registration, uri: &str, version: Version) -> bool {
-    registration.redirect_uris.iter().any(|registered| {
+fn address(
+    parameters: &Parameters,
+    registration: &Registration,
+    version: Version,
+    _: &mut Dice,
+) -> Result<String, Refused<Aadsts>> {
+    let Some(uri) = parameters.get("redirect_uri") else {
+        return Err(match version {
+            Version::V1 => Refused::NotModelled("v1 admin consent without redirect_uri".into()),
+            Version::V2 => missing("redirect_uri").into(),
+        });
+    };
+    let registered = registration.redirect_uris.iter().any(|registered| {
         let below = uri.strip_prefix(registered.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'));
         registered == uri || version == Version::V1 && below
-    })
-}
-
-/// AADSTS50011: a page for the person, and nothing to an address that may be anybody's.
-pub(crate) fn mismatch(application: &Application, uri: &str, now: Timestamp, dice: &mut Dice) -> Response {
-    let text = format!(
-        "The redirect URI '{uri}' specified in the request does not match the redirect URIs configured for the application '{}'. Make sure the redirect URI sent in the request matches one added to your application in the Azure portal.",
-        application.client_id
-    );
-    login_page::error(&Aadsts::new(50011, text), now, dice)
+    });
+    if registered { Ok(uri.to_owned()) } else { Err(mismatch(parameters, uri).into()) }
 }
 
 impl Asked {
     /// Application permissions are asked for as a whole, by `/.default`.
     fn judge_scope(&self, now: Timestamp, dice: &mut Dice) -> Result<(), Refused> {
         if self.scope.is_empty() {
-            let text = "The request body must contain the following parameter: 'scope'.";
-            let aadsts = Aadsts::new(900144, text);
-            return Err(Refused::Answer(self.reply.error("invalid_request", &aadsts, &[], now, dice)));
+            return Err(Refused::Answer(self.visit.reply.error("invalid_request", &missing("scope"), &[], now, dice)));
         }
         let resource = self.scope.strip_suffix("/.default").map(|name| name.strip_suffix('/').unwrap_or(name));
         match resource {
@@ -168,54 +143,54 @@ impl Asked {
     }
 
     fn page(&self, world: &World, request: &Request) -> Response {
-        let roles = self.application.roles.iter().map(|role| format!("{role} (application)"));
+        let roles = self.visit.application.roles.iter().map(|role| format!("{role} (application)"));
         let delegated =
-            self.registration.delegated_permissions.iter().map(|permission| format!("{permission} (delegated)"));
+            self.visit.registration.delegated_permissions.iter().map(|permission| format!("{permission} (delegated)"));
         login_page::question(&Question {
             heading: "Permissions requested",
             explanation: format!(
                 "{} asks for these permissions for your whole organization. Only an administrator can grant them.",
-                self.application.name
+                self.visit.application.name
             ),
             permissions: roles.chain(delegated).collect(),
-            accounts: sign_in::accounts(world, &self.realm),
-            hint: sign_in::signed_in(world, &self.realm, request).map(|visitor| visitor.user.oid),
+            accounts: sign_in::accounts(world, &self.visit.realm),
+            hint: sign_in::signed_in(world, &self.visit.realm, request).map(|visitor| visitor.user.oid),
             approve: "Approve",
         })
     }
 
     fn decide(&self, world: &mut World, dice: &mut Dice, choice: Choice, visitor: &Visitor) -> Response {
         let now = world.now;
-        if let Some(aadsts) = lacks_defender(world, &self.application, &visitor.tenant_id) {
+        if let Some(aadsts) = lacks_defender(world, &self.visit.application, &visitor.tenant_id) {
             return self.failed("invalid_client", &aadsts, now, dice);
         }
         if choice == Choice::Decline {
             return self.declined(world.consent_errors, now, dice);
         }
-        if !visitor.user.may_consent(self.application.requires_graph_app_role()) {
+        if !visitor.user.may_consent(self.visit.application.requires_graph_app_role()) {
             return self.failed("access_denied", &needs_an_admin(), now, dice);
         }
         let propagation = world.consent_propagation;
         if let Some(tenant) = world.tenant(&visitor.tenant_id) {
-            tenant.grant(&self.application, &self.registration, now, propagation);
+            tenant.grant(&self.visit.application, &self.visit.registration, now, propagation);
         }
         self.granted(&visitor.tenant_id)
     }
 
     fn granted(&self, tenant_id: &str) -> Response {
         let mut pairs = vec![("admin_consent", "True".to_owned()), ("tenant", tenant_id.to_owned())];
-        if self.version == Version::V2 {
-            let delegated = self.registration.delegated_permissions.iter();
+        if self.visit.version == Version::V2 {
+            let delegated = self.visit.registration.delegated_permissions.iter();
             let scopes = delegated.map(|permission| format!("{GRAPH}/{permission}")).chain([self.scope.clone()]);
             pairs.push(("scope", scopes.collect::<Vec<_>>().join(" ")));
         }
-        self.reply.send(pairs)
+        self.visit.reply.send(pairs)
     }
 
     fn declined(&self, errors: ConsentErrors, now: Timestamp, dice: &mut Dice) -> Response {
         let aadsts =
-            Aadsts::new(65004, format!("User declined to consent to access the app {}.", self.application.name));
-        match (errors, self.version) {
+            Aadsts::new(65004, format!("User declined to consent to access the app {}.", self.visit.application.name));
+        match (errors, self.visit.version) {
             (ConsentErrors::Observed, _) => self.failed("access_denied", &aadsts, now, dice),
             (ConsentErrors::Documented, Version::V2) => {
                 let pairs = vec![
@@ -223,25 +198,25 @@ impl Asked {
                     ("error", "consent_required".into()),
                     ("error_description", aadsts.description("\r\n", now, dice)),
                 ];
-                self.reply.send(pairs)
+                self.visit.reply.send(pairs)
             }
             (ConsentErrors::Documented, Version::V1) => self.cancelled(errors),
         }
     }
 
     fn cancelled(&self, errors: ConsentErrors) -> Response {
-        if (errors, self.version) == (ConsentErrors::Documented, Version::V1) {
-            return self.reply.send(vec![
+        if (errors, self.visit.version) == (ConsentErrors::Documented, Version::V1) {
+            return self.visit.reply.send(vec![
                 ("error", "permission_denied".into()),
                 ("error_description", "The admin canceled the request".into()),
             ]);
         }
-        self.reply.cancelled()
+        self.visit.reply.cancelled()
     }
 
     /// Failures too say `admin_consent=True`, and never which tenant it was.
     fn failed(&self, error: &str, aadsts: &Aadsts, now: Timestamp, dice: &mut Dice) -> Response {
-        self.reply.error(error, aadsts, &[("admin_consent", "True")], now, dice)
+        self.visit.reply.error(error, aadsts, &[("admin_consent", "True")], now, dice)
     }
 }
 

@@ -1,38 +1,35 @@
 //! Signing in at the authorize pages: v2 with PKCE and nonce, and the legacy one that consents as well (MICROSOFT 1.3, 1.4).
 
-use jiff::Timestamp;
-
 use crate::aadsts::Aadsts;
 use crate::admin_consent::{lacks_defender, needs_an_admin};
 use crate::authorize_request::{Asked, Failure, Prompt, read};
 use crate::code_grant::Issued;
 use crate::dice::Dice;
+use crate::entra_request::{EntraRequest, Version};
 use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::login_page::{self, Question};
 use crate::refusal::Refused;
 use crate::sign_in::{self, Choice, Realm, Visitor, Who};
-use crate::token::Version;
 use crate::world::World;
 
 pub(crate) fn authorize(
     world: &mut World,
     dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
+    request: EntraRequest<'_>,
     trail: &mut Trail,
 ) -> Result<Response, Refused> {
-    let asked = read(world, dice, request, segment, version, trail)?;
+    let asked = read(world, dice, request, trail)?;
+    let request = request.request;
     if request.method == "GET" {
         return Ok(asked.open(world, dice, request, trail));
     }
-    let (choice, who) = sign_in::choice(world, &asked.realm, request)?;
+    let (choice, who) = sign_in::choice(world, &asked.visit.realm, request)?;
     match who {
         Who::Nobody if choice != Choice::Cancel => Ok(asked.page(world)),
-        Who::Nobody => Ok(asked.reply.cancelled()),
+        Who::Nobody => Ok(asked.visit.reply.cancelled()),
         // The person is told on Entra's own page, and the application nothing.
-        Who::Foreign(user) => Ok(login_page::error(&sign_in::foreign(&user, &asked.realm), world.now, dice)),
+        Who::Foreign(user) => Ok(login_page::error(&sign_in::foreign(&user, &asked.visit.realm), world.now, dice)),
         Who::Visitor(visitor) => {
             trail.tenant = Some(visitor.tenant_id.clone());
             let response = asked.decide(world, dice, choice, &visitor);
@@ -45,12 +42,10 @@ pub(crate) fn authorize(
 pub(crate) fn scripted(
     world: &mut World,
     dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
+    request: EntraRequest<'_>,
     code: u32,
 ) -> Result<Response, Refused> {
-    let asked = read(world, dice, request, segment, version, &mut Trail::default())?;
+    let asked = read(world, dice, request, &mut Trail::default())?;
     let error = match code {
         90033 | 90055 => "temporarily_unavailable",
         650052 => "invalid_client",
@@ -58,13 +53,13 @@ pub(crate) fn scripted(
         65001 | 53003 => "interaction_required",
         _ => "access_denied",
     };
-    Ok(asked.failed(&Failure(error, Aadsts::scripted(code)), world.now, dice))
+    Ok(Failure(error, Aadsts::scripted(code)).response(&asked.visit, world.now, dice))
 }
 
 impl Asked {
     /// What opening the address does: silently on, where the browser is signed in and nothing has to be asked.
     fn open(&self, world: &mut World, dice: &mut Dice, request: &Request, trail: &mut Trail) -> Response {
-        let visitor = sign_in::signed_in(world, &self.realm, request);
+        let visitor = sign_in::signed_in(world, &self.visit.realm, request);
         let consented = visitor.as_ref().is_some_and(|visitor| !self.must_consent(world, visitor));
         let now = world.now;
         match (self.prompt, visitor) {
@@ -74,26 +69,26 @@ impl Asked {
             }
             (Prompt::None, None) => {
                 let text = "A silent sign-in request was sent but no user is signed in.";
-                self.failed(&Failure("login_required", Aadsts::new(50058, text)), now, dice)
+                Failure("login_required", Aadsts::new(50058, text)).response(&self.visit, now, dice)
             }
             (Prompt::None, Some(_)) => {
                 let text = format!(
                     "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an interactive authorization request for this user and resource.",
-                    self.application.client_id, self.application.name
+                    self.visit.application.client_id, self.visit.application.name
                 );
-                self.failed(&Failure("interaction_required", Aadsts::new(65001, text)), now, dice)
+                Failure("interaction_required", Aadsts::new(65001, text)).response(&self.visit, now, dice)
             }
             _ => self.page(world),
         }
     }
 
     fn page(&self, world: &World) -> Response {
-        let accounts = sign_in::accounts(world, &self.realm);
+        let accounts = sign_in::accounts(world, &self.visit.realm);
         let hint = self.login_hint.as_deref();
         let hinted = world.tenants().flat_map(|tenant| &tenant.users).find(|user| Some(user.upn.as_str()) == hint);
         let delegated = self.scopes.iter().map(|scope| format!("{scope} (delegated)"));
-        let roles = self.application.roles.iter().map(|role| format!("{role} (application)"));
-        let permissions = match self.version {
+        let roles = self.visit.application.roles.iter().map(|role| format!("{role} (application)"));
+        let permissions = match self.visit.version {
             Version::V1 => delegated.chain(roles).collect(),
             Version::V2 => delegated.collect(),
         };
@@ -101,7 +96,7 @@ impl Asked {
             heading: "Sign in",
             explanation: format!(
                 "Sign in to continue to {}, and let it have what it does not have yet:",
-                self.application.name
+                self.visit.application.name
             ),
             permissions,
             accounts,
@@ -114,8 +109,8 @@ impl Asked {
     fn must_consent(&self, world: &World, visitor: &Visitor) -> bool {
         let tenant = world.tenants().find(|tenant| tenant.id == visitor.tenant_id);
         tenant.is_none_or(|tenant| {
-            let client_id = &self.application.client_id;
-            let legacy = self.version == Version::V1 && tenant.consent(client_id).is_none();
+            let client_id = &self.visit.application.client_id;
+            let legacy = self.visit.version == Version::V1 && tenant.consent(client_id).is_none();
             legacy || !tenant.has_delegated(client_id, &visitor.user.oid, &self.scopes)
         })
     }
@@ -125,31 +120,31 @@ impl Asked {
         let asks = matches!(self.prompt, Prompt::Consent | Prompt::AdminConsent);
         let consents = asks || self.must_consent(world, visitor);
         if choice == Choice::Decline {
-            let text = format!("User declined to consent to access the app {}.", self.application.name);
-            return self.failed(&Failure("access_denied", Aadsts::new(65004, text)), now, dice);
+            let text = format!("User declined to consent to access the app {}.", self.visit.application.name);
+            return Failure("access_denied", Aadsts::new(65004, text)).response(&self.visit, now, dice);
         }
-        let granted = match self.version {
+        let granted = match self.visit.version {
             _ if !consents => Ok(()),
             Version::V1 => self.grant_all(world, visitor),
             Version::V2 => self.grant_to_user(world, visitor),
         };
         match granted {
-            Ok(()) => self.answer(world, dice, visitor, consents && self.version == Version::V1),
-            Err(failure) => self.failed(&failure, now, dice),
+            Ok(()) => self.answer(world, dice, visitor, consents && self.visit.version == Version::V1),
+            Err(failure) => failure.response(&self.visit, now, dice),
         }
     }
 
     /// The legacy page asks for everything in the manifest; application roles take an admin (MICROSOFT 1.3, 1.7).
     fn grant_all(&self, world: &mut World, visitor: &Visitor) -> Result<(), Failure> {
-        if let Some(aadsts) = lacks_defender(world, &self.application, &visitor.tenant_id) {
+        if let Some(aadsts) = lacks_defender(world, &self.visit.application, &visitor.tenant_id) {
             return Err(Failure("invalid_client", aadsts));
         }
-        if !visitor.user.may_consent(self.application.requires_graph_app_role()) {
+        if !visitor.user.may_consent(self.visit.application.requires_graph_app_role()) {
             return Err(Failure("access_denied", needs_an_admin()));
         }
         let (now, propagation) = (world.now, world.consent_propagation);
         if let Some(tenant) = world.tenant(&visitor.tenant_id) {
-            tenant.grant(&self.application, &self.registration, now, propagation);
+            tenant.grant(&self.visit.application, &self.visit.registration, now, propagation);
         }
         Ok(())
     }
@@ -161,26 +156,28 @@ impl Asked {
         if !tenant.users_may_consent && !visitor.user.may_consent(false) {
             return Err(Failure("access_denied", needs_an_admin()));
         }
-        tenant.grant_to_user(&self.application.client_id, &visitor.user.oid, &self.scopes, now, propagation);
+        tenant.grant_to_user(&self.visit.application.client_id, &visitor.user.oid, &self.scopes, now, propagation);
         Ok(())
     }
 
     fn answer(&self, world: &mut World, dice: &mut Dice, visitor: &Visitor, for_everybody: bool) -> Response {
         let now = world.now;
         let tenant = world.tenant(&visitor.tenant_id);
-        if tenant.and_then(|tenant| tenant.consent(&self.application.client_id)).is_some_and(|consent| !consent.enabled)
+        if tenant
+            .and_then(|tenant| tenant.consent(&self.visit.application.client_id))
+            .is_some_and(|consent| !consent.enabled)
         {
-            let text = format!("Application '{}' is disabled.", self.application.client_id);
-            return self.failed(&Failure("unauthorized_client", Aadsts::new(7000112, text)), now, dice);
+            let text = format!("Application '{}' is disabled.", self.visit.application.client_id);
+            return Failure("unauthorized_client", Aadsts::new(7000112, text)).response(&self.visit, now, dice);
         }
         let code = world.codes.issue(
             dice,
             Issued {
-                version: self.version,
-                client_id: self.application.client_id.clone(),
-                at_one_tenant: self.realm != Realm::Any,
+                version: self.visit.version,
+                client_id: self.visit.application.client_id.clone(),
+                at_one_tenant: self.visit.realm != Realm::Any,
                 visitor: visitor.clone(),
-                redirect_uri: self.reply.redirect_uri.clone(),
+                redirect_uri: self.visit.reply.redirect_uri.clone(),
                 scopes: self.scopes.clone(),
                 nonce: self.nonce.clone(),
                 code_challenge: self.code_challenge.clone(),
@@ -193,17 +190,6 @@ impl Asked {
         if for_everybody {
             pairs.push(("admin_consent", "True".into()));
         }
-        self.reply.send(pairs)
-    }
-
-    /// v1 documents three parameters and no `error_uri`; both have the text.
-    fn failed(&self, Failure(error, aadsts): &Failure, now: Timestamp, dice: &mut Dice) -> Response {
-        match self.version {
-            Version::V2 => self.reply.error(error, aadsts, &[], now, dice),
-            Version::V1 => self.reply.send(vec![
-                ("error", (*error).to_owned()),
-                ("error_description", aadsts.description("\r\n", now, dice)),
-            ]),
-        }
+        self.visit.reply.send(pairs)
     }
 }

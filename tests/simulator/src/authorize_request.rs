@@ -3,27 +3,21 @@
 use jiff::Timestamp;
 
 use crate::aadsts::Aadsts;
-use crate::admin_consent::mismatch;
-use crate::application::{Application, Registration};
+use crate::application::Registration;
 use crate::dice::Dice;
-use crate::http::Request;
+use crate::entra_request::{EntraRequest, Version};
+use crate::http::Response;
 use crate::log::Trail;
-use crate::login_page;
 use crate::refusal::Refused;
-use crate::reply::{Reply, ResponseMode};
-use crate::request_parameters::Parameters;
-use crate::sign_in::{self, Realm};
-use crate::token::Version;
+use crate::reply::ResponseMode;
+use crate::token::missing;
+use crate::visit::{Parameters, Visit, mismatch};
 use crate::world::World;
 
-/// A request that may be answered to the application.
+/// A request to sign in.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) realm: Realm,
-    pub(crate) application: Application,
-    pub(crate) registration: Registration,
-    pub(crate) reply: Reply,
-    pub(crate) version: Version,
+    pub(crate) visit: Visit,
     pub(crate) scopes: Vec<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) code_challenge: Option<String>,
@@ -47,15 +41,27 @@ pub(crate) enum Prompt {
 /// An error that goes back to the application.
 pub(crate) struct Failure(pub(crate) &'static str, pub(crate) Aadsts);
 
+impl Failure {
+    /// v1 documents three parameters and no `error_uri`; both have the text.
+    pub(crate) fn response(&self, visit: &Visit, now: Timestamp, dice: &mut Dice) -> Response {
+        let Self(error, aadsts) = self;
+        match visit.version {
+            Version::V2 => visit.reply.error(error, aadsts, &[], now, dice),
+            Version::V1 => visit.reply.send(vec![
+                ("error", (*error).to_owned()),
+                ("error_description", aadsts.description("\r\n", now, dice)),
+            ]),
+        }
+    }
+}
+
 pub(crate) fn read(
     world: &mut World,
     dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
+    request: EntraRequest<'_>,
     trail: &mut Trail,
 ) -> Result<Asked, Refused> {
-    let known: &[&str] = match version {
+    let known: &[&str] = match request.version {
         Version::V1 => &[
             "client_id",
             "response_type",
@@ -82,64 +88,56 @@ pub(crate) fn read(
             "login_hint",
         ],
     };
-    let now = world.now;
-    let parameters = Parameters::read(request.query(), known)?;
-    let realm = sign_in::realm(world, dice, segment)?;
-    let application = parameters.application(world, dice)?;
-    trail.application = Some(application.client_id.clone());
-    let registration = world.registration(&application.client_id).clone();
-    let redirect_uri = match parameters.get("redirect_uri") {
-        Some(uri) if registration.redirect_uris.iter().any(|registered| registered == uri) => uri.to_owned(),
-        Some(uri) => return Err(Refused::Answer(mismatch(&application, uri, now, dice))),
-        None => any_of(&registration, now, dice)?,
-    };
-    let mode = match parameters.get("response_mode") {
+    let parameters = Parameters::read(request.request.query(), known)?;
+    let mut visit = Visit::read(world, dice, request, &parameters, address, trail)?;
+    visit.reply.mode = match parameters.get("response_mode") {
         None | Some("query") => ResponseMode::Query,
         Some("form_post") => ResponseMode::FormPost,
         Some(other) => return Err(Refused::NotModelled(format!("response_mode={other}"))),
     };
-    let reply = Reply { redirect_uri, state: parameters.get("state").map(str::to_owned), mode };
-    let judged = judge(&parameters, version)?;
-    let text = |name: &str| parameters.get(name).map(str::to_owned);
-    let (scopes, prompt) =
-        judged.map_err(|Failure(error, aadsts)| Refused::Answer(reply.error(error, &aadsts, &[], now, dice)))?;
+    let now = world.now;
+    let (scopes, prompt) = judge(&parameters, request.version)
+        .map_err(|refused| refused.map(|failure| failure.response(&visit, now, dice)))?;
     Ok(Asked {
-        realm,
-        application,
-        registration,
-        reply,
-        version,
+        visit,
         scopes,
-        nonce: text("nonce"),
-        code_challenge: text("code_challenge"),
-        resource: text("resource"),
+        nonce: parameters.text("nonce"),
+        code_challenge: parameters.text("code_challenge"),
+        resource: parameters.text("resource"),
         prompt,
-        login_hint: text("login_hint"),
+        login_hint: parameters.text("login_hint"),
     })
 }
 
-/// Without a redirect_uri Entra takes one of the registered, whichever (MICROSOFT 1.3).
-fn any_of(registration: &Registration, now: Timestamp, dice: &mut Dice) -> Result<String, Refused> {
-    let count = registration.redirect_uris.len() as u64;
-    let chosen = dice.roll().checked_rem(count).and_then(|place| usize::try_from(place).ok());
-    chosen.and_then(|place| registration.redirect_uris.get(place)).cloned().ok_or_else(|| {
-        let aadsts = Aadsts::new(500113, "No reply address is registered for the application.");
-        Refused::Answer(login_page::error(&aadsts, now, dice))
-    })
+/// Compared to the letter. Without a redirect_uri Entra takes one of the registered, whichever (MICROSOFT 1.3).
+fn address(
+    parameters: &Parameters,
+    registration: &Registration,
+    _: Version,
+    dice: &mut Dice,
+) -> Result<String, Refused<Aadsts>> {
+    let registered = &registration.redirect_uris;
+    if let Some(uri) = parameters.get("redirect_uri") {
+        return if registered.iter().any(|known| known == uri) {
+            Ok(uri.to_owned())
+        } else {
+            Err(mismatch(parameters, uri).into())
+        };
+    }
+    let chosen = dice.roll().checked_rem(registered.len() as u64).and_then(|place| usize::try_from(place).ok());
+    let chosen = chosen.and_then(|place| registered.get(place)).cloned();
+    chosen.ok_or_else(|| Aadsts::new(500113, "No reply address is registered for the application.").into())
 }
 
 /// What can be wrong with a request whose application is known: the scopes and the prompt, if nothing is.
-fn judge(parameters: &Parameters, version: Version) -> Result<Result<(Vec<String>, Prompt), Failure>, Refused> {
-    let lacking = |name: &str| {
-        let text = format!("The request body must contain the following parameter: '{name}'.");
-        Ok(Err(Failure("invalid_request", Aadsts::new(900144, text))))
-    };
+fn judge(parameters: &Parameters, version: Version) -> Result<(Vec<String>, Prompt), Refused<Failure>> {
+    let lacking = |name: &str| Err(Failure("invalid_request", missing(name)).into());
     match parameters.get("response_type") {
         Some("code") => {}
         None => return lacking("response_type"),
         Some(other) if other.split(' ').any(|part| part == "id_token") => {
             let text = "response_type 'id_token' is not enabled for the application.";
-            return Ok(Err(Failure("unsupported_response_type", Aadsts::new(700054, text))));
+            return Err(Failure("unsupported_response_type", Aadsts::new(700054, text)).into());
         }
         Some(other) => return Err(Refused::NotModelled(format!("response_type={other}"))),
     }
@@ -157,7 +155,7 @@ fn judge(parameters: &Parameters, version: Version) -> Result<Result<(Vec<String
         (Some(challenge), Some("S256")) if challenge.len() == 43 => {}
         (Some(_), Some("S256")) => {
             let aadsts = Aadsts::new(501491, "Invalid size of Code_Challenge parameter.");
-            return Ok(Err(Failure("invalid_request", aadsts)));
+            return Err(Failure("invalid_request", aadsts).into());
         }
         _ => return Err(Refused::NotModelled("PKCE other than a code_challenge with the method S256".into())),
     }
@@ -169,8 +167,8 @@ fn judge(parameters: &Parameters, version: Version) -> Result<Result<(Vec<String
         (Some("admin_consent"), Version::V1) => Prompt::AdminConsent,
         (Some(other), _) => {
             let aadsts = Aadsts::new(90023, format!("Unsupported 'prompt' value '{other}'."));
-            return Ok(Err(Failure("invalid_request", aadsts)));
+            return Err(Failure("invalid_request", aadsts).into());
         }
     };
-    Ok(Ok((scopes, prompt)))
+    Ok((scopes, prompt))
 }

@@ -7,16 +7,17 @@ use x509_cert::der::Decode;
 use crate::aadsts::Aadsts;
 use crate::application::{Certificate, usable};
 use crate::credential::Asked;
+use crate::entra_request::{EntraRequest, Version};
 use crate::jwt::{Jwt, PublicKey, from_any_base64};
-use crate::token::{NoToken, Version};
+use crate::refusal::Refused;
 
 /// How far clocks may differ.
 pub(crate) const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-pub(crate) fn check(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), NoToken> {
+pub(crate) fn check(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), Refused<Aadsts>> {
     let certificate = named(jwt, asked)?;
     let Some((key, not_before, not_after)) = read(&certificate.der) else {
-        return Err(NoToken::NotModelled("a registered certificate without an RSA key".into()));
+        return Err(Refused::NotModelled("a registered certificate without an RSA key".into()));
     };
     if !jwt.is_signed_by(&key) {
         let text = "Client assertion contains an invalid signature. [Reason - The key was not found or the signature does not verify.]";
@@ -27,19 +28,19 @@ pub(crate) fn check(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), NoToken> {
         return Err(Aadsts::new(1000502, text).into());
     }
     claims(jwt, asked)?;
-    within_time(jwt, asked.now).map_err(NoToken::Aadsts)
+    within_time(jwt, asked.now).map_err(Refused::Answer)
 }
 
 /// The certificate the header names: `PS256` with `x5t#S256` or `RS256` with `x5t`.
-fn named<'a>(jwt: &Jwt<'_>, asked: &Asked<'a>) -> Result<&'a Certificate, NoToken> {
+fn named<'a>(jwt: &Jwt<'_>, asked: &Asked<'a>) -> Result<&'a Certificate, Refused<Aadsts>> {
     let (name, algorithm): (&str, &'static Algorithm) = match jwt.algorithm() {
         "PS256" => ("x5t#S256", &SHA256),
         "RS256" => ("x5t", &SHA1_FOR_LEGACY_USE_ONLY),
-        other => return Err(NoToken::NotModelled(format!("certificate assertions signed with {other:?}"))),
+        other => return Err(Refused::NotModelled(format!("certificate assertions signed with {other:?}"))),
     };
     let Some(thumbprint) = jwt.header[name].as_str() else {
         let what = format!("a certificate assertion with {} and without {name}", jwt.algorithm());
-        return Err(NoToken::NotModelled(what));
+        return Err(Refused::NotModelled(what));
     };
     let thumbprint = from_any_base64(thumbprint);
     let registered = asked.application.certificates.iter().find(|certificate| {
@@ -74,9 +75,10 @@ fn claims(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), Aadsts> {
 fn names_the_endpoint(audience: &str, asked: &Asked<'_>) -> bool {
     let Some((_, rest)) = audience.split_once("://") else { return false };
     let Some((host, path)) = rest.split_once('/') else { return false };
-    let endpoint = |version: Version| path.eq_ignore_ascii_case(&format!("{}/{}", asked.tenant_id, version.path()));
-    let right_path = endpoint(Version::V2) || asked.version == Version::V1 && endpoint(Version::V1);
-    right_path && asked.request.header("host").is_none_or(|asked| asked.eq_ignore_ascii_case(host))
+    let EntraRequest { request, segment, version } = asked.request;
+    let endpoint = |rest: &str| path.eq_ignore_ascii_case(&format!("{segment}/{rest}"));
+    let right_path = endpoint("oauth2/v2.0/token") || version == Version::V1 && endpoint("oauth2/token");
+    right_path && request.header("host").is_none_or(|asked| asked.eq_ignore_ascii_case(host))
 }
 
 /// `nbf` is optional, `exp` is not.

@@ -10,15 +10,17 @@ use serde_json::{Value, json};
 use crate::aadsts::Aadsts;
 use crate::credential::{self, Presented};
 use crate::dice::Dice;
-use crate::directory::{Directory, directory};
+use crate::directory::directory;
 use crate::entra_keys::signing_key;
-use crate::http::{Request, Response};
+use crate::entra_request::{EntraRequest, Version};
+use crate::http::Response;
 use crate::id_token::{self, Subject};
 use crate::jwt::base64url;
 use crate::log::Trail;
+use crate::refusal::Refused;
 use crate::replication;
 use crate::sign_in::Visitor;
-use crate::token::{Form, NoToken, Version, required};
+use crate::token::{Form, required};
 use crate::world::World;
 
 const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
@@ -62,9 +64,7 @@ impl Codes {
 
 /// What the caller of the token endpoint has been found to be so far.
 pub(crate) struct Caller<'a> {
-    pub(crate) request: &'a Request,
-    pub(crate) segment: &'a str,
-    pub(crate) version: Version,
+    pub(crate) asked: EntraRequest<'a>,
     pub(crate) form: &'a Form,
     pub(crate) presented: &'a Presented,
     pub(crate) client_id: &'a str,
@@ -76,15 +76,10 @@ pub(crate) fn redeem(
     dice: &mut Dice,
     caller: &Caller<'_>,
     trail: &mut Trail,
-) -> Result<Response, NoToken> {
+) -> Result<Response, Refused<Aadsts>> {
     let now = world.now;
     let code = required(caller.form, "code")?;
-    let tenant_id = match directory(world, caller.segment) {
-        Directory::Any => None,
-        Directory::Tenant(tenant) => Some(tenant.id.clone()),
-        Directory::Refused(aadsts) => return Err(aadsts.into()),
-        Directory::NotModelled(what) => return Err(NoToken::NotModelled(what.into())),
-    };
+    let tenant_id = directory(world, caller.asked.segment)?.map(|tenant| tenant.id.clone());
     let Some(application) = replication::seen(world, dice, caller.client_id) else {
         let text = format!("Application with identifier '{}' was not found in the directory.", caller.client_id);
         return Err(Aadsts::new(700016, text).into());
@@ -93,15 +88,8 @@ pub(crate) fn redeem(
         let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
         return Err(Aadsts::new(7000218, text).into());
     }
-    let (request, version, issuers) = (caller.request, caller.version, world.issuers.clone());
-    let asked = credential::Asked {
-        application: &application,
-        tenant_id: caller.segment,
-        version,
-        request,
-        issuers: &issuers,
-        now,
-    };
+    let issuers = world.issuers.clone();
+    let asked = credential::Asked { application: &application, request: caller.asked, issuers: &issuers, now };
     credential::check(caller.presented, &asked)?;
     let issued = judge(world, caller, &code, tenant_id.as_deref())?;
     trail.tenant = Some(issued.visitor.tenant_id.clone());
@@ -114,7 +102,7 @@ pub(crate) fn redeem(
         claims_of_groups: world.registration(caller.client_id).group_membership_claims,
         nonce: issued.nonce.as_deref(),
         profile: issued.scopes.iter().any(|scope| scope == "profile"),
-        version,
+        version: issued.version,
     };
     let mut body = answer(&issued, &application.name, now, world.token_lifetime, dice);
     if issued.scopes.iter().any(|scope| scope == "openid") {
@@ -125,7 +113,7 @@ pub(crate) fn redeem(
     Ok(Response::json(200, &body).with("Cache-Control", "no-store, no-cache").with("Pragma", "no-cache"))
 }
 
-fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>) -> Result<Issued, NoToken> {
+fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>) -> Result<Issued, Refused<Aadsts>> {
     let issued = world.codes.0.get(code).filter(|issued| issued.client_id.eq_ignore_ascii_case(caller.client_id));
     let Some(issued) = issued else {
         return Err(Aadsts::new(70000, "Provided grant is invalid or malformed.").into());
@@ -136,7 +124,7 @@ fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>
             return Err(Aadsts::new(700005, text).into());
         }
         None if issued.at_one_tenant => {
-            return Err(NoToken::NotModelled("redeeming a code of one tenant's address where none is named".into()));
+            return Err(Refused::NotModelled("redeeming a code of one tenant's address where none is named".into()));
         }
         _ => {}
     }
@@ -148,8 +136,8 @@ fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>
         let text = "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive authorization request for this user and resource.";
         return Err(Aadsts::new(70008, text).into());
     }
-    if issued.version != caller.version {
-        return Err(NoToken::NotModelled("a code of one version at the token endpoint of the other".into()));
+    if issued.version != caller.asked.version {
+        return Err(Refused::NotModelled("a code of one version at the token endpoint of the other".into()));
     }
     if caller.form.get("redirect_uri") != Some(&issued.redirect_uri) {
         let text = "The reply address does not match the reply address provided when requesting Authorization code.";
@@ -159,23 +147,23 @@ fn judge(world: &World, caller: &Caller<'_>, code: &str, tenant_id: Option<&str>
         (None, None) => {}
         (Some(challenge), Some(verifier)) if *challenge == s256(verifier) => {
             if !is_verifier(verifier) {
-                return Err(NoToken::NotModelled("a code_verifier that RFC 7636 does not allow".into()));
+                return Err(Refused::NotModelled("a code_verifier that RFC 7636 does not allow".into()));
             }
         }
         (Some(_), _) => {
             let text = "The Code_Verifier does not match the code_challenge supplied in the authorization request.";
             return Err(Aadsts::new(501481, text).into());
         }
-        (None, Some(_)) => return Err(NoToken::NotModelled("a code_verifier without a code_challenge".into())),
+        (None, Some(_)) => return Err(Refused::NotModelled("a code_verifier without a code_challenge".into())),
     }
     // What a part of the scopes does to the id_token nobody has written down.
     let asked: BTreeSet<&str> =
         caller.form.get("scope").into_iter().flat_map(|scope| scope.split_whitespace()).collect();
     if !asked.is_empty() && asked != issued.scopes.iter().map(String::as_str).collect() {
-        return Err(NoToken::NotModelled("redeeming a code for other scopes than those of its sign-in".into()));
+        return Err(Refused::NotModelled("redeeming a code for other scopes than those of its sign-in".into()));
     }
     if caller.form.get("resource").is_some_and(|resource| issued.resource.as_ref() != Some(resource)) {
-        return Err(NoToken::NotModelled("redeeming a code for another resource than that of its sign-in".into()));
+        return Err(Refused::NotModelled("redeeming a code for another resource than that of its sign-in".into()));
     }
     Ok(issued.clone())
 }

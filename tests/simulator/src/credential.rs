@@ -5,9 +5,11 @@ use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
 use crate::application::{Application, FederatedIssuer, usable};
+use crate::entra_request::EntraRequest;
 use crate::http::Request;
 use crate::jwt::{Jwt, from_any_base64};
-use crate::token::{Form, NoToken, Version, missing};
+use crate::refusal::Refused;
+use crate::token::{Form, missing};
 use crate::{certificate_assertion, federated_assertion};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -24,17 +26,14 @@ pub(crate) enum Presented {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) application: &'a Application,
-    /// As the path has it.
-    pub(crate) tenant_id: &'a str,
-    pub(crate) version: Version,
-    pub(crate) request: &'a Request,
+    pub(crate) request: EntraRequest<'a>,
     pub(crate) issuers: &'a [FederatedIssuer],
     pub(crate) now: Timestamp,
 }
 
 impl Presented {
-    pub(crate) fn of(request: &Request, form: &Form) -> Result<Self, NoToken> {
-        let not_modelled = |what: &str| Err(NoToken::NotModelled(what.into()));
+    pub(crate) fn of(request: &Request, form: &Form) -> Result<Self, Refused<Aadsts>> {
+        let not_modelled = |what: &str| Err(Refused::NotModelled(what.into()));
         let basic = request.header("authorization").map(basic);
         let secret = form.get("client_secret").filter(|value| !value.is_empty());
         let assertion = form.get("client_assertion").filter(|value| !value.is_empty());
@@ -79,13 +78,13 @@ impl Presented {
 }
 
 /// The `appidacr` of the token to issue: "1" for a secret, "2" for an assertion.
-pub(crate) fn check(presented: &Presented, asked: &Asked<'_>) -> Result<&'static str, NoToken> {
+pub(crate) fn check(presented: &Presented, asked: &Asked<'_>) -> Result<&'static str, Refused<Aadsts>> {
     match presented {
         Presented::Nothing => {
             let text = "'client_assertion' or 'client_secret' is required for the 'client_credentials' grant type.";
             Err(Aadsts::new(7000216, text).into())
         }
-        Presented::Secret { value, .. } => secret(value, asked).map(|()| "1").map_err(NoToken::Aadsts),
+        Presented::Secret { value, .. } => secret(value, asked).map(|()| "1").map_err(Refused::Answer),
         Presented::Assertion { token, by_application } => {
             let Some(jwt) = Jwt::parse(token) else {
                 return Err(Aadsts::new(50027, "JWT token is invalid or malformed.").into());

@@ -1,46 +1,38 @@
 //! The tenant in the path of a request to Entra.
 
 use crate::aadsts::Aadsts;
+use crate::refusal::Refused;
 use crate::tenant::Tenant;
 use crate::world::World;
 
-/// Which directory a path names.
-#[derive(Debug)]
-pub(crate) enum Directory<'a> {
-    /// `common` or `organizations`: no tenant in particular.
-    Any,
-    Tenant(&'a Tenant),
-    Refused(Aadsts),
-    NotModelled(&'static str),
-}
-
-pub(crate) fn directory<'a>(world: &'a mut World, segment: &str) -> Directory<'a> {
+/// The tenant a path names; `None` for `common` and `organizations`, which name none.
+pub(crate) fn directory<'a>(world: &'a mut World, segment: &str) -> Result<Option<&'a Tenant>, Refused<Aadsts>> {
     match segment.to_ascii_lowercase().as_str() {
-        "common" | "organizations" => return Directory::Any,
-        "consumers" => return Directory::NotModelled("the consumers tenant"),
-        name if name.contains('.') => return Directory::NotModelled("verified domains in place of a tenant id"),
+        "common" | "organizations" => return Ok(None),
+        "consumers" => return Err(Refused::NotModelled("the consumers tenant".into())),
+        name if name.contains('.') => {
+            return Err(Refused::NotModelled("verified domains in place of a tenant id".into()));
+        }
         _ => {}
     }
     if !is_guid(segment) {
-        return Directory::Refused(Aadsts::new(
-            900023,
-            format!(
-                "Specified tenant identifier '{segment}' is neither a valid DNS name, nor a valid external domain."
-            ),
-        ));
+        let text = format!(
+            "Specified tenant identifier '{segment}' is neither a valid DNS name, nor a valid external domain."
+        );
+        return Err(Aadsts::new(900023, text).into());
     }
     match world.tenant(segment) {
-        None => Directory::Refused(Aadsts::new(
-            90002,
-            format!(
+        None => {
+            let text = format!(
                 "Tenant '{segment}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud."
-            ),
-        )),
-        Some(tenant) if tenant.deleted => Directory::Refused(Aadsts::new(
-            5000224,
-            "We are sorry, this resource is not available. If you think you are seeing this message in error, contact support.",
-        )),
-        Some(tenant) => Directory::Tenant(tenant),
+            );
+            Err(Aadsts::new(90002, text).into())
+        }
+        Some(tenant) if tenant.deleted => {
+            let text = "We are sorry, this resource is not available. If you think you are seeing this message in error, contact support.";
+            Err(Aadsts::new(5000224, text).into())
+        }
+        Some(tenant) => Ok(Some(tenant)),
     }
 }
 
@@ -59,10 +51,10 @@ mod tests {
         let mut world = World::new(jiff::Timestamp::UNIX_EPOCH);
         world.add_tenant(Tenant::new("00000000-0000-4000-8000-0000000000AA", "n"));
         let mut of = |segment: &str| match directory(&mut world, segment) {
-            Directory::Any => "any".to_owned(),
-            Directory::Tenant(tenant) => tenant.name.clone(),
-            Directory::Refused(aadsts) => aadsts.code.to_string(),
-            Directory::NotModelled(_) => "not modelled".to_owned(),
+            Ok(None) => "any".to_owned(),
+            Ok(Some(tenant)) => tenant.name.clone(),
+            Err(Refused::Answer(aadsts)) => aadsts.code.to_string(),
+            Err(Refused::NotModelled(_)) => "not modelled".to_owned(),
         };
         assert_eq!(of("00000000-0000-4000-8000-0000000000aa"), "n");
         assert_eq!(of("Common"), "any");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::dice::Dice;
-use crate::directory::{Directory, directory};
+use crate::directory::directory;
 use crate::entra_keys;
 use crate::http::{Request, Response};
 use crate::refusal::Refused;
@@ -67,14 +67,12 @@ fn issuer(tenant: &str) -> String {
 
 fn issuer_tenant(world: &mut World, dice: &mut Dice, segment: &str) -> Result<String, Refused> {
     let now = world.now;
-    match directory(world, segment) {
-        Directory::Any => Ok(TEMPLATE.into()),
-        Directory::Tenant(tenant) => Ok(tenant.id.clone()),
-        // By this error people tell whether a tenant exists (MICROSOFT 1.6); the token endpoint has another word for it.
-        Directory::Refused(aadsts) if aadsts.code == 90002 => {
-            Err(Refused::Answer(aadsts.response_as(400, "invalid_tenant", now, dice)))
-        }
-        Directory::Refused(aadsts) => Err(Refused::Answer(aadsts.response(now, dice))),
-        Directory::NotModelled(what) => Err(Refused::NotModelled(what.into())),
-    }
+    let tenant = directory(world, segment).map_err(|refused| {
+        refused.map(|aadsts| match aadsts.code {
+            // By this error people tell whether a tenant exists (MICROSOFT 1.6); the token endpoint has another word.
+            90002 => aadsts.response_as(400, "invalid_tenant", now, dice),
+            _ => aadsts.response(now, dice),
+        })
+    })?;
+    Ok(tenant.map_or(TEMPLATE, |tenant| &tenant.id).to_owned())
 }

@@ -7,9 +7,9 @@ use crate::application::usable;
 use crate::certificate_assertion::within_time;
 use crate::credential::Asked;
 use crate::jwt::{Jwt, PublicKey};
-use crate::token::NoToken;
+use crate::refusal::Refused;
 
-pub(crate) fn check(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), NoToken> {
+pub(crate) fn check(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), Refused<Aadsts>> {
     matches_a_credential(jwt, asked)?;
     if jwt.algorithm() != "RS256" {
         let text = format!("JWT token is invalid or malformed. The algorithm '{}' is not supported.", jwt.algorithm());
@@ -24,7 +24,7 @@ pub(crate) fn check(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), NoToken> {
     if !key.and_then(PublicKey::from_jwk).is_some_and(|key| jwt.is_signed_by(&key)) {
         return Err(Aadsts::new(700027, "Client assertion contains an invalid signature.").into());
     }
-    within_time(jwt, asked.now).map_err(NoToken::Aadsts)
+    within_time(jwt, asked.now).map_err(Refused::Answer)
 }
 
 /// Issuer, subject and audience, each compared to the letter; a difference in case alone has codes of its own.

@@ -66,18 +66,6 @@ pub(crate) struct GraphError {
     message: String,
 }
 
-/// Why a call is not answered.
-pub(crate) enum Unanswered {
-    Error(GraphError),
-    NotModelled(String),
-}
-
-impl From<GraphError> for Unanswered {
-    fn from(error: GraphError) -> Self {
-        Self::Error(error)
-    }
-}
-
 impl GraphError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
@@ -143,10 +131,8 @@ pub(crate) fn graph(
     trail: &mut Trail,
 ) -> Result<Response, Refused> {
     let now = world.now;
-    answer(world, dice, request, key, call, trail).map_err(|unanswered| match unanswered {
-        Unanswered::Error(error) => Refused::Answer(error.response(request, now, dice)),
-        Unanswered::NotModelled(what) => Refused::NotModelled(what),
-    })
+    let answered = answer(world, dice, request, key, call, trail);
+    answered.map_err(|refused| refused.map(|error| error.response(request, now, dice)))
 }
 
 fn answer(
@@ -156,7 +142,7 @@ fn answer(
     key: &Key,
     call: Call,
     trail: &mut Trail,
-) -> Result<Response, Unanswered> {
+) -> Result<Response, Refused<GraphError>> {
     let caller = caller(request, world.now)?;
     trail.tenant = Some(caller.tenant_id.clone());
     trail.application = Some(caller.client_id.clone());

@@ -9,9 +9,10 @@ use url::form_urlencoded;
 use crate::application::{Application, Certificate, ClientSecret};
 use crate::certificate_assertion::{SKEW, read as read_certificate};
 use crate::dice::Dice;
-use crate::graph::{GraphError, Unanswered};
+use crate::graph::GraphError;
 use crate::http::{Request, Response};
 use crate::jwt::{Jwt, base64, from_any_base64};
+use crate::refusal::Refused;
 use crate::replication;
 use crate::time::dotnet;
 use crate::world::World;
@@ -21,14 +22,14 @@ const PROOF_AUDIENCE: &str = "00000002-0000-0000-c000-000000000000";
 const PROOF_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 const CONTEXT: &str = "https://graph.microsoft.com/v1.0/$metadata#";
 
-type Answer = Result<Response, Unanswered>;
+type Answer = Result<Response, Refused<GraphError>>;
 
 /// The application as one replica shows it; of its properties those that are modelled.
 pub(crate) fn read(world: &mut World, dice: &mut Dice, request: &Request, application: &Application) -> Answer {
     let mut selected = None;
     for (name, value) in form_urlencoded::parse(request.query().as_bytes()) {
         if name != "$select" || selected.is_some() {
-            return Err(Unanswered::NotModelled(format!("the query option {name} on an application")));
+            return Err(Refused::NotModelled(format!("the query option {name} on an application")));
         }
         selected = Some(value.into_owned());
     }
@@ -39,7 +40,7 @@ pub(crate) fn read(world: &mut World, dice: &mut Dice, request: &Request, applic
         "id": seen.object_id(), "appId": seen.client_id, "displayName": seen.name,
         "passwordCredentials": passwords, "keyCredentials": keys,
     }) else {
-        return Err(Unanswered::NotModelled("an application without properties".into()));
+        return Err(Refused::NotModelled("an application without properties".into()));
     };
     let mut body = Map::new();
     let context = match &selected {
@@ -52,7 +53,7 @@ pub(crate) fn read(world: &mut World, dice: &mut Dice, request: &Request, applic
         Some(selected) => {
             for name in selected.split(',').map(str::trim) {
                 let Some(value) = properties.remove(name) else {
-                    return Err(Unanswered::NotModelled(format!("the property {name} of an application")));
+                    return Err(Refused::NotModelled(format!("the property {name} of an application")));
                 };
                 body.insert(name.into(), value);
             }
@@ -91,7 +92,7 @@ pub(crate) fn add_password(world: &mut World, dice: &mut Dice, application: &App
     let two_years = || now.to_zoned(TimeZone::UTC).saturating_add(Span::new().years(2)).timestamp();
     let end = moment(asked, "endDateTime")?.unwrap_or_else(two_years);
     if end <= start {
-        return Err(Unanswered::NotModelled("a password that ends before it starts".into()));
+        return Err(Refused::NotModelled("a password that ends before it starts".into()));
     }
     let secret = ClientSecret { key_id: dice.guid(), value: secret_text(dice), start, end, usable_from: None };
     name(world, &secret.key_id, asked)?;
@@ -114,7 +115,7 @@ pub(crate) fn remove_password(world: &mut World, dice: &mut Dice, application: &
 pub(crate) fn add_key(world: &mut World, dice: &mut Dice, application: &Application, body: &Value) -> Answer {
     only(body, &["keyCredential", "passwordCredential", "proof"])?;
     if !body["passwordCredential"].is_null() {
-        return Err(Unanswered::NotModelled("addKey with a password".into()));
+        return Err(Refused::NotModelled("addKey with a password".into()));
     }
     let asked = &body["keyCredential"];
     if !asked["keyId"].is_null() {
@@ -144,7 +145,7 @@ pub(crate) fn remove_key(world: &mut World, dice: &mut Dice, application: &Appli
 pub(crate) fn replace_keys(world: &mut World, dice: &mut Dice, application: &Application, body: &Value) -> Answer {
     only(body, &["keyCredentials"])?;
     let Some(entries) = body["keyCredentials"].as_array() else {
-        return Err(Unanswered::NotModelled("PATCH without a collection of keyCredentials".into()));
+        return Err(Refused::NotModelled("PATCH without a collection of keyCredentials".into()));
     };
     let (mut kept, mut fresh) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -192,13 +193,13 @@ fn prove(world: &mut World, dice: &mut Dice, application: &Application, body: &V
     good.then_some(()).ok_or_else(refused)
 }
 
-fn certificate(entry: &Value, key_id: String) -> Result<Certificate, Unanswered> {
+fn certificate(entry: &Value, key_id: String) -> Result<Certificate, Refused<GraphError>> {
     only(
         entry,
         &["type", "usage", "key", "keyId", "displayName", "startDateTime", "endDateTime", "customKeyIdentifier"],
     )?;
     if entry["type"] != "AsymmetricX509Cert" || entry["usage"] != "Verify" {
-        return Err(Unanswered::NotModelled("a key other than AsymmetricX509Cert to verify with".into()));
+        return Err(Refused::NotModelled("a key other than AsymmetricX509Cert to verify with".into()));
     }
     let der = entry["key"].as_str().and_then(from_any_base64).filter(|der| read_certificate(der).is_some());
     let der = der.ok_or_else(|| GraphError::bad_request("Key credential value is not a valid certificate."))?;
@@ -206,41 +207,41 @@ fn certificate(entry: &Value, key_id: String) -> Result<Certificate, Unanswered>
 }
 
 /// Keeps the display name that comes with a new credential.
-fn name(world: &mut World, key_id: &str, asked: &Value) -> Result<(), Unanswered> {
+fn name(world: &mut World, key_id: &str, asked: &Value) -> Result<(), Refused<GraphError>> {
     match &asked["displayName"] {
         Value::Null => {}
         Value::String(name) => world.name_credential(key_id, name),
-        _ => return Err(Unanswered::NotModelled("a displayName that is no text".into())),
+        _ => return Err(Refused::NotModelled("a displayName that is no text".into())),
     }
     Ok(())
 }
 
 /// What nobody knows the effect of is not taken in silence.
-fn only(value: &Value, known: &[&str]) -> Result<(), Unanswered> {
+fn only(value: &Value, known: &[&str]) -> Result<(), Refused<GraphError>> {
     let fields = value.as_object().into_iter().flatten();
     let mut others = fields.filter(|(name, value)| !known.contains(&name.as_str()) && !value.is_null());
     match others.next() {
         None => Ok(()),
-        Some((name, _)) => Err(Unanswered::NotModelled(format!("the property {name} in the body of a write"))),
+        Some((name, _)) => Err(Refused::NotModelled(format!("the property {name} in the body of a write"))),
     }
 }
 
-fn text<'a>(body: &'a Value, name: &str) -> Result<&'a str, Unanswered> {
-    body[name].as_str().ok_or_else(|| Unanswered::NotModelled(format!("a write without {name}")))
+fn text<'a>(body: &'a Value, name: &str) -> Result<&'a str, Refused<GraphError>> {
+    body[name].as_str().ok_or_else(|| Refused::NotModelled(format!("a write without {name}")))
 }
 
-fn moment(value: &Value, name: &str) -> Result<Option<Timestamp>, Unanswered> {
+fn moment(value: &Value, name: &str) -> Result<Option<Timestamp>, Refused<GraphError>> {
     match &value[name] {
         Value::Null => Ok(None),
         Value::String(text) => text.parse().map(Some).map_err(|_| {
             let message = format!("Cannot convert the literal '{text}' to the expected type 'Edm.DateTimeOffset'.");
             GraphError::bad_request(message).into()
         }),
-        _ => Err(Unanswered::NotModelled(format!("a {name} that is no text"))),
+        _ => Err(Refused::NotModelled(format!("a {name} that is no text"))),
     }
 }
 
-fn nothing_to_remove() -> Unanswered {
+fn nothing_to_remove() -> Refused<GraphError> {
     GraphError::bad_request("No credentials found to be removed.").into()
 }
 

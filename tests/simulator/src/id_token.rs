@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::application::{Application, GroupMembershipClaims};
 use crate::dice::{Dice, guid_of};
 use crate::entra_keys;
+use crate::entra_request::Version;
 use crate::jwt::base64url;
 use crate::sign_in::Visitor;
-use crate::token::Version;
 use crate::user::UserKind;
 
 /// Entra dates a token back, so that a server with a slow clock believes it.

@@ -4,13 +4,29 @@ use serde_json::json;
 
 use crate::http::Response;
 
-/// Either an answer the real service would give, or the admission that we do not know it.
+/// Either an error the real service would answer with, or the admission that we do not know what it would do.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum Refused<E = Response> {
     /// The service's own error.
-    Answer(Response),
+    Answer(E),
     /// What is not modelled, in words that follow "the simulator does not model".
     NotModelled(String),
+}
+
+impl<E> Refused<E> {
+    /// The same refusal, its error put as the caller hears it.
+    pub(crate) fn map<F>(self, answer: impl FnOnce(E) -> F) -> Refused<F> {
+        match self {
+            Self::Answer(error) => Refused::Answer(answer(error)),
+            Self::NotModelled(what) => Refused::NotModelled(what),
+        }
+    }
+}
+
+impl<E> From<E> for Refused<E> {
+    fn from(error: E) -> Self {
+        Self::Answer(error)
+    }
 }
 
 pub(crate) fn not_modelled(what: &str) -> Response {

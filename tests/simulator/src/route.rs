@@ -1,9 +1,9 @@
 //! Which concern a request belongs to: all services share one origin and are told apart by their paths.
 
+use crate::entra_request::Version;
 use crate::fault::Route;
 use crate::graph::{Call, Key};
 use crate::http::Request;
-use crate::token::Version;
 
 /// A request this simulator knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

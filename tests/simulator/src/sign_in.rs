@@ -5,9 +5,9 @@ use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
 use crate::dice::Dice;
-use crate::directory::{Directory, directory};
+use crate::directory::directory;
 use crate::http::{Request, Response};
-use crate::login_page::{self, Account};
+use crate::login_page::Account;
 use crate::refusal::Refused;
 use crate::user::{User, UserKind};
 use crate::world::World;
@@ -49,14 +49,9 @@ pub(crate) enum Who {
     Foreign(User),
 }
 
-pub(crate) fn realm(world: &mut World, dice: &mut Dice, segment: &str) -> Result<Realm, Refused> {
-    let now = world.now;
-    match directory(world, segment) {
-        Directory::Any => Ok(Realm::Any),
-        Directory::Tenant(tenant) => Ok(Realm::Tenant { id: tenant.id.clone(), name: tenant.name.clone() }),
-        Directory::Refused(aadsts) => Err(Refused::Answer(login_page::error(&aadsts, now, dice))),
-        Directory::NotModelled(what) => Err(Refused::NotModelled(what.into())),
-    }
+pub(crate) fn realm(world: &mut World, segment: &str) -> Result<Realm, Refused<Aadsts>> {
+    let tenant = directory(world, segment)?;
+    Ok(tenant.map_or(Realm::Any, |tenant| Realm::Tenant { id: tenant.id.clone(), name: tenant.name.clone() }))
 }
 
 /// The accounts to choose from: the realm's own first, then those that do not belong there.

@@ -9,6 +9,7 @@ use url::form_urlencoded;
 use crate::aadsts::Aadsts;
 use crate::access_token;
 use crate::dice::Dice;
+use crate::entra_request::{EntraRequest, Version};
 use crate::fault::{Fault, Route, endless, gateway_page};
 use crate::filter::FilterError;
 use crate::http::{Request, Response};
@@ -19,7 +20,6 @@ use crate::query::Query;
 use crate::refusal::{Refused, not_modelled};
 use crate::route::Endpoint;
 use crate::sign_in::{self, Choice};
-use crate::token::Version;
 use crate::world::World;
 use crate::{admin_consent, authorize, control, defender, discovery, graph, time, token};
 
@@ -217,12 +217,16 @@ impl State {
         let answer = match endpoint {
             Endpoint::OpenidConfiguration { tenant } => discovery::openid_configuration(world, dice, request, tenant),
             Endpoint::Keys { tenant } => discovery::keys(world, dice, tenant),
-            Endpoint::Token { tenant, version } => token::token(world, dice, request, tenant, *version, trail),
+            Endpoint::Token { tenant, version } => {
+                token::token(world, dice, EntraRequest { request, segment: tenant, version: *version }, trail)
+            }
             Endpoint::AdminConsent { tenant, version } => {
-                admin_consent::admin_consent(world, dice, request, tenant, *version, trail)
+                let request = EntraRequest { request, segment: tenant, version: *version };
+                admin_consent::admin_consent(world, dice, request, trail)
             }
             Endpoint::Authorize { tenant, version } => {
-                authorize::authorize(world, dice, request, tenant, *version, trail)
+                let request = EntraRequest { request, segment: tenant, version: *version };
+                authorize::authorize(world, dice, request, trail)
             }
             Endpoint::Graph { key, call } => graph::graph(world, dice, request, key, *call, trail),
             Endpoint::Alerts => defender::list(world, dice, request, &fault, trail),
@@ -253,10 +257,12 @@ impl State {
             return Err(Refused::NotModelled(what));
         }
         if let (Endpoint::AdminConsent { tenant, version }, Fault::Aadsts(code)) = (endpoint, fault) {
-            return admin_consent::scripted(&mut self.world, &mut self.dice, request, tenant, *version, *code);
+            let request = EntraRequest { request, segment: tenant, version: *version };
+            return admin_consent::scripted(&mut self.world, &mut self.dice, request, *code);
         }
         if let (Endpoint::Authorize { tenant, version }, Fault::Aadsts(code)) = (endpoint, fault) {
-            return authorize::scripted(&mut self.world, &mut self.dice, request, tenant, *version, *code);
+            let request = EntraRequest { request, segment: tenant, version: *version };
+            return authorize::scripted(&mut self.world, &mut self.dice, request, *code);
         }
         let (now, dice, route) = (self.world.now, &mut self.dice, endpoint.route());
         let entra = matches!(route, Route::Token | Route::Discovery);

@@ -12,42 +12,14 @@ use crate::application::{Application, GRAPH_ROLES};
 use crate::code_grant::{self, Caller};
 use crate::credential::{self, Presented};
 use crate::dice::Dice;
-use crate::directory::{Directory, directory};
+use crate::directory::directory;
+use crate::entra_request::{EntraRequest, Version};
 use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::refusal::Refused;
 use crate::replication;
 use crate::tenant::Tenant;
 use crate::world::World;
-
-/// Which of the two endpoints was asked: they differ in the name of the resource and in how numbers are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
-    V1,
-    V2,
-}
-
-impl Version {
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Self::V1 => "oauth2/token",
-            Self::V2 => "oauth2/v2.0/token",
-        }
-    }
-}
-
-/// Why no token is issued.
-#[derive(Debug)]
-pub(crate) enum NoToken {
-    Aadsts(Aadsts),
-    NotModelled(String),
-}
-
-impl From<Aadsts> for NoToken {
-    fn from(aadsts: Aadsts) -> Self {
-        Self::Aadsts(aadsts)
-    }
-}
 
 /// Resources that exist beside Defender, for which a token is issued that Defender then refuses.
 const OTHER_RESOURCES: [&str; 3] = [
@@ -59,31 +31,25 @@ const OTHER_RESOURCES: [&str; 3] = [
 pub(crate) fn token(
     world: &mut World,
     dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
+    asked: EntraRequest<'_>,
     trail: &mut Trail,
 ) -> Result<Response, Refused> {
     let now = world.now;
-    issue(world, dice, request, segment, version, trail).map_err(|refusal| match refusal {
-        NoToken::Aadsts(aadsts) => Refused::Answer(aadsts.response(now, dice)),
-        NoToken::NotModelled(what) => Refused::NotModelled(what),
-    })
+    let issued = issue(world, dice, asked, trail);
+    issued.map_err(|refused| refused.map(|aadsts| aadsts.response(now, dice)))
 }
 
 fn issue(
     world: &mut World,
     dice: &mut Dice,
-    request: &Request,
-    segment: &str,
-    version: Version,
+    asked: EntraRequest<'_>,
     trail: &mut Trail,
-) -> Result<Response, NoToken> {
-    let (now, lifetime) = (world.now, world.token_lifetime);
-    let form = form(request)?;
-    let presented = Presented::of(request, &form)?;
+) -> Result<Response, Refused<Aadsts>> {
+    let (now, lifetime, version) = (world.now, world.token_lifetime, asked.version);
+    let form = form(asked.request)?;
+    let presented = Presented::of(asked.request, &form)?;
     let client_id = match (presented.client_id(), form.get("client_id")) {
-        (Some(_), Some(_)) => return Err(NoToken::NotModelled("client_id in the header and in the form".into())),
+        (Some(_), Some(_)) => return Err(Refused::NotModelled("client_id in the header and in the form".into())),
         (Some(client_id), None) => client_id.to_owned(),
         (None, _) => required(&form, "client_id")?,
     };
@@ -95,11 +61,11 @@ fn issue(
     }
     let grant_type = required(&form, "grant_type")?;
     if grant_type == "authorization_code" {
-        let caller = Caller { request, segment, version, form: &form, presented: &presented, client_id: &client_id };
+        let caller = Caller { asked, form: &form, presented: &presented, client_id: &client_id };
         return code_grant::redeem(world, dice, &caller, trail);
     }
     if let Some(parameter) = CODE_PARAMETERS.iter().find(|parameter| form.contains_key(**parameter)) {
-        return Err(NoToken::NotModelled(format!("the parameter {parameter} without an authorization code grant")));
+        return Err(Refused::NotModelled(format!("the parameter {parameter} without an authorization code grant")));
     }
     if grant_type != "client_credentials" {
         let text = format!("The app requested an unsupported grant type '{grant_type}'.");
@@ -109,12 +75,13 @@ fn issue(
 
     let application = replication::seen(world, dice, &client_id);
     let issuers = world.issuers.clone();
-    let tenant = customer(world, segment)?;
+    let tenant = customer(world, asked.segment)?;
     trail.tenant = Some(tenant.id.clone());
     let application = present_in(tenant, application, &client_id, now)?;
-    let asked =
-        credential::Asked { application: &application, tenant_id: segment, version, request, issuers: &issuers, now };
-    let appidacr = credential::check(&presented, &asked)?;
+    let appidacr = credential::check(
+        &presented,
+        &credential::Asked { application: &application, request: asked, issuers: &issuers, now },
+    )?;
     let roles = roles(tenant, &client_id, &resource, now)?;
     if tenant.conditional_access_blocks {
         return Err(Aadsts::new(
@@ -136,18 +103,13 @@ fn issue(
 }
 
 /// Client credentials are for one tenant, never for all.
-fn customer<'a>(world: &'a mut World, segment: &str) -> Result<&'a Tenant, NoToken> {
-    match directory(world, segment) {
-        Directory::Tenant(tenant) => Ok(tenant),
-        Directory::Any => {
-            let text = format!(
-                "The grant type is not supported over the /{segment} endpoint. Please use a tenant-specific endpoint."
-            );
-            Err(Aadsts::new(9001023, text).into())
-        }
-        Directory::Refused(aadsts) => Err(aadsts.into()),
-        Directory::NotModelled(what) => Err(NoToken::NotModelled(what.into())),
-    }
+fn customer<'a>(world: &'a mut World, segment: &str) -> Result<&'a Tenant, Refused<Aadsts>> {
+    directory(world, segment)?.ok_or_else(|| {
+        let text = format!(
+            "The grant type is not supported over the /{segment} endpoint. Please use a tenant-specific endpoint."
+        );
+        Aadsts::new(9001023, text).into()
+    })
 }
 
 fn answer(
@@ -178,7 +140,7 @@ const CODE_PARAMETERS: [&str; 3] = ["code", "redirect_uri", "code_verifier"];
 
 pub(crate) type Form = BTreeMap<String, String>;
 
-fn form(request: &Request) -> Result<Form, NoToken> {
+fn form(request: &Request) -> Result<Form, Refused<Aadsts>> {
     let content_type = request.header("content-type").unwrap_or_default();
     if content_type.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
         return Err(missing("grant_type").into());
@@ -196,10 +158,10 @@ fn form(request: &Request) -> Result<Form, NoToken> {
         ];
         let known = known.iter().chain(&CODE_PARAMETERS);
         if known.clone().all(|known| known != &name) {
-            return Err(NoToken::NotModelled(format!("the parameter {name} of the token endpoint")));
+            return Err(Refused::NotModelled(format!("the parameter {name} of the token endpoint")));
         }
         if form.insert(name.to_string(), value.into_owned()).is_some() {
-            return Err(NoToken::NotModelled(format!("the parameter {name} given twice")));
+            return Err(Refused::NotModelled(format!("the parameter {name} given twice")));
         }
     }
     Ok(form)
@@ -215,7 +177,7 @@ pub(crate) fn required(form: &Form, parameter: &str) -> Result<String, Aadsts> {
 
 /// The resource a token is asked for. In v2 it is the scope without `/.default`, and nothing else is cut off: a resource
 /// that ends in a slash keeps it.
-fn resource(form: &Form, version: Version) -> Result<String, NoToken> {
+fn resource(form: &Form, version: Version) -> Result<String, Refused<Aadsts>> {
     if version == Version::V1 {
         return Ok(required(form, "resource")?);
     }
@@ -223,7 +185,7 @@ fn resource(form: &Form, version: Version) -> Result<String, NoToken> {
     let invalid = || {
         let text =
             format!("The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid.");
-        NoToken::Aadsts(Aadsts::new(70011, text))
+        Refused::Answer(Aadsts::new(70011, text))
     };
     if scope.contains(char::is_whitespace) || scope.contains(['"', '\\']) {
         return Err(invalid());

@@ -287,6 +287,8 @@ fn the_link_the_industry_mails_around_consents_and_names_no_tenant() {
     assert_eq!(names(&refused), ["error", "error_description"]);
     assert!(refused["error_description"].starts_with("AADSTS90094: "));
     assert_eq!(answer(&simulator.decline(&link, ADMIN))["error"], "access_denied");
+    let bad = answer(&simulator.approve(&link.replace("prompt=consent", "prompt=maybe"), ADMIN));
+    assert_eq!(names(&bad), ["error", "error_description"]);
     assert_eq!(code(simulator.handle(with_secret(SECRET))), 700016);
     assert!(simulator.refusals().is_empty());
 }
