@@ -59,6 +59,8 @@ pub(crate) struct Caller {
     pub(crate) tenant_id: String,
     pub(crate) client_id: String,
     pub(crate) roles: Vec<String>,
+    /// The application acts in the name of somebody who signed in, not in its own.
+    pub(crate) for_a_user: bool,
 }
 
 /// Why a bearer token is not believed.
@@ -124,6 +126,7 @@ fn caller(jwt: &Jwt<'_>) -> Option<Caller> {
         tenant_id: text("tid")?,
         client_id: text("appid")?,
         roles: roles.map(Iterator::collect).unwrap_or_default(),
+        for_a_user: !jwt.claims["scp"].is_null(),
     })
 }
 
@@ -145,7 +148,7 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let token = token("https://api.securitycenter.microsoft.com", now);
         let roles = vec!["Alert.Read.All".to_owned()];
-        let caller = Caller { tenant_id: TENANT.into(), client_id: "c".into(), roles };
+        let caller = Caller { tenant_id: TENANT.into(), client_id: "c".into(), roles, for_a_user: false };
         let after = |seconds| verify(Some(&token), now + SignedDuration::from_secs(seconds));
         assert_eq!(after(59), Ok(caller));
         assert_eq!(after(60), Err(Unbelieved::Expired));

@@ -94,13 +94,18 @@ impl GraphError {
         Self::new(429, "TooManyRequests", "Too many requests.")
     }
 
-    /// The error that goes with a scripted status.
-    fn scripted(status: u16) -> Self {
+    pub(crate) fn nothing_to_remove() -> Self {
+        Self::bad_request("No credentials found to be removed.")
+    }
+
+    /// The error that goes with a scripted status of this call.
+    fn scripted(status: u16, (Key::ObjectId(id) | Key::AppId(id)): &Key, call: Call) -> Self {
         match status {
+            400 if matches!(call, Call::RemovePassword | Call::RemoveKey) => Self::nothing_to_remove(),
             400 => Self::bad_request("Scripted by the simulator."),
             401 => Self::new(401, "InvalidAuthenticationToken", "Access token validation failure."),
             403 => Self::denied(),
-            404 => Self::not_found(""),
+            404 => Self::not_found(id),
             409 => Self::concurrent(),
             429 => Self::throttled(),
             503 => Self::new(503, "serviceNotAvailable", "The service is temporarily unavailable."),
@@ -118,8 +123,14 @@ impl GraphError {
     }
 }
 
-pub(crate) fn scripted_status(status: u16, request: &Request, now: Timestamp, dice: &mut Dice) -> Response {
-    GraphError::scripted(status).response(request, now, dice)
+pub(crate) fn scripted_status(
+    status: u16,
+    (key, call): (&Key, Call),
+    request: &Request,
+    now: Timestamp,
+    dice: &mut Dice,
+) -> Response {
+    GraphError::scripted(status, key, call).response(request, now, dice)
 }
 
 pub(crate) fn graph(
@@ -144,6 +155,9 @@ fn answer(
     trail: &mut Trail,
 ) -> Result<Response, Refused<GraphError>> {
     let caller = caller(request, world.now)?;
+    if caller.for_a_user {
+        return Err(Refused::NotModelled("Graph in the name of a user".into()));
+    }
     trail.tenant = Some(caller.tenant_id.clone());
     trail.application = Some(caller.client_id.clone());
     let application = named(world, key, &caller)?;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Span, Timestamp};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::application::{Application, Certificate, ClientSecret};
+use crate::application::{Application, Certificate, ClientSecret, usable};
 use crate::certificate_assertion::{SKEW, read as read_certificate};
 use crate::dice::Dice;
 use crate::graph::GraphError;
@@ -89,7 +89,7 @@ pub(crate) fn add_password(world: &mut World, dice: &mut Dice, application: &App
     only(asked, &["displayName", "startDateTime", "endDateTime"])?;
     let now = world.now;
     let start = moment(asked, "startDateTime")?.unwrap_or(now);
-    let two_years = || now.to_zoned(TimeZone::UTC).saturating_add(Span::new().years(2)).timestamp();
+    let two_years = || start.to_zoned(TimeZone::UTC).saturating_add(Span::new().years(2)).timestamp();
     let end = moment(asked, "endDateTime")?.unwrap_or_else(two_years);
     if end <= start {
         return Err(Refused::NotModelled("a password that ends before it starts".into()));
@@ -108,7 +108,7 @@ pub(crate) fn remove_password(world: &mut World, dice: &mut Dice, application: &
     if replication::remove_secret(world, dice, &application.client_id, key_id) {
         Ok(no_content())
     } else {
-        Err(nothing_to_remove())
+        Err(GraphError::nothing_to_remove().into())
     }
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn remove_key(world: &mut World, dice: &mut Dice, application: &Appli
     if replication::remove_certificate(world, dice, &application.client_id, key_id) {
         Ok(no_content())
     } else {
-        Err(nothing_to_remove())
+        Err(GraphError::nothing_to_remove().into())
     }
 }
 
@@ -152,7 +152,12 @@ pub(crate) fn replace_keys(world: &mut World, dice: &mut Dice, application: &App
         let key_id = entry["keyId"].as_str();
         let known = application.certificates.iter().find(|known| Some(known.key_id.as_str()) == key_id);
         match known {
-            Some(known) => kept.push(known.key_id.clone()),
+            Some(known) => {
+                if !entry["key"].is_null() {
+                    return Err(Refused::NotModelled("PATCH of a key that is there already".into()));
+                }
+                kept.push(known.key_id.clone());
+            }
             None => {
                 let key_id = key_id.map_or_else(|| dice.guid(), str::to_owned);
                 fresh.push((certificate(entry, key_id)?, entry));
@@ -177,7 +182,8 @@ fn prove(world: &mut World, dice: &mut Dice, application: &Application, body: &V
     // Padded base64url is refused, which our own reader would take.
     let jwt = Jwt::parse(proof).filter(|_| !proof.contains('='));
     let good = jwt.zip(seen).is_some_and(|(jwt, seen)| {
-        let certificates = seen.certificates.iter().filter_map(|certificate| read_certificate(&certificate.der));
+        let usable = seen.certificates.iter().filter(|certificate| usable(certificate.usable_from, now));
+        let certificates = usable.filter_map(|certificate| read_certificate(&certificate.der));
         let mut valid = certificates.filter(|(_, from, until)| *from <= now && now <= *until);
         let issuer = jwt.text("iss");
         let own = [seen.object_id(), seen.client_id.clone()].iter().any(|id| id.eq_ignore_ascii_case(issuer));
@@ -193,11 +199,9 @@ fn prove(world: &mut World, dice: &mut Dice, application: &Application, body: &V
     good.then_some(()).ok_or_else(refused)
 }
 
+/// Its dates and its thumbprint are the certificate's own.
 fn certificate(entry: &Value, key_id: String) -> Result<Certificate, Refused<GraphError>> {
-    only(
-        entry,
-        &["type", "usage", "key", "keyId", "displayName", "startDateTime", "endDateTime", "customKeyIdentifier"],
-    )?;
+    only(entry, &["type", "usage", "key", "keyId", "displayName"])?;
     if entry["type"] != "AsymmetricX509Cert" || entry["usage"] != "Verify" {
         return Err(Refused::NotModelled("a key other than AsymmetricX509Cert to verify with".into()));
     }
@@ -218,6 +222,9 @@ fn name(world: &mut World, key_id: &str, asked: &Value) -> Result<(), Refused<Gr
 
 /// What nobody knows the effect of is not taken in silence.
 fn only(value: &Value, known: &[&str]) -> Result<(), Refused<GraphError>> {
+    if !value.is_object() && !value.is_null() {
+        return Err(Refused::NotModelled("a write with something else in the place of an object".into()));
+    }
     let fields = value.as_object().into_iter().flatten();
     let mut others = fields.filter(|(name, value)| !known.contains(&name.as_str()) && !value.is_null());
     match others.next() {
@@ -239,10 +246,6 @@ fn moment(value: &Value, name: &str) -> Result<Option<Timestamp>, Refused<GraphE
         }),
         _ => Err(Refused::NotModelled(format!("a {name} that is no text"))),
     }
-}
-
-fn nothing_to_remove() -> Refused<GraphError> {
-    GraphError::bad_request("No credentials found to be removed.").into()
 }
 
 fn no_content() -> Response {

@@ -108,9 +108,11 @@ pub(crate) fn seen(world: &mut World, dice: &mut Dice, client_id: &str) -> Optio
         if *of != application.client_id || spread.has_reached(replica, now) {
             continue;
         }
+        // A replica that never learnt of a credential does not show it because it was removed.
         match removed {
-            Removed::Secret(secret) => application.secrets.push(secret.clone()),
-            Removed::Certificate(certificate) => application.certificates.push(certificate.clone()),
+            Removed::Secret(secret) if there(&secret.key_id) => application.secrets.push(secret.clone()),
+            Removed::Certificate(known) if there(&known.key_id) => application.certificates.push(known.clone()),
+            _ => {}
         }
     }
     Some(application)

@@ -266,20 +266,25 @@ impl State {
         }
         let (now, dice, route) = (self.world.now, &mut self.dice, endpoint.route());
         let entra = matches!(route, Route::Token | Route::Discovery);
-        let is_graph = matches!(endpoint, Endpoint::Graph { .. });
         let limit = self.world.quota.per_minute;
+        if let Endpoint::Graph { key, call } = endpoint {
+            let mut status = |status| graph::scripted_status(status, (key, *call), request, now, dice);
+            match fault {
+                Fault::Status(scripted) => return Ok(status(*scripted)),
+                Fault::ExpiredToken => return Ok(status(401)),
+                Fault::Throttled { seconds, header, .. } => {
+                    let response = status(429);
+                    return Ok(if *header { response.with("Retry-After", seconds.to_string()) } else { response });
+                }
+                _ => {}
+            }
+        }
         Ok(match fault {
             Fault::Status(status) if endpoint.is_page() => gateway_page(*status),
             Fault::Throttled { seconds, header, .. } if endpoint.is_page() => {
                 let page = gateway_page(429);
                 if *header { page.with("Retry-After", seconds.to_string()) } else { page }
             }
-            Fault::Status(status) if is_graph => graph::scripted_status(*status, request, now, dice),
-            Fault::Throttled { seconds, header, .. } if is_graph => {
-                let response = graph::scripted_status(429, request, now, dice);
-                if *header { response.with("Retry-After", seconds.to_string()) } else { response }
-            }
-            Fault::ExpiredToken if is_graph => graph::scripted_status(401, request, now, dice),
             Fault::Status(status) if entra => entra_status(*status, now, dice),
             Fault::Status(status) => defender::scripted_status(*status, dice),
             Fault::Throttled { seconds, header, words } if entra => {

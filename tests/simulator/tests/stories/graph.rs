@@ -4,7 +4,7 @@ use crate::stage::*;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use simulator::{CredentialPropagation, Fault, Request, Response, Route, Simulator, Tenant};
+use simulator::{AdminRole, CredentialPropagation, Fault, Request, Response, Route, Simulator, Tenant, User};
 use std::collections::BTreeSet;
 
 const GRAPH: &str = "https://graph.microsoft.com/.default";
@@ -102,6 +102,9 @@ fn without_a_date_a_password_lasts_two_years() {
         (&json!("2026-06-01T12:00:01Z"), &json!("2028-06-01T12:00:01Z"))
     );
     assert_eq!(made["displayName"], Value::Null);
+    let later = json!({"passwordCredential": {"startDateTime": "2026-07-01T00:00:00Z"}});
+    let made = body(write(&simulator, "POST", &by_app_id("/addPassword"), &later));
+    assert_eq!(made["endDateTime"], "2028-07-01T00:00:00Z");
 }
 
 #[test]
@@ -175,6 +178,35 @@ fn a_removed_password_still_shows_and_works_for_a_while() {
     assert!(works(&simulator) > 0 && shows(&simulator) > 0);
     simulator.advance(seconds(18));
     assert_eq!((works(&simulator), shows(&simulator)), (0, 0));
+}
+
+#[test]
+fn a_password_removed_before_it_arrived_appears_nowhere() {
+    let simulator = owner();
+    simulator.world(|world| {
+        world.credential_propagation = CredentialPropagation { least: seconds(18), most: seconds(18) };
+        world.graph_write_spacing = seconds(0);
+    });
+    let made = add_password(&simulator, "rot-1");
+    let secret = made["secretText"].as_str().unwrap();
+    let asked = json!({"keyId": made["keyId"]});
+    assert_eq!(write_at_once(&simulator, "POST", &by_app_id("/removePassword"), &asked).status, 204);
+    for _ in 0..30 {
+        assert_eq!(code(token_for(&simulator, HOME, secret, GRAPH)), 7000215);
+        assert_eq!(key_ids(&read(&simulator), "passwordCredentials"), [KEY_ID]);
+    }
+}
+
+#[test]
+fn a_removed_password_does_not_take_its_tokens_with_it() {
+    let simulator = owner();
+    let bearer = graph_bearer(&simulator);
+    simulator.advance(seconds(1));
+    let body = json!({"keyId": KEY_ID}).to_string();
+    let remove = Request::post(&by_app_id("/removePassword"), "application/json", body);
+    assert_eq!(simulator.handle(remove.with("Authorization", &bearer)).status, 204);
+    assert_eq!(code(token_for(&simulator, HOME, SECRET, GRAPH)), 7000215);
+    assert_eq!(get(&simulator, &bearer, &by_app_id("")).status, 200);
 }
 
 #[test]
@@ -303,6 +335,23 @@ fn a_key_is_added_and_removed_with_proof_and_without_any_role() {
 }
 
 #[test]
+fn a_key_is_rolled_in_the_name_of_the_application_alone() {
+    let simulator = owner();
+    simulator.world(|world| {
+        let user = User::member(ADMIN, "Adele", "adele@provider.example").with_role(AdminRole::Global);
+        let home = world.tenant(HOME).unwrap();
+        home.users.push(user);
+        world.tenant(TENANT).unwrap().users.clear();
+    });
+    let code = answer(&simulator.approve(&sign_in_link(HOME, &[]), ADMIN))["code"].clone();
+    let token = body(redeem(&simulator, HOME, &code, &[]))["access_token"].as_str().unwrap().to_owned();
+    let key = new_key(&proof(&simulator, &[])).to_string();
+    let request = Request::post(&by_app_id("/addKey"), "application/json", key);
+    assert_eq!(simulator.handle(request.with("Authorization", &format!("Bearer {token}"))).status, 501);
+    assert_eq!(simulator.refusals().len(), 1);
+}
+
+#[test]
 fn every_claim_of_a_proof_is_judged() {
     let simulator = owner();
     let now = noon().as_second();
@@ -326,7 +375,14 @@ fn every_claim_of_a_proof_is_judged() {
     let refused = error(write_at_once(&simulator, "POST", &by_app_id("/addKey"), &named));
     assert_eq!((refused.0, refused.2.as_str()), (400, "KeyId value must be null."));
     assert_eq!(ask(&good).status, 200);
-    // No valid certificate, no way back.
+    // A certificate that has not propagated yet proves nothing, and without a valid one there is no way back.
+    simulator.world(|world| {
+        for certificate in &mut world.application(CLIENT).unwrap().certificates {
+            certificate.usable_from = Some(noon() + seconds(60));
+        }
+    });
+    simulator.advance(seconds(30));
+    assert_eq!(error(ask(&proof(&simulator, &[]))).0, 401);
     simulator.world(|world| world.application(CLIENT).unwrap().certificates.clear());
     simulator.advance(seconds(30));
     assert_eq!(error(ask(&proof(&simulator, &[]))).0, 401);
@@ -355,12 +411,16 @@ fn scripted_faults_have_the_shape_of_graph() {
         world.script(Route::GraphAddPassword, [Fault::Status(409), Fault::Status(503), throttled]);
         world.script(Route::GraphAddPassword, [Fault::Broken { after: 0 }]);
         world.script(Route::GraphRead, [Fault::Status(404), Fault::ExpiredToken]);
+        world.script(Route::GraphRemovePassword, [Fault::Status(400)]);
     });
     let add = || write(&simulator, "POST", &by_app_id("/addPassword"), &json!({}));
     assert_eq!(error(add()).1, "Directory_ConcurrencyViolation");
     assert_eq!(error(add()).0, 503);
     assert_eq!(add().header("retry-after"), Some("7"));
-    assert_eq!(get(&simulator, &graph_bearer(&simulator), &by_app_id("")).status, 404);
+    let nothing = write(&simulator, "POST", &by_app_id("/removePassword"), &json!({"keyId": KEY_ID}));
+    assert_eq!(error(nothing).2, "No credentials found to be removed.");
+    let missing = error(get(&simulator, &graph_bearer(&simulator), &by_app_id("")));
+    assert!(missing.0 == 404 && missing.2.contains(CLIENT));
     assert_eq!(error(get(&simulator, &graph_bearer(&simulator), &by_app_id(""))).1, "InvalidAuthenticationToken");
     // The answer is lost; the password is not.
     assert!(add().body.collect_bytes().is_empty());
@@ -375,6 +435,10 @@ fn what_graph_is_not_known_to_do_is_not_guessed() {
         ("POST", "/addPassword", json!({"passwordCredential": {"keyId": OTHER}})),
         ("PATCH", "", json!({"passwordCredentials": []})),
         ("PATCH", "", json!({"displayName": "x"})),
+        ("POST", "/addPassword", json!({"passwordCredential": "rot-1"})),
+        ("PATCH", "", json!({"keyCredentials": [{"keyId": "1", "key": STANDARD.encode(certificate())}]})),
+        ("PATCH", "", json!({"keyCredentials": ["1"]})),
+        ("POST", "/removePassword?api-version=1", json!({"keyId": KEY_ID})),
         ("POST", "/removePassword", json!({})),
         ("POST", "/addOwner", json!({})),
         ("DELETE", "", json!({})),
@@ -386,6 +450,9 @@ fn what_graph_is_not_known_to_do_is_not_guessed() {
         assert_eq!(simulator.refusals().len(), 1);
     }
     let simulator = owner();
+    let mut dated = new_key(&proof(&simulator, &[]));
+    dated["keyCredential"]["endDateTime"] = json!("2026-07-01T00:00:00Z");
+    assert_eq!(write(&simulator, "POST", &by_app_id("/addKey"), &dated).status, 501);
     let request = Request::post(&by_app_id("/addPassword"), "application/json", "{")
         .with("Authorization", &graph_bearer(&simulator));
     assert_eq!(error(simulator.handle(request)).1, "BadRequest");
