@@ -37,14 +37,17 @@ pub(crate) fn question(question: &Question<'_>) -> Response {
         let chosen = question.hint.as_ref().is_some_and(|hint| hint.eq_ignore_ascii_case(&account.oid));
         let (oid, checked) = (escape(&account.oid), if chosen { " checked" } else { "" });
         accounts.push_str(&format!(
-            "<p><label><input type=\"radio\" name=\"user\" value=\"{oid}\"{checked}> {}</label></p>\n",
+            "<p><label><input type=\"radio\" name=\"user\" value=\"{oid}\" required{checked}> {}</label></p>\n",
             escape(&account.label)
         ));
+    }
+    if accounts.is_empty() {
+        accounts.push_str("<p>There is nobody to choose: no tenant has users yet.</p>\n");
     }
     let permissions: String =
         question.permissions.iter().map(|permission| format!("<li>{}</li>\n", escape(permission))).collect();
     let body = format!(
-        "<p>{}</p>\n<ul>\n{permissions}</ul>\n<form method=\"post\">\n<fieldset><legend>Who signs in?</legend>\n{accounts}</fieldset>\n<p><button name=\"action\" value=\"approve\">{}</button>\n<button name=\"action\" value=\"decline\">Decline</button>\n<button name=\"action\" value=\"cancel\">Cancel the sign-in</button></p>\n</form>\n",
+        "<p>{}</p>\n<ul>\n{permissions}</ul>\n<form method=\"post\">\n<fieldset><legend>Who signs in? Choose one account.</legend>\n{accounts}</fieldset>\n<p><button name=\"action\" value=\"approve\">{}</button>\n<button name=\"action\" value=\"decline\">Decline</button>\n<button name=\"action\" value=\"cancel\" formnovalidate>Cancel the sign-in</button></p>\n</form>\n",
         escape(&question.explanation),
         escape(question.approve)
     );

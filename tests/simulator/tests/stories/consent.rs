@@ -46,6 +46,8 @@ fn without_a_choice_of_account_the_page_comes_again() {
     assert_eq!(again.status, 200);
     assert!(text(again).contains("<form method=\"post\">"));
     assert_eq!(token(&simulator), 700016);
+    simulator.world(|world| [TENANT, OTHER].map(|tenant| world.tenant(tenant).unwrap().users.clear()));
+    assert!(text(simulator.choose(&consent_link(), Choice::Approve, None)).contains("There is nobody to choose"));
 }
 
 #[test]

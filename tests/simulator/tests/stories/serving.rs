@@ -59,6 +59,44 @@ fn answers_travel_with_the_simulator_s_own_date() {
 }
 
 #[test]
+fn a_person_with_a_browser_and_no_script_approves_and_signs_in() {
+    let simulator = people();
+    let (_runtime, address) = serve(&simulator);
+    let target = |link: String| link.split_once(LOGIN).unwrap().1.to_owned();
+    let consent = target(consent_link());
+    let page = get_over_tcp(address, "", &consent);
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("<form method=\"post\">"), "{page}");
+    assert!(page.contains(&format!("<input type=\"radio\" name=\"user\" value=\"{ADMIN}\" required>")), "{page}");
+    // Who cancels need not choose an account first.
+    assert!(page.contains("value=\"cancel\" formnovalidate"), "{page}");
+    let header = |answer: &str, name: &str| {
+        let line =
+            answer.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}: "))).unwrap().to_owned();
+        line.split_once(": ").unwrap().1.to_owned()
+    };
+    for (form, expected) in [
+        ("action=cancel".to_owned(), "error_subcode"),
+        (format!("user={ADMIN}&action=decline"), "error_description"),
+        (format!("user={ADMIN}&action=approve"), "tenant"),
+    ] {
+        let redirect = post_over_tcp(address, &consent, "application/x-www-form-urlencoded", &form);
+        assert!(redirect.starts_with("HTTP/1.1 302 Found\r\n"), "{redirect}");
+        assert!(answer(&header(&redirect, "location")).contains_key(expected), "{redirect}");
+    }
+    let approved = format!("user={ADMIN}&action=approve");
+    let approved = post_over_tcp(address, &consent, "application/x-www-form-urlencoded", &approved);
+    let cookie = header(&approved, "set-cookie").split(';').next().unwrap().to_owned();
+    let sign_in = target(sign_in_link(TENANT, &[]));
+    let silent = exchange(
+        address,
+        &format!("GET {sign_in} HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"),
+    );
+    assert!(silent.starts_with("HTTP/1.1 302 Found\r\n"), "{silent}");
+    assert!(answer(&header(&silent, "location")).contains_key("code"));
+    assert!(simulator.refusals().is_empty());
+}
+
+#[test]
 fn a_cut_breaks_the_connection_and_a_truncation_does_not() {
     let simulator = simulator();
     simulator.world(|world| {

@@ -59,7 +59,7 @@ fn a_user_signs_in_on_the_page_and_is_remembered() {
     let simulator = people();
     let link = sign_in_link(TENANT, &[("login_hint", "omar@contoso.example")]);
     let page = text(visit(&simulator, &link, "nobody"));
-    assert!(page.contains(&format!("value=\"{ORDINARY}\" checked")) && page.contains("Grete"));
+    assert!(page.contains(&format!("value=\"{ORDINARY}\" required checked")) && page.contains("Grete"));
     let back = answer(&simulator.approve(&link, ORDINARY));
     assert_eq!(back["state"], "st");
     // An ordinary user is one, and the application has no role for it.
