@@ -82,10 +82,9 @@ pub(crate) fn scripted(
 ) -> Result<Response, Refused> {
     let asked = read(world, dice, request, &mut Trail::default())?;
     let error = match code {
+        65004 => return Ok(asked.declined(world.consent_errors, world.now, dice)),
         650052 => "invalid_client",
-        65004 if world.consent_errors == ConsentErrors::Documented => "consent_required",
-        90033 => "temporarily_unavailable",
-        90055 => "temporarily_unavailable",
+        90033 | 90055 => "temporarily_unavailable",
         _ => "access_denied",
     };
     Ok(asked.failed(error, &Aadsts::scripted(code), world.now, dice))

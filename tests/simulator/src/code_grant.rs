@@ -93,6 +93,8 @@ pub(crate) fn redeem(
     credential::check(caller.presented, &asked)?;
     let issued = judge(world, caller, &code, tenant_id.as_deref())?;
     trail.tenant = Some(issued.visitor.tenant_id.clone());
+    // A tenant may have gone since, also where the address names none.
+    directory(world, &issued.visitor.tenant_id)?;
     if let Some(kept) = world.codes.0.get_mut(&code) {
         kept.spent = true;
     }

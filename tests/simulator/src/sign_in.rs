@@ -141,7 +141,7 @@ pub(crate) fn signed_in(world: &World, realm: &Realm, request: &Request) -> Opti
     if matches!(realm, Realm::Tenant { id, .. } if !id.eq_ignore_ascii_case(tenant_id)) {
         return None;
     }
-    let tenant = world.tenants().find(|tenant| tenant.id == *tenant_id)?;
+    let tenant = world.tenants().find(|tenant| tenant.id == *tenant_id && !tenant.deleted)?;
     let user = tenant.users.iter().find(|user| user.oid == *oid)?.clone();
     // Without a tenant in the address a guest is somebody at home, whom this session does not know.
     if *realm == Realm::Any && user.kind != UserKind::Member {

@@ -125,6 +125,9 @@ fn a_refusal_comes_back_as_the_pages_document_it_when_asked_to() {
     let declined = answer(&simulator.decline(&consent_link(), ADMIN));
     assert_eq!(names(&declined), ["admin_consent", "error", "error_description", "state"]);
     assert_eq!((&*declined["admin_consent"], &*declined["error"]), ("True", "consent_required"));
+    simulator.world(|world| world.script(Route::Consent, [Fault::Aadsts(65004)]));
+    let scripted = answer(&simulator.approve(&consent_link(), ADMIN));
+    assert_eq!(names(&scripted), ["admin_consent", "error", "error_description", "state"]);
     let first = page(&format!("{TENANT}/adminconsent"), &[("client_id", CLIENT), ("redirect_uri", CALLBACK)]);
     for location in [simulator.decline(&first, ADMIN), simulator.cancel(&first)] {
         let answer = answer(&location);

@@ -164,6 +164,19 @@ fn what_a_redemption_is_not_known_to_give_is_not_guessed() {
 }
 
 #[test]
+fn a_tenant_that_is_gone_signs_nobody_in() {
+    let simulator = people();
+    let link = sign_in_link("organizations", &[]);
+    let code = answer(&simulator.approve(&link, ADMIN))["code"].clone();
+    assert_eq!(visit(&simulator, &link, ADMIN).status, 302);
+    let cookie = simulator.session(ADMIN);
+    simulator.world(|world| world.tenant(TENANT).unwrap().deleted = true);
+    let target = link.split_once(LOGIN).unwrap().1;
+    assert_eq!(simulator.handle(Request::get(target).with("Cookie", &cookie)).status, 200);
+    assert_eq!(body(redeem(&simulator, "organizations", &code, &[]))["error_codes"][0], 5000224);
+}
+
+#[test]
 fn a_code_is_the_client_s_own() {
     let simulator = people();
     let granted = code_of(&simulator, ADMIN);
