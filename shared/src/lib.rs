@@ -5,14 +5,18 @@ pub mod alert;
 pub mod batch;
 pub mod clock;
 pub mod config;
+pub mod consent;
 pub mod credential;
 pub mod http;
 pub mod log;
 pub mod microsoft;
 pub mod ports;
+pub mod random;
 pub mod record;
 pub mod secret;
+pub mod signing;
 pub mod tenant;
+pub mod web;
 
 use std::sync::Arc;
 

@@ -2,7 +2,9 @@
 
 pub mod defender;
 pub mod entra;
+pub mod id_token;
 pub mod page;
+pub mod sign_in;
 pub mod time;
 pub mod token;
 pub mod tokens;

@@ -1,14 +1,17 @@
 //! A customer's Entra tenant as we know it: its connection, the state it is in, and what each feed can do now.
 
+pub mod account;
+pub mod bind;
 mod condition;
 pub mod connect;
 pub mod dispatch;
 pub mod list;
+pub mod proof;
 
 use std::{fmt, str::FromStr};
 
 pub use condition::Condition;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,6 +23,8 @@ use crate::{
 
 /// Tenants are enumerated by shard, so that no dispatch ever scans the table.
 pub const SHARDS: u8 = 16;
+/// How long app roles may lag behind the consent to them (MICROSOFT.md 6, PAINS 14).
+const PROPAGATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// An Entra tenant, by GUID. Written in lower case with hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -153,6 +158,22 @@ pub struct FeedState {
     pub backlog: bool,
 }
 
+/// Who approved our application in the tenant, and what came of it: the auditor's evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    pub at: Timestamp,
+    /// The person's object id in the tenant, from a validated id_token.
+    pub oid: String,
+    /// As the directory has it; for people to read, not to decide by.
+    pub name: String,
+    /// The administrator roles that the sign-in proved; none where only an operator can vouch.
+    pub admin_roles: Vec<String>,
+    /// The app roles that our token carried right after; none while they are still spreading.
+    pub roles: Vec<String>,
+    pub invitation: String,
+    pub account: String,
+}
+
 /// A tenant, how we authenticate there, and which feeds it gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
@@ -165,6 +186,12 @@ pub struct Connection {
     pub connected_at: Timestamp,
     #[serde(default)]
     pub paused: bool,
+    /// Since when this is only a claim: somebody has approved, and access is not proven yet. A claim blocks nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_at: Option<Timestamp>,
+    /// Every consent that was proven to be an approval of this tenant's, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<Consent>,
     pub feeds: std::collections::BTreeMap<Feed, FeedState>,
 }
 
@@ -184,11 +211,26 @@ impl Connection {
         asked && awake && !self.paused
     }
 
+    /// Whether the tenant belongs to this account, access proven.
+    pub fn is_bound_to(&self, account: &str) -> bool {
+        self.state != State::Removed && self.claimed_at.is_none() && self.account == account
+    }
+
+    /// Whether the tenant belongs to another account for good. Whoever is removed, or has only claimed, blocks nobody.
+    pub fn is_bound_elsewhere(&self, account: &str) -> bool {
+        self.state != State::Removed && self.claimed_at.is_none() && self.account != account
+    }
+
     /// Writes down what was found, and tells whether that changed anything worth a write.
     pub fn absorb(&mut self, feed: Feed, condition: &Condition, now: Timestamp) -> bool {
         let before = self.clone();
+        let waiting = self.is_waiting_for_roles(condition, now).then(Condition::propagating);
+        let condition = waiting.as_ref().unwrap_or(condition);
         if let Some(state) = condition.state {
             self.state = state;
+        }
+        if self.state == State::Active {
+            self.claimed_at = None;
         }
         if let Some(entry) = self.feeds.get_mut(&feed) {
             if entry.capability.status != condition.ability || entry.capability.next_step != condition.next_step {
@@ -199,6 +241,14 @@ impl Connection {
             entry.asleep_until = condition.asleep.map(|pause| now + pause);
         }
         *self != before
+    }
+
+    /// Roles lag consent: what is missing within the hour is only not there yet.
+    fn is_waiting_for_roles(&self, condition: &Condition, now: Timestamp) -> bool {
+        let since = self.consents.last().map(|consent| now.duration_since(consent.at));
+        self.state == State::Propagating
+            && condition.ability == Ability::RoleMissing
+            && since.is_some_and(|since| since < PROPAGATION)
     }
 }
 
@@ -271,6 +321,8 @@ mod tests {
             region: None,
             connected_at: at,
             paused: false,
+            claimed_at: None,
+            consents: Vec::new(),
             feeds: [(Feed::Alerts, FeedState { capability, asleep_until: None, backlog: false })].into(),
         }
     }
@@ -295,6 +347,33 @@ mod tests {
         assert!(asleep.absorb(Feed::Alerts, &Condition::throttled(SignedDuration::from_secs(8)), now));
         assert!(!asleep.is_due(Feed::Alerts, now + SignedDuration::from_secs(7)));
         assert!(asleep.is_due(Feed::Alerts, now + SignedDuration::from_secs(8)));
+    }
+
+    #[test]
+    fn pain_14_roles_that_lag_consent_are_waited_for_an_hour_and_then_named() {
+        let claimed = Timestamp::UNIX_EPOCH;
+        let consent = Consent {
+            at: claimed,
+            oid: String::new(),
+            name: String::new(),
+            admin_roles: Vec::new(),
+            roles: Vec::new(),
+            invitation: String::new(),
+            account: "contoso".to_owned(),
+        };
+        let mut tenant =
+            Connection { claimed_at: Some(claimed), consents: vec![consent], ..connection(State::Propagating) };
+        let missing = Condition::role_missing(&["Alert.Read.All"]);
+        let soon = claimed + SignedDuration::from_mins(59);
+        tenant.absorb(Feed::Alerts, &missing, soon);
+        assert_eq!(tenant.state, State::Propagating);
+        assert!(tenant.is_due(Feed::Alerts, soon), "due at every tick");
+        tenant.absorb(Feed::Alerts, &missing, claimed + SignedDuration::from_mins(60));
+        assert_eq!(tenant.state, State::NeedsConsent);
+        assert!(tenant.feeds[&Feed::Alerts].capability.next_step.contains("Alert.Read.All"));
+        assert!(!tenant.is_bound_elsewhere("another"), "never proven, so it blocks nobody");
+        tenant.absorb(Feed::Alerts, &Condition::ok(), claimed + SignedDuration::from_hours(9));
+        assert!(tenant.is_bound_elsewhere("another") && !tenant.is_bound_elsewhere("contoso"));
     }
 
     #[test]

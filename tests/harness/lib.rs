@@ -8,8 +8,14 @@
 
 mod lake;
 mod stage;
+mod store;
 mod transport;
+mod visitor;
 
 pub use lake::MemoryLake;
-pub use stage::{ALERT_ROLE, CLIENT, HOME, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp};
+pub use stage::{
+    ADMIN, ALERT_ROLE, CLIENT, HOME, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp,
+};
+pub use store::RecordingStore;
 pub use transport::SimulatorTransport;
+pub use visitor::{Page, Visitor};

@@ -14,6 +14,7 @@ use shared::{
     App,
     clock::Clock,
     config::Config,
+    consent::invitation::{NewInvitation, invite},
     http::Client,
     ports::vault::Stage as Label,
     record::read_object,
@@ -25,13 +26,19 @@ use shared::{
         shard_partition,
     },
 };
-use simulator::{Alert, Application, ClientSecret, Entry, Fault, Route, Simulator, Tenant, World};
+use simulator::{
+    AdminRole, Alert, Application, ClientSecret, Entry, Fault, GroupMembershipClaims, Route, Simulator, Tenant, User,
+    UserKind, World,
+};
 
-use crate::{MemoryLake, SimulatorTransport};
+use crate::{MemoryLake, RecordingStore, SimulatorTransport, Visitor};
 
 pub const CLIENT: &str = "a0000000-0000-4000-8000-00000000c11e";
 pub const HOME: &str = "a0000000-0000-4000-8000-000000000001";
 pub const TENANT: &str = "a0000000-0000-4000-8000-0000000000aa";
+/// A Global Administrator of that tenant.
+pub const ADMIN: &str = "a0000000-0000-4000-8000-0000000ad111";
+pub const PUBLIC_URL: &str = "https://muster.example.com";
 pub const ALERT_ROLE: &str = "Alert.Read.All";
 /// The canary: it must appear in no log, no error and no state.
 pub const SECRET: &str = "canary-secret-5d1f";
@@ -78,6 +85,7 @@ pub struct Stage {
     pub simulator: Simulator,
     pub app: App,
     pub lake: Arc<MemoryLake>,
+    pub store: Arc<RecordingStore>,
     /// Every origin that a request was sent to.
     pub origins: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -92,12 +100,15 @@ impl Stage {
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let simulator = Simulator::new(7, at(0));
         let clock = Clock::manual(at(0));
+        let public = [("MUSTER_PUBLIC_URL", PUBLIC_URL), ("MUSTER_PROVIDER_NAME", "Example & Sons Security")];
         let settings: BTreeMap<String, String> =
-            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            public.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = Config::from_lookup(|name| settings.get(name).cloned()).expect("a valid configuration");
         let database = Database::in_memory().expect("SQLite in memory");
         let lake = Arc::new(MemoryLake::default());
-        let ports = embedded::ports(&database, VaultKey::ephemeral().expect("randomness"), lake.clone(), &clock);
+        let mut ports = embedded::ports(&database, VaultKey::ephemeral().expect("randomness"), lake.clone(), &clock);
+        let store = RecordingStore::over(ports.store.clone());
+        ports.store = store.clone();
         let origins = Arc::default();
         let transport =
             SimulatorTransport { simulator: simulator.clone(), clock: clock.clone(), origins: Arc::clone(&origins) };
@@ -105,11 +116,58 @@ impl Stage {
         let app = App::new(Arc::new(config), ports, http, clock);
         simulator.world(|world| {
             world.add_application(application());
+            let registration = world.registration(CLIENT);
+            registration.redirect_uris = vec![format!("{PUBLIC_URL}/consent/callback")];
+            registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
+            registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
             world.add_tenant(Tenant::new(TENANT, "Contoso").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
         });
-        let stage = Self { simulator, app, lake, origins };
+        let stage = Self { simulator, app, lake, store, origins };
         stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v1");
+        block_on(local::vault::ensure_signing_key(&stage.app)).expect("the vault takes a key");
         stage
+    }
+
+    /// Nobody has approved anything; the tenant has an administrator.
+    pub fn unapproved() -> Self {
+        let stage = Self::new();
+        stage.world(|world| world.add_tenant(Tenant::new(TENANT, "Contoso").with_user(Self::admin(ADMIN))));
+        stage
+    }
+
+    /// A Global Administrator of this object id.
+    pub fn admin(oid: &str) -> User {
+        User {
+            oid: oid.to_owned(),
+            name: "Ada <b>Admin</b>".to_owned(),
+            upn: format!("{oid}@contoso.example"),
+            kind: UserKind::Member,
+            roles: vec![AdminRole::Global],
+        }
+    }
+
+    /// A link for this account, for any tenant.
+    pub fn invite(&self, account: &str) -> String {
+        self.invite_expecting(account, None)
+    }
+
+    pub fn invite_expecting(&self, account: &str, tenant: Option<&str>) -> String {
+        let new = NewInvitation {
+            account: account.to_owned(),
+            feeds: vec![Feed::Alerts],
+            expected_tenant: tenant.map(str::to_owned),
+            lifetime: shared::consent::invitation::LIFETIME,
+        };
+        block_on(invite(&self.app, &new)).expect("an invitation").link.to_string()
+    }
+
+    pub fn visitor(&self) -> Visitor<'_> {
+        Visitor::new(self)
+    }
+
+    /// All tenants, as operators see them.
+    pub fn tenants(&self) -> Vec<TenantView> {
+        block_on(list(self.app.ports.store.as_ref(), self.now())).expect("the store answers")
     }
 
     /// As [`Stage::new`], with the tenant connected at noon.
@@ -195,8 +253,7 @@ impl Stage {
     }
 
     pub fn view(&self) -> TenantView {
-        let views = block_on(list(self.app.ports.store.as_ref(), self.now())).expect("the store answers");
-        views.into_iter().find(|view| view.tenant_id.to_string() == TENANT).expect("the tenant is connected")
+        self.tenants().into_iter().find(|view| view.tenant_id.to_string() == TENANT).expect("the tenant is connected")
     }
 
     pub fn capability(&self) -> Capability {

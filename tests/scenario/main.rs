@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "this crate is a test from top to bottom")]
 
+mod attack;
 mod bad_input;
 mod conditions;
+mod consent;
 mod credentials;
 mod ocsf;
 mod pulling;

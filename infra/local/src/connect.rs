@@ -10,16 +10,10 @@ use crate::Failure;
 /// # Errors
 /// [`Failure`] with the next step in words; nothing is bound then.
 pub async fn run(app: &App, new: &NewConnection) -> Result<(), Failure> {
-    let account = new.account.trim();
-    if account.is_empty() || account.chars().count() > 200 || account.chars().any(char::is_control) {
-        return Err(Failure::Usage("--account needs a name of 1 to 200 printable characters".to_owned()));
-    }
-    let connection = connect(app, &NewConnection { account: account.to_owned(), ..new.clone() }).await.map_err(
-        |error| match error {
-            ConnectError::Unsupported(_) => Failure::Usage(error.to_string()),
-            other => Failure::failed(format!("{} is not connected. {other}", new.tenant_id)),
-        },
-    )?;
+    let connection = connect(app, new).await.map_err(|error| match error {
+        ConnectError::Unsupported(_) => Failure::Usage(error.to_string()),
+        other => Failure::failed(format!("{} is not connected. {other}", new.tenant_id)),
+    })?;
     eprintln!(
         "{} is connected to the account {}; its alerts flow from the next tick on.",
         connection.tenant_id, connection.account

@@ -2,9 +2,11 @@
 
 pub mod connect;
 pub mod demo;
+pub mod invite;
 pub mod serve;
 pub mod tenants;
 pub mod vault;
+pub mod web;
 pub mod worker;
 
 /// A verb failed; the text is for the person at the keyboard.

@@ -3,11 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use jiff::SignedDuration;
 use local::Failure;
 use shared::{
     App,
     clock::Clock,
     config::{Config, EXIT_USAGE},
+    consent::invitation::NewInvitation,
     tenant::Feed,
 };
 
@@ -42,6 +44,22 @@ enum Verb {
     Vault {
         #[command(subcommand)]
         verb: VaultVerb,
+    },
+    /// Prints a link with which a customer's administrator lets us in.
+    Invite {
+        /// The customer; made if new.
+        account: String,
+        #[arg(long)]
+        data: PathBuf,
+        /// Which feeds to ask for, separated by commas.
+        #[arg(long, default_value = "alerts", value_delimiter = ',')]
+        feeds: Vec<String>,
+        /// The only tenant that may answer: its id, or one of its domains.
+        #[arg(long)]
+        expect: Option<String>,
+        /// How long the link is good for.
+        #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u16).range(1..=1440))]
+        hours: u16,
     },
     /// Takes in a tenant that has approved the application already.
     Connect {
@@ -135,6 +153,16 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 None => Ok(()),
             }
         }
+        Verb::Invite { account, data, feeds, expect, hours } => {
+            shared::log::init("warn");
+            let new = NewInvitation {
+                account,
+                feeds: parse_feeds(&feeds)?,
+                expected_tenant: expect,
+                lifetime: SignedDuration::from_hours(hours.into()),
+            };
+            local::invite::run(&open(&data)?, &new).await
+        }
         Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
             shared::log::init("warn");
             if storage.is_some() {
@@ -146,7 +174,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             let new = shared::tenant::connect::NewConnection {
                 tenant_id: tenant_id.parse().map_err(usage)?,
                 account,
-                feeds: feeds.iter().map(|feed| feed.trim().parse::<Feed>()).collect::<Result<_, _>>().map_err(usage)?,
+                feeds: parse_feeds(&feeds)?,
                 region: region.map(|region| region.parse()).transpose().map_err(usage)?,
             };
             local::connect::run(&open(&data)?, &new).await
@@ -156,6 +184,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             local::tenants::run(open_existing(&data)?.as_ref(), json).await
         }
     }
+}
+
+fn parse_feeds(feeds: &[String]) -> Result<Vec<Feed>, Failure> {
+    feeds.iter().map(|feed| feed.trim().parse()).collect::<Result<_, _>>().map_err(Failure::Usage)
 }
 
 /// For verbs that only look: nothing is made for a mistyped name, and nothing is what there is in it.

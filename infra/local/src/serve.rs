@@ -1,7 +1,6 @@
 //! `muster serve`: the schedules, the pullers and the web server of one machine.
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -11,9 +10,6 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Bytes, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use jiff::{Timestamp, Unit};
 use shared::{
     App,
@@ -25,7 +21,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::{Failure, vault, worker::Worker};
+use crate::{Failure, vault, web, worker::Worker};
 
 /// Pulls at the same time. Each mostly waits for Microsoft; a slow tenant takes one place of these.
 const WORKERS: usize = 16;
@@ -43,9 +39,13 @@ pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result
     let listener = TcpListener::bind(listen).await.map_err(|cause| Failure::failed(format!("{listen}: {cause}")))?;
     let address = listener.local_addr().map_err(Failure::failed)?;
     eprintln!("muster serves on http://{address}, pulls every {tick} s, and fills {}", data.join("lake").display());
+    match &app.config.public_url {
+        Some(url) => eprintln!("invitations lead to {url}; the application's redirect URI is {url}consent/callback"),
+        None => eprintln!("invitations need MUSTER_PUBLIC_URL, the origin that people's browsers see"),
+    }
     let stopping = Arc::new(AtomicBool::new(false));
     let mut tasks = start(&app, tick, &stopping);
-    let web = tokio::spawn(web(listener));
+    let web = tokio::spawn(web::serve(app.clone(), listener));
     let housekeeping = tokio::spawn(housekeeping(app.clone(), data.to_owned()));
     let ended = tokio::select! {
         () = interrupted() => None,
@@ -122,34 +122,6 @@ async fn work(worker: Worker, stopping: Arc<AtomicBool>) {
             }
         }
     }
-}
-
-async fn web(listener: TcpListener) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file handles: give the others time to finish.
-            sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        tokio::spawn(async move {
-            let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
-            if let Err(error) = serving.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        });
-    }
-}
-
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (status, body) = match (request.method().as_str(), request.uri().path()) {
-        ("GET" | "HEAD", "/api/health") => (StatusCode::OK, r#"{"status":"ok"}"#),
-        _ => (StatusCode::NOT_FOUND, r#"{"type":"about:blank","title":"Not Found","status":404}"#),
-    };
-    let content_type = if status == StatusCode::OK { "application/json" } else { "application/problem+json" };
-    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
-    *response.status_mut() = status;
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(content_type));
-    Ok(response)
 }
 
 async fn interrupted() {

@@ -2,12 +2,12 @@
 
 use std::io::Read;
 
-use aws_lc_rs::rand;
 use serde_json::Value;
 use shared::{
     App,
     credential::Application,
     ports::vault::{Stage, VaultError},
+    random,
     secret::Secret,
     tenant::TenantId,
 };
@@ -84,10 +84,9 @@ pub async fn ensure_signing_key(app: &App) -> Result<(), Failure> {
         Err(VaultError::NotFound(_)) => {}
         Err(error) => return Err(Failure::failed(error)),
     }
-    let mut key = [0; 32];
-    rand::fill(&mut key).map_err(|_| Failure::failed("the machine has no randomness"))?;
+    let key = Secret::new(random::bytes::<32>().map_err(Failure::failed)?);
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    let value = Secret::new(serde_json::json!({ "key": URL_SAFE_NO_PAD.encode(key) }).to_string());
+    let value = Secret::new(serde_json::json!({ "key": URL_SAFE_NO_PAD.encode(key.expose()) }).to_string());
     app.ports.vault.put(&name, &version_id()?, &value, &[Stage::Current]).await.map_err(Failure::failed)
 }
 
@@ -112,7 +111,5 @@ fn expiry(value: &Secret<String>) -> String {
 }
 
 fn version_id() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| Failure::failed("the machine has no randomness"))?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
+    Ok(random::id().map_err(Failure::failed)?.to_string())
 }

@@ -82,21 +82,23 @@ fn printable(text: &str, length: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(length).collect()
 }
 
+/// The code that a description begins with, as in `AADSTS65004: User declined …`.
+pub fn code_in(description: &str) -> Option<u32> {
+    let digits = description.strip_prefix("AADSTS")?;
+    digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())].parse().ok()
+}
+
 /// Reads an answer other than 200 of the token endpoint.
 pub(super) fn parse_error(status: u16, retry_after: Option<&str>, body: &[u8]) -> EntraError {
     let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let description = value.get("error_description").and_then(Value::as_str).unwrap_or_default();
-    let from_text = || {
-        let digits = description.strip_prefix("AADSTS")?;
-        digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())].parse().ok()
-    };
     let code = value.pointer("/error_codes/0").and_then(Value::as_u64).and_then(|code| u32::try_from(code).ok());
     let summary = description.split(" Trace ID:").next().unwrap_or_default();
     let summary = summary.split("\r\n").next().unwrap_or_default();
     EntraError {
         status,
         error: printable(value.get("error").and_then(Value::as_str).unwrap_or_default(), 60),
-        code: code.or_else(from_text),
+        code: code.or_else(|| code_in(description)),
         summary: printable(summary, 300),
         retry_after: retry_after
             .and_then(|text| text.trim().parse().ok())

@@ -14,6 +14,7 @@ use crate::{
     credential::{Application, Credential},
     http::{HttpError, Request},
     ports::Unavailable,
+    random,
     secret::Secret,
     tenant::TenantId,
 };
@@ -149,14 +150,12 @@ fn certificate_assertion(
         .map_err(|_| "`credential.private_key_pem` is no PEM RSA private key".to_owned())?;
     let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::PS256);
     header.x5t_s256 = Some(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &der)));
-    let mut jti = [0; 16];
-    aws_lc_rs::rand::fill(&mut jti).map_err(|_| "the machine has no randomness".to_owned())?;
     let now = now.as_second();
     let claims = AssertionClaims {
         aud: endpoint.as_str(),
         iss: client_id,
         sub: client_id,
-        jti: uuid::Builder::from_random_bytes(jti).into_uuid().to_string(),
+        jti: random::id().map_err(|error| error.to_string())?.to_string(),
         iat: now,
         nbf: now,
         exp: now + ASSERTION_LIFETIME.as_secs(),

@@ -23,6 +23,30 @@ impl Condition {
         Self { ability: Ability::Ok, state: Some(State::Active), next_step: "Nothing to do.".to_owned(), asleep: None }
     }
 
+    /// Approved, and Entra has not spread the word yet.
+    pub fn propagating() -> Self {
+        Self {
+            ability: Ability::RoleMissing,
+            state: Some(State::Propagating),
+            next_step: "Nothing to do yet: Microsoft is still spreading the approval; asked again at every tick."
+                .to_owned(),
+            asleep: None,
+        }
+    }
+
+    /// Somebody of the tenant signed in, and nothing says that they are an administrator.
+    pub fn confirming() -> Self {
+        Self {
+            ability: Ability::NotConfigured,
+            state: Some(State::Confirming),
+            next_step:
+                "Operator: make sure that the person who signed in may speak for this tenant, then confirm with \
+                        `muster connect TENANT_ID --account NAME`."
+                    .to_owned(),
+            asleep: None,
+        }
+    }
+
     pub fn throttled(pause: SignedDuration) -> Self {
         Self {
             ability: Ability::Throttled,

@@ -62,8 +62,22 @@ pub enum DispatchError {
     Queue(#[from] Unavailable),
 }
 
-/// Sends the messages of one tick, shard by shard, and tells how many. A tick that is delivered twice makes second
-/// messages, which pulls find already done.
+/// Sends the messages that a tick owes to these tenants, and tells how many.
+///
+/// # Errors
+/// When the queue fails; messages already sent stay sent.
+pub async fn send(queue: &dyn Queue, tick: &Tick, tenants: &[&Connection]) -> Result<usize, Unavailable> {
+    let messages: Vec<Outgoing> = messages_for(tick, tenants.iter().copied())
+        .iter()
+        .filter_map(|message| serde_json::to_string(message).ok())
+        .map(|body| Outgoing { body, delay: SignedDuration::ZERO })
+        .collect();
+    queue.send(&messages).await?;
+    Ok(messages.len())
+}
+
+/// One tick, shard by shard. Tells how many messages it sent. A tick that is delivered twice makes second messages,
+/// which pulls find already done.
 ///
 /// # Errors
 /// When the store or the queue fails; shards already sent stay sent.
@@ -71,13 +85,8 @@ pub async fn run(store: &dyn Store, queue: &dyn Queue, tick: &Tick) -> Result<us
     let mut sent = 0;
     for shard in 0..SHARDS {
         let tenants = load_shard(store, shard).await?;
-        let messages: Vec<Outgoing> = messages_for(tick, tenants.iter().map(|loaded| &loaded.connection))
-            .iter()
-            .filter_map(|message| serde_json::to_string(message).ok())
-            .map(|body| Outgoing { body, delay: SignedDuration::ZERO })
-            .collect();
-        queue.send(&messages).await?;
-        sent += messages.len();
+        let connections: Vec<&Connection> = tenants.iter().map(|loaded| &loaded.connection).collect();
+        sent += send(queue, tick, &connections).await?;
     }
     Ok(sent)
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Capability, Connection, Feed, SHARDS, State, TenantId, load_shard};
+use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
 use crate::{
     alert::progress::{self, Lateness, Ledger, WalkReason},
     ports::store::{Store, StoreError},
@@ -27,7 +27,11 @@ pub struct TenantView {
     pub ledger: Ledger,
     pub lateness: Lateness,
     pub connected_at: Timestamp,
+    /// Since when access is claimed and not proven yet.
+    pub claimed_at: Option<Timestamp>,
     pub paused: bool,
+    /// Who approved last: the evidence.
+    pub consent: Option<Consent>,
 }
 
 /// All tenants, by account and id.
@@ -60,6 +64,8 @@ fn view(connection: Connection, alerts: Option<&progress::AlertFeed>, now: Times
         ledger: alerts.map(|alerts| alerts.ledger).unwrap_or_default(),
         lateness: alerts.map(|alerts| alerts.lateness).unwrap_or_default(),
         connected_at: connection.connected_at,
+        claimed_at: connection.claimed_at,
         paused: connection.paused,
+        consent: connection.consents.into_iter().next_back(),
     }
 }

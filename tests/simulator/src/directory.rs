@@ -10,8 +10,14 @@ pub(crate) fn directory<'a>(world: &'a mut World, segment: &str) -> Result<Optio
     match segment.to_ascii_lowercase().as_str() {
         "common" | "organizations" => return Ok(None),
         "consumers" => return Err(Refused::NotModelled("the consumers tenant".into())),
+        name if world.tenants().any(|tenant| tenant.domains.iter().any(|domain| domain.eq_ignore_ascii_case(name))) => {
+            return Err(Refused::NotModelled("a verified domain in place of a tenant id, but for discovery".into()));
+        }
         name if name.contains('.') => {
-            return Err(Refused::NotModelled("verified domains in place of a tenant id".into()));
+            let text = format!(
+                "Tenant '{name}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud."
+            );
+            return Err(Aadsts::new(90002, text).into());
         }
         _ => {}
     }

@@ -7,6 +7,7 @@ use crate::directory::directory;
 use crate::entra_keys;
 use crate::http::{Request, Response};
 use crate::refusal::Refused;
+use crate::tenant::Tenant;
 use crate::world::World;
 
 /// What a tenant-independent document has in the place of a tenant id: the text itself, braces and all.
@@ -67,6 +68,10 @@ fn issuer(tenant: &str) -> String {
 
 fn issuer_tenant(world: &mut World, dice: &mut Dice, segment: &str) -> Result<String, Refused> {
     let now = world.now;
+    let by_domain = |tenant: &&Tenant| tenant.domains.iter().any(|domain| domain.eq_ignore_ascii_case(segment));
+    if let Some(tenant) = world.tenants().filter(|tenant| !tenant.deleted).find(by_domain) {
+        return Ok(tenant.id.clone());
+    }
     let tenant = directory(world, segment).map_err(|refused| {
         refused.map(|aadsts| match aadsts.code {
             // By this error people tell whether a tenant exists (MICROSOFT 1.6); the token endpoint has another word.

@@ -23,6 +23,8 @@ pub struct Tenant {
     pub alerts: Alerts,
     /// Whether a full page carries `@odata.nextLink`, which only community code has seen (MICROSOFT 3.2).
     pub next_links: bool,
+    /// Verified domains, by which discovery finds the tenant.
+    pub domains: Vec<String>,
     /// Defender's own role-based access control keeps the application out: 403 although the app role is there.
     pub rbac_denied: bool,
     /// Whether people may let an application know who they are; otherwise only admins, AADSTS90094.
@@ -48,6 +50,7 @@ impl Tenant {
             deleted: false,
             alerts: Alerts::default(),
             next_links: false,
+            domains: Vec::new(),
             rbac_denied: false,
             users_may_consent: true,
             users: Vec::new(),

@@ -163,6 +163,8 @@ pub(crate) struct TenantFile {
     #[serde(default)]
     next_links: bool,
     #[serde(default)]
+    domains: Vec<String>,
+    #[serde(default)]
     rbac_denied: bool,
     stable_order: Option<bool>,
     #[serde(default)]
@@ -321,6 +323,7 @@ impl TenantFile {
         tenant.conditional_access_blocks = self.conditional_access_blocks;
         tenant.deleted = self.deleted;
         tenant.next_links = self.next_links;
+        tenant.domains = self.domains;
         tenant.rbac_denied = self.rbac_denied;
         tenant.consents = self.consents.into_iter().map(|consent| consent.build(now)).collect();
         tenant.alerts.unstable_order = !self.stable_order.unwrap_or(false);

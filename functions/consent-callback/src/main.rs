@@ -1,0 +1,30 @@
+//! The Lambda program `consent-callback`: logging, configuration, connect, run.
+
+use std::process::ExitCode;
+
+use lambda_runtime::{LambdaEvent, service_fn, tracing};
+use shared::config::EXIT_USAGE;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing::init_default_subscriber();
+    // The ports are the embedded ones, in the folder that MUSTER_DATA names.
+    let app = match embedded::app_from_environment() {
+        Ok(app) => app,
+        Err(mistake) => {
+            eprintln!("consent-callback: {mistake}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let app = &app;
+    let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+        Ok::<_, lambda_runtime::Error>(consent_callback::handle(app, event.payload).await)
+    }));
+    match run.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("consent-callback: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

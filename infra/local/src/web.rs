@@ -1,0 +1,101 @@
+//! The web server of one machine: each request becomes the event that API Gateway would make of it.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use aws_lambda_events::{
+    apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
+    encodings::Body,
+    http::header::COOKIE,
+};
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{CONTENT_TYPE, HeaderValue, SET_COOKIE},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use shared::{App, random};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+
+/// Connections at the same time; more wait at the door.
+const CONNECTIONS: usize = 256;
+/// For the head of a request. Whoever needs longer only wants to hold the place.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// Serves until it is dropped.
+pub async fn serve(app: App, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file handles: give the others time to finish.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let app = app.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let app = app.clone();
+                async move { Ok::<_, Infallible>(answer(&app, request).await) }
+            });
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if path.starts_with("/connect/") || path.starts_with("/consent/") {
+        // Nothing that we take has a body worth reading: whatever is in it is left on the wire.
+        return response(consent_callback::handle(app, event(&request)).await);
+    }
+    match (request.method().as_str(), path) {
+        ("GET" | "HEAD", "/api/health") => json(StatusCode::OK, "application/json", r#"{"status":"ok"}"#),
+        _ => {
+            let problem = r#"{"type":"about:blank","title":"Not Found","status":404}"#;
+            json(StatusCode::NOT_FOUND, "application/problem+json", problem)
+        }
+    }
+}
+
+fn event(request: &Request<Incoming>) -> ApiGatewayV2httpRequest {
+    let lines = request.headers().get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let cookies = lines.flat_map(|line| line.split(';')).map(|pair| pair.trim().to_owned()).collect();
+    let mut event = ApiGatewayV2httpRequest::default();
+    event.raw_path = Some(request.uri().path().to_owned());
+    event.raw_query_string = Some(request.uri().query().unwrap_or_default().to_owned());
+    event.cookies = Some(cookies);
+    event.request_context.http.method = request.method().clone();
+    event.request_context.request_id = random::id().ok().map(|id| id.to_string());
+    event
+}
+
+fn response(event: ApiGatewayV2httpResponse) -> Response<Full<Bytes>> {
+    let body = match event.body {
+        Some(Body::Text(text)) => Bytes::from(text),
+        Some(Body::Binary(bytes)) => Bytes::from(bytes),
+        _ => Bytes::new(),
+    };
+    let mut response = Response::new(Full::new(body));
+    let status = u16::try_from(event.status_code).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = event.headers;
+    for cookie in event.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn json(status: StatusCode, media_type: &'static str, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}

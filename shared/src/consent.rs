@@ -1,0 +1,349 @@
+//! How a tenant comes in: an invitation, two pages of Microsoft's, and a proof.
+//!
+//! `answer` is the operation, one request of a browser at a time. `invitation` and `attempt` are what is signed and kept,
+//! `refusal` reads what Microsoft sends back in place of an approval, `admit` decides what a proven sign-in is worth, and
+//! `outcome` and `page` say it to a person.
+
+mod admit;
+mod attempt;
+pub mod invitation;
+mod outcome;
+mod page;
+mod refusal;
+
+use attempt::{Attempt, Browser, Step};
+use invitation::{Invitation, Token};
+use jiff::Timestamp;
+use outcome::Outcome;
+use page::Site;
+use url::{Url, form_urlencoded};
+
+use crate::{
+    App,
+    http::Request,
+    microsoft::{
+        id_token::{self, KeySet, Person},
+        sign_in::{
+            Discovery, NoDiscovery, SignIn, admin_consent_url, authorize_url, discovery_request, parse_discovery,
+            parse_id_token,
+        },
+        token::{Grant, TokenError},
+        tokens::ApplicationName,
+    },
+    ports::store::StoreError,
+    random::NoRandomness,
+    secret::Secret,
+    signing::{NoSigningKey, SigningKeys},
+    tenant::TenantId,
+    web,
+};
+
+/// Where Microsoft sends the browser back to; registered as a redirect URI of the application.
+const CALLBACK: &str = "consent/callback";
+
+/// What a browser is answered with.
+enum Answer {
+    /// The page that asks, and the secret that the browser is to keep.
+    Invitation(Box<Invitation>, Token, Browser),
+    Redirect(Url),
+    Told(Outcome),
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        Self::Told(outcome)
+    }
+}
+
+/// Our own trouble. The person is asked to come back, the cause goes to the log.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    SigningKey(#[from] NoSigningKey),
+    #[error("our own application cannot be used: {0}")]
+    Application(TokenError),
+    #[error("MUSTER_PUBLIC_URL is not set")]
+    NoPublicUrl,
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+}
+
+/// Answers one request, always with a redirect or a page for people.
+pub async fn answer(app: &App, request: &web::Request) -> web::Response {
+    let site = Site::new(&app.config, request);
+    let out_of_order = |broken: &Broken| {
+        tracing::error!(request.id, error = %broken, "a consent page cannot be given");
+        site.outcome(&Outcome::OutOfOrder, None)
+    };
+    let visit = match Visit::open(app, request).await {
+        Ok(visit) => visit,
+        Err(broken) => return out_of_order(&broken),
+    };
+    match visit.answer().await {
+        Ok(Answer::Redirect(to)) => site.redirect(&to),
+        Ok(Answer::Invitation(invitation, token, browser)) => site.invitation(&invitation, &token, &browser),
+        Ok(Answer::Told(outcome)) => {
+            tracing::info!(request.id, outcome = ?outcome, "consent");
+            site.outcome(&outcome, visit.invited.as_ref())
+        }
+        Err(broken) => out_of_order(&broken),
+    }
+}
+
+/// One request, and what its cookie says.
+struct Visit<'a> {
+    app: &'a App,
+    request: &'a web::Request,
+    keys: SigningKeys,
+    now: Timestamp,
+    redirect_uri: Url,
+    browser: Option<Browser>,
+    /// The invitation that this browser has opened last, to begin again from.
+    invited: Option<Token>,
+}
+
+impl<'a> Visit<'a> {
+    async fn open(app: &'a App, request: &'a web::Request) -> Result<Self, Broken> {
+        let mut redirect_uri = app.config.public_url.clone().ok_or(Broken::NoPublicUrl)?;
+        redirect_uri.set_path(CALLBACK);
+        let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
+        let cookie = request.cookie(page::cookie_name(&app.config)).and_then(|cookie| cookie.split_once('.'));
+        let browser = cookie.and_then(|(secret, _)| Browser::parse(secret));
+        let invited = cookie.and_then(|(_, token)| Token::parse(token, &keys)).map(|(token, ..)| token);
+        Ok(Self { app, request, keys, now: app.clock.now(), redirect_uri, browser, invited })
+    }
+
+    async fn answer(&self) -> Result<Answer, Broken> {
+        let path: Vec<&str> = self.request.path.trim_start_matches('/').split('/').collect();
+        match (self.request.method.as_str(), path.as_slice()) {
+            ("GET" | "HEAD", ["connect", token]) => self.invitation(token).await,
+            ("POST", ["connect", token, "start"]) => self.start(token).await,
+            ("GET", ["consent", "callback"]) => self.callback().await,
+            (_, ["connect", _] | ["connect", _, "start"] | ["consent", "callback"]) => Ok(Outcome::WrongMethod.into()),
+            _ => Ok(Outcome::NoSuchPage.into()),
+        }
+    }
+
+    /// The page that asks. Mail scanners open it too, so it spends nothing.
+    async fn invitation(&self, token: &str) -> Result<Answer, Broken> {
+        match invitation::open(self.app.ports.store.as_ref(), &self.keys, token, self.now).await? {
+            Err(unusable) => Ok(Outcome::from(unusable).into()),
+            Ok((token, open)) => {
+                let browser = self.browser.clone().map_or_else(Browser::new, Ok)?;
+                Ok(Answer::Invitation(Box::new(open.invitation), token, browser))
+            }
+        }
+    }
+
+    /// The button was pressed: to Microsoft, for the approval.
+    async fn start(&self, token: &str) -> Result<Answer, Broken> {
+        let store = self.app.ports.store.as_ref();
+        let open = match invitation::open(store, &self.keys, token, self.now).await? {
+            Err(unusable) => return Ok(Outcome::from(unusable).into()),
+            Ok((_, open)) => open,
+        };
+        // The cookie is `SameSite=Lax`: a form on somebody else's page comes without it.
+        let Some(browser) = &self.browser else { return Ok(Outcome::NoCookie.into()) };
+        let client_id = self.client_id().await?;
+        let attempt = Attempt::new(open.invitation.id, browser, self.now)?;
+        attempt.begin(store).await?;
+        let config = &self.app.config;
+        Ok(Answer::Redirect(admin_consent_url(
+            &config.login(),
+            open.invitation.expected_tenant,
+            &client_id,
+            &self.redirect_uri,
+            config.audience(),
+            &attempt.state(&self.keys),
+        )))
+    }
+
+    /// Microsoft has sent the browser back, from either of its pages.
+    async fn callback(&self) -> Result<Answer, Broken> {
+        let Some(returned) = Returned::parse(&self.request.query) else { return Ok(Outcome::Mangled.into()) };
+        // First of all, since failures say `admin_consent=True` as well (MICROSOFT.md 1.1).
+        if let Some(error) = &returned.error {
+            let subcode = returned.error_subcode.as_deref();
+            let refused = refusal::read(error, subcode, returned.error_description.as_deref().unwrap_or_default());
+            return Ok(refused.into());
+        }
+        let Some(state) = &returned.state else {
+            let outcome = if returned.code.is_some() { Outcome::OldLink } else { Outcome::NoState };
+            return Ok(outcome.into());
+        };
+        let store = self.app.ports.store.as_ref();
+        let attempt = match attempt::resume(store, &self.keys, state, self.browser.as_ref(), self.now).await? {
+            Err(bad_state) => return Ok(Outcome::from(bad_state).into()),
+            Ok(attempt) => attempt,
+        };
+        match (attempt.attempt.step, self.browser.as_ref()) {
+            (Step::Consenting, Some(browser)) => self.approved(attempt, browser, &returned).await,
+            (Step::SigningIn { tenant }, Some(browser)) => self.signed_in(attempt, browser, tenant, &returned).await,
+            _ => Ok(Outcome::Replayed.into()),
+        }
+    }
+
+    /// The first page says that somebody approved, and where. Neither is proven: on to the sign-in at that tenant.
+    async fn approved(
+        &self,
+        attempt: attempt::Loaded,
+        browser: &Browser,
+        returned: &Returned,
+    ) -> Result<Answer, Broken> {
+        let store = self.app.ports.store.as_ref();
+        let approved = returned.admin_consent.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let hint = returned.tenant.as_deref().and_then(|tenant| tenant.parse::<TenantId>().ok());
+        let (true, Some(tenant)) = (approved, hint) else { return Ok(Outcome::Mangled.into()) };
+        let open = match invitation::load(store, attempt.attempt.invitation, self.now).await? {
+            Err(unusable) => return Ok(Outcome::from(unusable).into()),
+            Ok(open) => open,
+        };
+        if let Some(expected) = open.invitation.expected_tenant.filter(|expected| *expected != tenant) {
+            return Ok(Outcome::WrongTenant { expected }.into());
+        }
+        let client_id = self.client_id().await?;
+        let discovery = match self.discover(tenant).await {
+            Err(outcome) => return Ok(outcome.into()),
+            Ok(discovery) => discovery,
+        };
+        let attempt = match attempt.advance(store, Step::SigningIn { tenant }).await {
+            Err(StoreError::Conflict) => return Ok(Outcome::Replayed.into()),
+            advanced => advanced?,
+        };
+        let sign_in = SignIn {
+            client_id: &client_id,
+            redirect_uri: &self.redirect_uri,
+            state: &attempt.state(&self.keys),
+            nonce: &browser.nonce(attempt.id),
+            code_challenge: &browser.code_challenge(attempt.id),
+        };
+        Ok(Answer::Redirect(authorize_url(&discovery.authorization_endpoint, &sign_in)))
+    }
+
+    /// Somebody signed in at the tenant. The code is redeemed once, whatever comes of it.
+    async fn signed_in(
+        &self,
+        attempt: attempt::Loaded,
+        browser: &Browser,
+        tenant: TenantId,
+        returned: &Returned,
+    ) -> Result<Answer, Broken> {
+        let Some(code) = &returned.code else { return Ok(Outcome::Mangled.into()) };
+        let attempt = match attempt.advance(self.app.ports.store.as_ref(), Step::Over).await {
+            Err(StoreError::Conflict) => return Ok(Outcome::Replayed.into()),
+            advanced => advanced?,
+        };
+        let person = match self.identify(&attempt, browser, tenant, code).await? {
+            Err(outcome) => return Ok(outcome.into()),
+            Ok(person) => person,
+        };
+        Ok(admit::admit(self.app, attempt.invitation, tenant, &person).await?.into())
+    }
+
+    /// Who has signed in, from an id_token that has passed every check.
+    async fn identify(
+        &self,
+        attempt: &Attempt,
+        browser: &Browser,
+        tenant: TenantId,
+        code: &Secret<String>,
+    ) -> Result<Result<Person, Outcome>, Broken> {
+        let client_id = self.client_id().await?;
+        let discovery = match self.discover(tenant).await {
+            Err(outcome) => return Ok(Err(outcome)),
+            Ok(discovery) => discovery,
+        };
+        let verifier = browser.code_verifier(attempt.id);
+        let grant = Grant::Code { code, verifier: &verifier, redirect_uri: &self.redirect_uri };
+        let name = ApplicationName::App.vault_name(&self.app.config.secrets_prefix, tenant);
+        let body = match self.app.tokens.exchange(&name, &discovery.token_endpoint, &grant).await {
+            Ok(body) => body,
+            Err(TokenError::Platform(error)) => return Err(StoreError::from(error).into()),
+            Err(error) => {
+                tracing::warn!(request.id = self.request.id, %error, "a code was not redeemed");
+                return Ok(Err(refusal::of_redemption(&error)));
+            }
+        };
+        let Some(keys) = self.small(Request::get(discovery.jwks_uri)).await.and_then(|(_, body)| KeySet::parse(&body))
+        else {
+            return Ok(Err(Outcome::MicrosoftTrouble));
+        };
+        let nonce = browser.nonce(attempt.id);
+        let expected = id_token::Expected { client_id: &client_id, tenant, issuer: &discovery.issuer, nonce: &nonce };
+        let believed = match parse_id_token(&body) {
+            None => Err(id_token::NotBelieved::Malformed("the answer holds none".to_owned())),
+            Some(token) => id_token::validate(&token, &keys, &expected, self.app.clock.now()),
+        };
+        Ok(believed.map_err(|why| {
+            tracing::warn!(request.id = self.request.id, error = %why, "an id_token was not believed");
+            if why == id_token::NotBelieved::Guest { Outcome::Guest } else { Outcome::NotProven }
+        }))
+    }
+
+    async fn discover(&self, tenant: TenantId) -> Result<Discovery, Outcome> {
+        let login = self.app.config.login();
+        let answer = self.small(discovery_request(&login, &tenant.to_string())).await;
+        let (status, body) = answer.ok_or(Outcome::MicrosoftTrouble)?;
+        parse_discovery(status, &body, &login).map_err(|why| {
+            tracing::warn!(request.id = self.request.id, tenant.id = %tenant, error = %why, "no discovery document");
+            if why == NoDiscovery::NoTenant { Outcome::NotProven } else { Outcome::MicrosoftTrouble }
+        })
+    }
+
+    /// An answer of Entra's that needs no token.
+    async fn small(&self, request: Request) -> Option<(u16, Vec<u8>)> {
+        let answer = self.app.http.send(request).await.ok()?;
+        let status = answer.status;
+        Some((status, answer.body.small(&self.app.clock).await.ok()?))
+    }
+
+    async fn client_id(&self) -> Result<String, Broken> {
+        let name = format!("{}/app", self.app.config.secrets_prefix);
+        Ok(self.app.tokens.application(&name).await.map_err(Broken::Application)?.client_id.clone())
+    }
+}
+
+/// What Microsoft's pages put into the address. Anybody can write such an address.
+#[derive(Debug, Default)]
+struct Returned {
+    error: Option<String>,
+    error_subcode: Option<String>,
+    error_description: Option<String>,
+    admin_consent: Option<String>,
+    tenant: Option<String>,
+    state: Option<String>,
+    code: Option<Secret<String>>,
+}
+
+impl Returned {
+    /// `None` when a parameter that decides comes twice: Microsoft does not do that.
+    fn parse(query: &str) -> Option<Self> {
+        let mut returned = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "error" => &mut returned.error,
+                "error_subcode" => &mut returned.error_subcode,
+                "error_description" => &mut returned.error_description,
+                "admin_consent" => &mut returned.admin_consent,
+                "tenant" => &mut returned.tenant,
+                "state" => &mut returned.state,
+                "code" => {
+                    if returned.code.replace(Secret::new(value.into_owned())).is_some() {
+                        return None;
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return None;
+            }
+        }
+        // `state=` is what is left where a page lost it.
+        returned.state = returned.state.filter(|state| !state.is_empty());
+        returned.error = returned.error.filter(|error| !error.is_empty());
+        Some(returned)
+    }
+}

@@ -1,0 +1,196 @@
+//! What a proven sign-in is worth: whether the person may speak for the tenant, whether we have access, and the binding.
+
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::{
+    invitation::{self, Invitation, Open},
+    outcome::Outcome,
+};
+use crate::{
+    App,
+    microsoft::{id_token::Person, tokens::ApplicationName},
+    ports::store::{StoreError, Write},
+    tenant::{
+        Condition, Connection, Consent, Feed, State, TenantId,
+        bind::{Binding, bind},
+        dispatch::{self, Tick},
+        load,
+        proof::{Proof, prove},
+    },
+};
+
+/// Who loses the race for a connection reads it again; more often than this nobody loses.
+const TRIES: usize = 5;
+/// A claim that an administrator has made stands this long against one of somebody we know less of.
+const CLAIM: SignedDuration = SignedDuration::from_hours(1);
+
+/// The roles that may approve for a whole tenant, as `wids` carries them (MICROSOFT.md 1.7).
+const ADMINISTRATORS: [(&str, &str); 4] = [
+    ("62e90394-69f5-4237-9190-012177145e10", "Global Administrator"),
+    ("e8611ab8-c189-46e8-94e1-60213ab1f814", "Privileged Role Administrator"),
+    ("9b895d92-2cd3-44c7-9d02-a6ac2d5ea5c3", "Application Administrator"),
+    ("158c047a-c907-4556-b7ef-446551a6b5f7", "Cloud Application Administrator"),
+];
+
+/// What the sign-in says about the person's right to approve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    Administrator(Vec<String>),
+    /// The application does not ask for directory roles: an operator must vouch.
+    Unknown,
+    User,
+}
+
+fn standing(wids: Option<&[String]>) -> Standing {
+    let Some(wids) = wids else { return Standing::Unknown };
+    let held = ADMINISTRATORS.iter().filter(|(id, _)| wids.iter().any(|wid| wid.eq_ignore_ascii_case(id)));
+    let titles: Vec<String> = held.map(|(_, title)| (*title).to_owned()).collect();
+    if titles.is_empty() { Standing::User } else { Standing::Administrator(titles) }
+}
+
+/// Binds the tenant, claims it, or says why not.
+///
+/// # Errors
+/// As the store's.
+pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Person) -> Result<Outcome, StoreError> {
+    let standing = standing(person.wids.as_deref());
+    if standing == Standing::User {
+        return Ok(Outcome::NotAdmin);
+    }
+    let store = app.ports.store.as_ref();
+    let mut proof = None;
+    for _ in 0..TRIES {
+        let open = match invitation::load(store, invitation, app.clock.now()).await? {
+            Err(unusable) => return Ok(unusable.into()),
+            Ok(open) => open,
+        };
+        let known = load(store, tenant).await?;
+        let connection = known.as_ref().map(|known| &known.connection);
+        if let Some(outcome) = refuse(app, &open.invitation, tenant, connection, &standing) {
+            return Ok(outcome);
+        }
+        let account = &open.invitation.account;
+        let is_bound = connection.is_some_and(|known| known.is_bound_to(account));
+        let vouched = is_bound || standing != Standing::Unknown;
+        let region = connection.and_then(|known| known.region);
+        if vouched && proof.is_none() {
+            proof = Some(prove(app, tenant, &ApplicationName::App, region).await);
+        }
+        let consent = consent(app, &open.invitation, person, &standing, proof.as_ref());
+        let binding = binding(&open.invitation, tenant, consent, proof.as_ref());
+        match bind(app, known.as_ref(), &binding, vec![spend(app, &open, &binding)?]).await {
+            Ok(connection) => {
+                pull_at_once(app, &connection).await;
+                return Ok(Outcome::of(&connection));
+            }
+            Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Outcome::TryAgainSoon)
+}
+
+fn refuse(
+    app: &App,
+    invitation: &Invitation,
+    tenant: TenantId,
+    known: Option<&Connection>,
+    standing: &Standing,
+) -> Option<Outcome> {
+    if let Some(expected) = invitation.expected_tenant.filter(|expected| *expected != tenant) {
+        return Some(Outcome::WrongTenant { expected });
+    }
+    let known = known?;
+    if known.is_bound_elsewhere(&invitation.account) {
+        return Some(Outcome::BoundElsewhere);
+    }
+    // A claim blocks nobody, but a user of whom we know nothing must not undo what an administrator has begun.
+    let now = app.clock.now();
+    let by_an_administrator = known.consents.last().is_some_and(|consent| {
+        !consent.admin_roles.is_empty()
+            && consent.account != invitation.account
+            && now.duration_since(consent.at) < CLAIM
+    });
+    let undone = *standing == Standing::Unknown && known.state != State::Removed && by_an_administrator;
+    undone.then_some(Outcome::BoundElsewhere)
+}
+
+fn consent(app: &App, invitation: &Invitation, person: &Person, standing: &Standing, proof: Option<&Proof>) -> Consent {
+    let admin_roles = match standing {
+        Standing::Administrator(titles) => titles.clone(),
+        Standing::Unknown | Standing::User => Vec::new(),
+    };
+    let roles = match proof {
+        Some(Proof::Proven { roles, .. } | Proof::NotYet { roles, .. }) => roles.clone(),
+        None => Vec::new(),
+    };
+    Consent {
+        at: app.clock.now(),
+        oid: person.oid.clone(),
+        name: person.name.clone(),
+        admin_roles,
+        roles,
+        invitation: invitation.id.to_string(),
+        account: invitation.account.clone(),
+    }
+}
+
+/// Without a proof nobody could vouch for the person, and the tenant waits for an operator.
+fn binding(invitation: &Invitation, tenant_id: TenantId, consent: Consent, proof: Option<&Proof>) -> Binding {
+    let (state, condition, proven) = match proof {
+        None => (State::Confirming, Condition::confirming(), false),
+        Some(Proof::Proven { condition, .. }) => (State::Active, condition.clone(), true),
+        Some(Proof::NotYet { condition, .. }) => match condition.state {
+            Some(state @ (State::Unlicensed | State::Blocked | State::CredentialFault)) => {
+                (state, condition.clone(), false)
+            }
+            // Roles lag consent, and Microsoft has bad moments: from now on the puller is the proof.
+            _ => (State::Propagating, Condition::propagating(), false),
+        },
+    };
+    Binding {
+        tenant_id,
+        account: invitation.account.clone(),
+        application: ApplicationName::App,
+        region: None,
+        feeds: invitation.feeds.clone(),
+        state,
+        condition,
+        proven,
+        consent: Some(consent),
+    }
+}
+
+/// A binding spends the invitation. A connection that waits for an operator is none yet: whoever could not be told from
+/// an ordinary user must not use up the link of the administrator.
+fn spend(app: &App, open: &Open, binding: &Binding) -> Result<Write, StoreError> {
+    if binding.state == State::Confirming { Ok(open.check()) } else { open.spend(binding.tenant_id, app.clock.now()) }
+}
+
+/// The first look, now. If the queue is out of order, the next tick does it.
+async fn pull_at_once(app: &App, connection: &Connection) {
+    for feed in connection.feeds.keys().filter(|feed| **feed == Feed::Alerts) {
+        let tick = Tick { feed: *feed, scheduled_time: app.clock.now(), every_seconds: 60 };
+        if let Err(error) = dispatch::send(app.ports.alerts.as_ref(), &tick, &[connection]).await {
+            tracing::warn!(tenant.id = %connection.tenant_id, %error, "the first pull waits for the next tick");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_administrator_is_known_by_role_and_a_user_is_not_one() {
+        let every_user = "b79fbf4d-3ef9-4689-8143-76b194e85509".to_owned();
+        assert_eq!(standing(None), Standing::Unknown);
+        assert_eq!(standing(Some(&[])), Standing::User);
+        assert_eq!(standing(Some(std::slice::from_ref(&every_user))), Standing::User);
+        for (id, title) in ADMINISTRATORS {
+            let wids = [every_user.clone(), id.to_ascii_uppercase()];
+            assert_eq!(standing(Some(&wids)), Standing::Administrator(vec![title.to_owned()]));
+        }
+    }
+}

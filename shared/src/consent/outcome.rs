@@ -1,0 +1,370 @@
+//! How a visit ended: its HTTP status, what happened in words, and the one next step.
+
+use super::{attempt::BadState, invitation::Unusable};
+use crate::tenant::{Connection, State, TenantId};
+
+/// Every end that a person can come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Connected,
+    Propagating,
+    /// An operator must vouch for whoever signed in.
+    Confirming,
+    Unlicensed,
+    Blocked,
+    /// Our own credential or set-up is at fault.
+    ProviderFault,
+
+    Declined,
+    Cancelled,
+    /// An account of another directory was chosen.
+    WrongDirectory,
+    /// Approved in another tenant than the invited one.
+    WrongTenant {
+        expected: TenantId,
+    },
+    NotAdmin,
+    Guest,
+    BoundElsewhere,
+
+    /// The tenant has no Defender for Endpoint at all.
+    NoDefender,
+    TryAgainSoon,
+    MicrosoftTrouble,
+    ConditionalAccess,
+    /// Somebody disabled the application in the tenant.
+    Disabled,
+    /// Microsoft does not understand what we asked.
+    OurRequest {
+        code: Option<u32>,
+    },
+    Unknown {
+        code: Option<u32>,
+    },
+
+    InvitationMangled,
+    InvitationExpired,
+    InvitationUsed,
+    /// The browser has not kept the cookie of the invitation page.
+    NoCookie,
+    Mangled,
+    StateExpired,
+    Replayed,
+    OtherBrowser,
+    /// A consent that nobody began here, such as one from Microsoft's own portal.
+    NoState,
+    /// The link that the industry mails around: a code, and nothing that says who began it.
+    OldLink,
+    /// The sign-in could not be proven.
+    NotProven,
+
+    NoSuchPage,
+    WrongMethod,
+    OutOfOrder,
+}
+
+impl From<Unusable> for Outcome {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Mangled => Self::InvitationMangled,
+            Unusable::Expired => Self::InvitationExpired,
+            Unusable::Used => Self::InvitationUsed,
+        }
+    }
+}
+
+impl From<BadState> for Outcome {
+    fn from(bad: BadState) -> Self {
+        match bad {
+            BadState::Mangled => Self::Mangled,
+            BadState::Expired => Self::StateExpired,
+            BadState::Replayed => Self::Replayed,
+            BadState::OtherBrowser => Self::OtherBrowser,
+        }
+    }
+}
+
+/// How a page looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    Waiting,
+    Bad,
+}
+
+impl Tone {
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Waiting => "waiting",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// A page in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    pub tone: Tone,
+    pub heading: &'static str,
+    pub happened: String,
+    pub next_step: String,
+    /// Whether beginning again may help.
+    pub again: bool,
+}
+
+impl Outcome {
+    /// What a binding came to.
+    pub fn of(connection: &Connection) -> Self {
+        match connection.state {
+            State::Active => Self::Connected,
+            State::Confirming => Self::Confirming,
+            State::Unlicensed => Self::Unlicensed,
+            State::Blocked => Self::Blocked,
+            State::CredentialFault => Self::ProviderFault,
+            State::Propagating | State::NeedsConsent | State::Invited | State::Consenting | State::Removed => {
+                Self::Propagating
+            }
+        }
+    }
+
+    /// 200 only when the tenant is connected or propagating; whatever is not proven is 400.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Connected | Self::Propagating => 200,
+            Self::Declined
+            | Self::Cancelled
+            | Self::WrongDirectory
+            | Self::WrongTenant { .. }
+            | Self::NotAdmin
+            | Self::Guest => 403,
+            Self::NoSuchPage => 404,
+            Self::WrongMethod => 405,
+            Self::BoundElsewhere => 409,
+            Self::InvitationExpired | Self::InvitationUsed => 410,
+            Self::OutOfOrder => 503,
+            _ => 400,
+        }
+    }
+
+    /// `provider` asks for consent; `contact` is whom a person may write to.
+    pub fn words(&self, provider: &str, contact: &str) -> Words {
+        let words = |tone, heading, happened: String, next_step: String| Words {
+            tone,
+            heading,
+            happened,
+            next_step,
+            again: false,
+        };
+        let good = |heading, happened| {
+            words(Tone::Good, heading, happened, "Nothing more to do. You can close this page.".to_owned())
+        };
+        let waiting = |heading, happened, next_step| words(Tone::Waiting, heading, happened, next_step);
+        let bad = |heading, happened, next_step| words(Tone::Bad, heading, happened, next_step);
+        let again = |heading, happened: String, next_step: &str| Words {
+            again: true,
+            ..words(Tone::Bad, heading, happened, next_step.to_owned())
+        };
+        let ask = format!("Please ask {contact} for a new invitation.");
+        match self {
+            Self::Connected => good(
+                "Connected",
+                format!("{provider} can now read the Microsoft Defender for Endpoint alerts of your organization."),
+            ),
+            Self::Propagating => good(
+                "Approved",
+                format!(
+                    "Thank you. Microsoft is still spreading your approval, which can take up to an hour. {provider} is connected \
+                     by itself as soon as that is done."
+                ),
+            ),
+            Self::Confirming => waiting(
+                "Almost done",
+                format!(
+                    "You have approved and signed in. Microsoft did not tell us whether you are an administrator, so {provider} \
+                     confirms that first."
+                ),
+                format!("Nothing more to do here. If you hear nothing within a working day, write to {contact}."),
+            ),
+            Self::Unlicensed => waiting(
+                "Approved, but Microsoft Defender for Endpoint is not active",
+                "Your approval has arrived. Microsoft says that Defender for Endpoint is not licensed or not set up in \
+                 your organization, so there is nothing to read yet."
+                    .to_owned(),
+                "License and onboard Microsoft Defender for Endpoint. The connection then starts by itself within a day."
+                    .to_owned(),
+            ),
+            Self::Blocked => waiting(
+                "Approved, but a policy blocks the application",
+                format!(
+                    "Your approval has arrived. A policy of your organization, such as Conditional Access for workload \
+                     identities or a disabled enterprise application, keeps {provider} out."
+                ),
+                format!("Allow the application of {provider} in that policy. The connection then starts by itself within a day."),
+            ),
+            Self::ProviderFault => waiting(
+                "Approved",
+                format!("Your approval has arrived. {provider} has to mend something on its own side first."),
+                format!("Nothing more to do for you. {contact} can tell you when it works."),
+            ),
+            Self::Declined => again(
+                "Not approved",
+                format!("The permissions were declined, so {provider} has got no access to anything."),
+                "If that was a mistake, start again. Otherwise you can close this page.",
+            ),
+            Self::Cancelled => again(
+                "Not approved yet",
+                "You left Microsoft's page before approving. Nothing has changed.".to_owned(),
+                "Start again when you are ready.",
+            ),
+            Self::WrongDirectory => again(
+                "The account belongs to another organization",
+                "The account that was used to sign in is not a member of the organization that was asked.".to_owned(),
+                "Start again, and choose your administrator account of the right organization.",
+            ),
+            Self::WrongTenant { expected } => again(
+                "The wrong organization",
+                format!(
+                    "This invitation is for the organization with the tenant id {expected}. The approval was given in another \
+                     one, which has not been connected."
+                ),
+                "Start again with an administrator account of the invited organization. In the other one, an administrator can \
+                 remove the application under Enterprise applications.",
+            ),
+            Self::NotAdmin => again(
+                "An administrator has to approve",
+                "Only a Global, Privileged Role, Application or Cloud Application Administrator can approve for the whole \
+                 organization, and your account has none of these roles active."
+                    .to_owned(),
+                "Pass the invitation on to an administrator, or activate your role and start again.",
+            ),
+            Self::Guest => again(
+                "A guest cannot approve",
+                "The account is a guest in this organization; its home is another one.".to_owned(),
+                "Start again with an administrator account that belongs to the organization.",
+            ),
+            Self::BoundElsewhere => bad(
+                "Already connected elsewhere",
+                format!(
+                    "Your organization is connected with {provider} under another customer account. It has not been changed."
+                ),
+                format!("Please write to {contact}, who can sort this out."),
+            ),
+            Self::NoDefender => again(
+                "Your organization has no Microsoft Defender for Endpoint",
+                "Microsoft cannot grant the permissions, because the service they belong to (WindowsDefenderATP) is not set up \
+                 in your organization."
+                    .to_owned(),
+                "License and onboard Microsoft Defender for Endpoint, then start again.",
+            ),
+            Self::TryAgainSoon => again(
+                "Microsoft needs another moment",
+                "Microsoft is still setting up the application in your organization.".to_owned(),
+                "Wait half a minute, then start again.",
+            ),
+            Self::MicrosoftTrouble => again(
+                "Microsoft did not answer as it should",
+                "Microsoft's sign-in service had a problem just now. Nothing has been connected.".to_owned(),
+                "Wait a few minutes, then start again.",
+            ),
+            Self::ConditionalAccess => again(
+                "A policy did not allow the sign-in",
+                "A Conditional Access policy of your organization stopped the sign-in.".to_owned(),
+                "Start again from a device and network that the policy allows.",
+            ),
+            Self::Disabled => again(
+                "The application is disabled",
+                format!("An administrator of your organization has disabled the application of {provider}."),
+                "Enable it in Entra (Enterprise applications, Properties, Enabled for users to sign in), then start again.",
+            ),
+            Self::OurRequest { code } => bad(
+                "Something is not set up right",
+                format!(
+                    "Microsoft refused the request of {provider}{}. This is not your fault.",
+                    in_brackets(*code)
+                ),
+                format!("Please send the reference below to {contact}."),
+            ),
+            Self::Unknown { code } => again(
+                "Microsoft did not approve",
+                format!("Microsoft gave a reason that we do not know{}. Nothing has been connected.", in_brackets(*code)),
+                "Start again; if it stays, please send us the reference below.",
+            ),
+            Self::InvitationMangled => bad(
+                "This link is not complete",
+                "The address is not one of our invitations. Often a mail program has broken or shortened it.".to_owned(),
+                "Copy the whole link from the message, in one piece, into the address bar.".to_owned(),
+            ),
+            Self::InvitationExpired => bad("This invitation has expired", "It was good for a limited time.".to_owned(), ask),
+            Self::InvitationUsed => bad(
+                "This invitation has been used",
+                "An administrator has approved with it already. Each invitation is good for one approval.".to_owned(),
+                format!("If that was you, there is nothing more to do. Otherwise please write to {contact}."),
+            ),
+            Self::NoCookie => again(
+                "Your browser did not keep a cookie",
+                "The invitation page sets one cookie, to know you again when you come back from Microsoft.".to_owned(),
+                "Open the invitation link again, in a browser that allows cookies for this site.",
+            ),
+            Self::Mangled => again(
+                "That came back damaged",
+                "What came back from Microsoft is not what we sent. Nothing has been connected.".to_owned(),
+                "Open the invitation link again and start again.",
+            ),
+            Self::StateExpired => again(
+                "That took too long",
+                "For safety the way through Microsoft's pages has to be finished within an hour.".to_owned(),
+                "Open the invitation link again and start again.",
+            ),
+            Self::Replayed => again(
+                "This step has been done already",
+                "Every step counts once; going back or reloading does not repeat it.".to_owned(),
+                "If no page has said that you are connected, start again.",
+            ),
+            Self::OtherBrowser => again(
+                "This is another browser",
+                "The approval was begun in another browser, or this one has lost its cookie.".to_owned(),
+                "Open the invitation link in this browser and start again.",
+            ),
+            Self::NoState => again(
+                "Nobody began this here",
+                "Microsoft sent you here without anything that says which invitation it belongs to, as its own portal does. \
+                 Nothing has been connected."
+                    .to_owned(),
+                "Open the invitation link that you got, and begin from there.",
+            ),
+            Self::OldLink => again(
+                "This is an old kind of link",
+                format!(
+                    "The link that you opened approves an application, but it cannot tell {provider} who you are. Nothing has \
+                     been connected."
+                ),
+                "Open the invitation link that you got. If you have none, ask for one; it takes two clicks.",
+            ),
+            Self::NotProven => again(
+                "The sign-in could not be proven",
+                "What Microsoft said about your sign-in does not fit this invitation. Nothing has been connected.".to_owned(),
+                "Start again, with your administrator account.",
+            ),
+            Self::NoSuchPage => bad(
+                "There is no such page",
+                "The address may be incomplete.".to_owned(),
+                "Open the invitation link again, in one piece.".to_owned(),
+            ),
+            Self::WrongMethod => again(
+                "This page is reached in another way",
+                "The address takes no such request.".to_owned(),
+                "Open the invitation link again.",
+            ),
+            Self::OutOfOrder => bad(
+                "We are out of order",
+                "Something on our side does not work. Nothing has been connected.".to_owned(),
+                format!("Please try again in a few minutes. If it stays, send the reference below to {contact}."),
+            ),
+        }
+    }
+}
+
+fn in_brackets(code: Option<u32>) -> String {
+    code.map(|code| format!(" (AADSTS{code})")).unwrap_or_default()
+}

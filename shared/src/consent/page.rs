@@ -1,0 +1,159 @@
+//! The pages for tenant administrators, and the headers that keep them theirs.
+
+use askama::Template;
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use url::Url;
+
+use super::{
+    attempt::Browser,
+    invitation::{Invitation, Token},
+    outcome::{Outcome, Words},
+};
+use crate::{config::Config, tenant::Feed, web};
+
+const STYLE: &str = include_str!("../../templates/style.css");
+/// An administrator may read the page today and press the button tomorrow.
+const COOKIE_SECONDS: u32 = 24 * 3600;
+
+/// The name of the one cookie. `__Host-` keeps other hosts from setting it, and needs https.
+pub fn cookie_name(config: &Config) -> &'static str {
+    if is_secure(config) { "__Host-muster-consent" } else { "muster-consent" }
+}
+
+fn is_secure(config: &Config) -> bool {
+    config.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+}
+
+/// What every page says of the provider.
+struct Frame<'a> {
+    style: &'static str,
+    provider: &'a str,
+    contact: Option<&'a str>,
+    reference: String,
+}
+
+#[derive(Template)]
+#[template(path = "consent/invitation.html")]
+struct InvitationPage<'a> {
+    frame: Frame<'a>,
+    account: &'a str,
+    permissions: Vec<Permission>,
+    until: String,
+    action: String,
+}
+
+/// A permission in plain words, and as Microsoft's page names it.
+struct Permission {
+    plain: &'static str,
+    name: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "consent/outcome.html")]
+struct OutcomePage<'a> {
+    frame: Frame<'a>,
+    words: Words,
+    again: Option<String>,
+}
+
+/// Renders what one request gets.
+pub struct Site<'a> {
+    config: &'a Config,
+    reference: String,
+    with_body: bool,
+}
+
+impl<'a> Site<'a> {
+    pub fn new(config: &'a Config, request: &web::Request) -> Self {
+        let safe = |c: &char| c.is_ascii_alphanumeric() || "-_=".contains(*c);
+        let reference = request.id.chars().filter(safe).take(64).collect();
+        Self { config, reference, with_body: request.method != "HEAD" }
+    }
+
+    pub fn redirect(&self, to: &Url) -> web::Response {
+        let mut response = self.response(302, String::new());
+        response.headers.push(("location", to.to_string()));
+        response
+    }
+
+    pub fn invitation(&self, invitation: &Invitation, token: &Token, browser: &Browser) -> web::Response {
+        let page = InvitationPage {
+            frame: self.frame(),
+            account: &invitation.account,
+            permissions: invitation.feeds.iter().map(|feed| permission(*feed)).collect(),
+            until: invitation.valid_until.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+            action: format!("/connect/{}/start", token.as_str()),
+        };
+        let mut response = self.page(200, page.render());
+        let secure = if is_secure(self.config) { "; Secure" } else { "" };
+        response.cookies.push(format!(
+            "{}={}.{}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}",
+            cookie_name(self.config),
+            browser.expose(),
+            token.as_str()
+        ));
+        response
+    }
+
+    /// `invited` is where the person can begin again, if that may help.
+    pub fn outcome(&self, outcome: &Outcome, invited: Option<&Token>) -> web::Response {
+        let contact = self.config.support_contact.as_deref().unwrap_or(&self.config.provider_name);
+        let words = outcome.words(&self.config.provider_name, contact);
+        let again = invited.filter(|_| words.again).map(|token| format!("/connect/{}", token.as_str()));
+        self.page(outcome.status(), OutcomePage { frame: self.frame(), words, again }.render())
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        Frame {
+            style: STYLE,
+            provider: &self.config.provider_name,
+            contact: self.config.support_contact.as_deref(),
+            reference: self.reference.clone(),
+        }
+    }
+
+    fn page(&self, status: u16, rendered: askama::Result<String>) -> web::Response {
+        match rendered {
+            Ok(body) => self.response(status, body),
+            Err(error) => {
+                tracing::error!(%error, "a page cannot be rendered");
+                self.response(503, "Out of order; please try again.".to_owned())
+            }
+        }
+    }
+
+    fn response(&self, status: u16, body: String) -> web::Response {
+        let style = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+        // No `form-action`: browsers apply it to the redirects that follow a form, and ours lead through whatever
+        // identity provider the customer has.
+        let policy = format!("default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; frame-ancestors 'none'");
+        let headers = vec![
+            ("content-type", "text/html; charset=utf-8".to_owned()),
+            ("content-security-policy", policy),
+            ("referrer-policy", "no-referrer".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+            ("x-frame-options", "DENY".to_owned()),
+            ("cache-control", "no-store".to_owned()),
+        ];
+        let body = if self.with_body { body } else { String::new() };
+        web::Response { status, headers, cookies: Vec::new(), body }
+    }
+}
+
+fn permission(feed: Feed) -> Permission {
+    match feed {
+        Feed::Alerts => Permission {
+            plain: "Read the alerts of Microsoft Defender for Endpoint",
+            name: "WindowsDefenderATP: Alert.Read.All",
+        },
+        Feed::Machines => Permission {
+            plain: "Read the list of devices in Microsoft Defender for Endpoint",
+            name: "WindowsDefenderATP: Machine.Read.All",
+        },
+        Feed::Telemetry => Permission {
+            plain: "Read the network telemetry that Defender exports into your storage account",
+            name: "Azure Storage: a role on that storage account, given by you",
+        },
+    }
+}

@@ -1,0 +1,79 @@
+//! Binding a tenant to an account: what a connection becomes, and the transaction that makes it so.
+
+use jiff::Timestamp;
+
+use super::{Capability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, TenantId, put};
+use crate::{
+    App,
+    alert::progress::{self, AlertFeed},
+    config::Region,
+    microsoft::tokens::ApplicationName,
+    ports::store::{Expect, StoreError, Write},
+};
+
+/// What is to be bound.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    pub tenant_id: TenantId,
+    pub account: String,
+    pub application: ApplicationName,
+    pub region: Option<Region>,
+    pub feeds: Vec<Feed>,
+    pub state: State,
+    /// What the proof found each feed able to do.
+    pub condition: Condition,
+    /// Whether access is proven. Otherwise a tenant that is not bound yet is only claimed.
+    pub proven: bool,
+    /// Who approved, where somebody signed in.
+    pub consent: Option<Consent>,
+}
+
+/// The connection that comes of it. What has been pulled is elsewhere and stays as it is.
+pub fn bound(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Connection {
+    let same = known.filter(|known| known.state != State::Removed && known.account == new.account);
+    let is_bound = known.is_some_and(|known| known.is_bound_to(&new.account));
+    let mut feeds = same.map(|known| known.feeds.clone()).unwrap_or_default();
+    feeds.extend(new.feeds.iter().map(|feed| (*feed, feed_state(&new.condition, now))));
+    Connection {
+        tenant_id: new.tenant_id,
+        account: new.account.clone(),
+        state: new.state,
+        application: new.application.clone(),
+        region: new.region.or(known.and_then(|known| known.region)),
+        connected_at: same.map_or(now, |known| known.connected_at),
+        paused: same.is_some_and(|known| known.paused),
+        claimed_at: (!new.proven && !is_bound).then_some(now),
+        consents: known.into_iter().flat_map(|known| known.consents.clone()).chain(new.consent.clone()).collect(),
+        feeds,
+    }
+}
+
+fn feed_state(condition: &Condition, now: Timestamp) -> FeedState {
+    FeedState {
+        capability: Capability { status: condition.ability, since: now, next_step: condition.next_step.clone() },
+        asleep_until: condition.asleep.map(|pause| now + pause),
+        backlog: true,
+    }
+}
+
+/// Binds in one transaction, together with the caller's own writes.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when the tenant, or what the caller's writes expect, changed meanwhile; nothing is bound then.
+pub async fn bind(
+    app: &App,
+    known: Option<&Loaded>,
+    new: &Binding,
+    mut writes: Vec<Write>,
+) -> Result<Connection, StoreError> {
+    let store = app.ports.store.as_ref();
+    let now = app.clock.now();
+    let connection = bound(known.map(|known| &known.connection), new, now);
+    writes.push(put(&connection, known.map_or(Expect::Absent, |known| Expect::Version(known.version)))?);
+    if progress::load(store, new.tenant_id).await?.is_none() {
+        let feed = AlertFeed::starting(now, app.config.first_look);
+        writes.push(progress::put(new.tenant_id, &feed, Expect::Absent)?);
+    }
+    store.commit(writes).await?;
+    Ok(connection)
+}

@@ -1,0 +1,125 @@
+//! A person's browser: it keeps our cookies and follows redirects only when told to.
+
+use std::collections::BTreeMap;
+
+use aws_lambda_events::{apigw::ApiGatewayV2httpResponse, encodings::Body};
+use futures::executor::block_on;
+use serde_json::json;
+use simulator::Choice;
+
+use crate::{PUBLIC_URL, Stage};
+
+/// What the browser shows.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub status: i64,
+    pub location: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Page {
+    /// The text of the first such element.
+    pub fn heading(&self) -> &str {
+        let rest = self.body.split_once("<h1").map_or("", |(_, rest)| rest);
+        rest.split_once('>').map_or("", |(_, rest)| rest).split("</h1>").next().unwrap_or_default()
+    }
+}
+
+#[derive(Debug)]
+pub struct Visitor<'a> {
+    stage: &'a Stage,
+    pub cookies: BTreeMap<String, String>,
+}
+
+impl<'a> Visitor<'a> {
+    pub fn new(stage: &'a Stage) -> Self {
+        Self { stage, cookies: BTreeMap::new() }
+    }
+
+    /// Opens one of our addresses, whole or as a path.
+    pub fn get(&mut self, url: &str) -> Page {
+        self.ask("GET", url)
+    }
+
+    pub fn post(&mut self, url: &str) -> Page {
+        self.ask("POST", url)
+    }
+
+    pub fn ask(&mut self, method: &str, url: &str) -> Page {
+        let target = url.strip_prefix(PUBLIC_URL).unwrap_or(url);
+        assert!(target.starts_with('/'), "{url} is not ours");
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let event = serde_json::from_value(json!({
+            "version": "2.0", "rawPath": path, "rawQueryString": query, "cookies": cookies, "headers": {},
+            "isBase64Encoded": false,
+            "requestContext": {"requestId": "test-request", "timeEpoch": 0, "http": {"method": method, "path": path}},
+        }))
+        .expect("an event of API Gateway's");
+        let response = block_on(consent_callback::handle(&self.stage.app, event));
+        self.keep(&response);
+        page(response)
+    }
+
+    fn keep(&mut self, response: &ApiGatewayV2httpResponse) {
+        for cookie in &response.cookies {
+            let pair = cookie.split(';').next().unwrap_or_default();
+            let (name, value) = pair.split_once('=').expect("a cookie has a value");
+            self.cookies.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    /// Opens the invitation and presses its one button. The address of Microsoft's consent page.
+    pub fn start(&mut self, link: &str) -> String {
+        let page = self.get(link);
+        assert_eq!(page.status, 200, "{}", page.body);
+        let action = page.body.split_once("action=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
+        let answer = self.post(action);
+        assert_eq!(answer.status, 302, "{}", answer.body);
+        answer.location
+    }
+
+    /// As [`Visitor::start`], then this user approves. The address Microsoft sends the browser back to.
+    pub fn approve(&mut self, link: &str, user: &str) -> String {
+        let consent = self.start(link);
+        let back = self.stage.simulator.approve(&consent, user);
+        assert!(back.starts_with(PUBLIC_URL), "{back}");
+        back
+    }
+
+    /// As [`Visitor::approve`], then back to us. The address of Microsoft's sign-in page.
+    pub fn reach_sign_in(&mut self, link: &str, user: &str) -> String {
+        let back = self.approve(link, user);
+        let page = self.get(&back);
+        assert_eq!(page.status, 302, "{}", page.body);
+        page.location
+    }
+
+    /// This user signs in at that address. The address Microsoft sends the browser back to.
+    pub fn sign_in(&self, url: &str, user: &str) -> String {
+        let response = self.stage.simulator.choose(url, Choice::Approve, Some(user));
+        response.header("location").unwrap_or_default().to_owned()
+    }
+
+    /// The whole walk, as it is meant.
+    pub fn consent(&mut self, link: &str, user: &str) -> Page {
+        let sign_in = self.reach_sign_in(link, user);
+        let back = self.sign_in(&sign_in, user);
+        self.get(&back)
+    }
+}
+
+fn page(response: ApiGatewayV2httpResponse) -> Page {
+    let headers: BTreeMap<String, String> = response
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+        .collect();
+    let body = match response.body {
+        Some(Body::Text(text)) => text,
+        _ => String::new(),
+    };
+    let location = headers.get("location").cloned().unwrap_or_default();
+    Page { status: response.status_code, location, headers, body }
+}
