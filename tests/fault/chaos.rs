@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use harness::{SimulatorTransport, Stage};
 use jiff::SignedDuration;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
@@ -237,10 +237,10 @@ pub fn app(stage: &Stage, fate: &Fate) -> App {
 }
 
 /// Runs one worker alone until it is done, dead or stalled. True when it is done.
-pub fn run_alone(fate: &Fate, worker: &mut BoxFuture<'_, ()>) -> bool {
+pub fn run_alone(fate: &Fate, worker: &mut (impl Future<Output = ()> + Unpin)) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     loop {
-        if worker.as_mut().poll(&mut context).is_ready() {
+        if worker.poll_unpin(&mut context).is_ready() {
             return true;
         }
         if fate.is_dead() || fate.is_stalled() {
@@ -250,7 +250,7 @@ pub fn run_alone(fate: &Fate, worker: &mut BoxFuture<'_, ()>) -> bool {
 }
 
 /// Runs workers step by step in an order that `rng` chooses, until each is done or dead.
-pub fn run(rng: &mut SmallRng, mut workers: Vec<(Fate, BoxFuture<'_, ()>)>) {
+pub fn run(rng: &mut SmallRng, mut workers: Vec<(Fate, impl Future<Output = ()> + Unpin)>) {
     let mut context = Context::from_waker(Waker::noop());
     while !workers.is_empty() {
         let awake: Vec<usize> = (0..workers.len()).filter(|n| !workers[*n].0.is_stalled()).collect();
@@ -259,7 +259,7 @@ pub fn run(rng: &mut SmallRng, mut workers: Vec<(Fate, BoxFuture<'_, ()>)>) {
             continue;
         };
         let (fate, worker) = &mut workers[n];
-        if worker.as_mut().poll(&mut context).is_ready() || fate.is_dead() {
+        if worker.poll_unpin(&mut context).is_ready() || fate.is_dead() {
             // Dropped where it stands: nothing after this point is ever run.
             drop(workers.swap_remove(n));
         }

@@ -8,6 +8,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "this crate is a test from top to bottom")]
 
 mod chaos;
+mod consent;
 mod story;
 
 use chaos::CrashPoint;

@@ -20,7 +20,7 @@ use shared::{
     record::read_object,
     secret::Secret,
     tenant::{
-        Capability, Feed, TenantId,
+        Capability, Consent, Feed, TenantId,
         connect::{NewConnection, connect},
         list::{TenantView, list},
         shard_partition,
@@ -268,6 +268,13 @@ impl Stage {
             .flat_map(|partition| block_on(self.app.ports.store.query(partition, "")).expect("the store answers"))
             .map(|(key, item)| (key.sort, item.version))
             .collect()
+    }
+
+    /// All consents to a tenant, oldest first.
+    pub fn consents(&self, tenant: &str) -> Vec<Consent> {
+        let tenant = tenant.parse().expect("a tenant id");
+        let known = block_on(shared::tenant::load(self.app.ports.store.as_ref(), tenant)).expect("the store answers");
+        known.map(|known| known.connection.consents).unwrap_or_default()
     }
 
     /// Every event in the lake, object by object.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aws_lambda_events::{apigw::ApiGatewayV2httpResponse, encodings::Body};
+use aws_lambda_events::{
+    apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
+    encodings::Body,
+};
 use futures::executor::block_on;
 use serde_json::json;
 use simulator::Choice;
@@ -23,6 +26,11 @@ impl Page {
     pub fn heading(&self) -> &str {
         let rest = self.body.split_once("<h1").map_or("", |(_, rest)| rest);
         rest.split_once('>').map_or("", |(_, rest)| rest).split("</h1>").next().unwrap_or_default()
+    }
+
+    /// Where the page's form leads.
+    pub fn action(&self) -> &str {
+        self.body.split_once("action=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default()
     }
 }
 
@@ -47,17 +55,27 @@ impl<'a> Visitor<'a> {
     }
 
     pub fn ask(&mut self, method: &str, url: &str) -> Page {
+        let event = self.event(method, url);
+        let response = block_on(consent_callback::handle(&self.stage.app, event));
+        self.receive(response)
+    }
+
+    /// The request as API Gateway hands it over, for a test that answers it in its own way.
+    pub fn event(&self, method: &str, url: &str) -> ApiGatewayV2httpRequest {
         let target = url.strip_prefix(PUBLIC_URL).unwrap_or(url);
         assert!(target.starts_with('/'), "{url} is not ours");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let event = serde_json::from_value(json!({
+        serde_json::from_value(json!({
             "version": "2.0", "rawPath": path, "rawQueryString": query, "cookies": cookies, "headers": {},
             "isBase64Encoded": false,
             "requestContext": {"requestId": "test-request", "timeEpoch": 0, "http": {"method": method, "path": path}},
         }))
-        .expect("an event of API Gateway's");
-        let response = block_on(consent_callback::handle(&self.stage.app, event));
+        .expect("an event of API Gateway's")
+    }
+
+    /// Keeps the cookies and shows the rest.
+    pub fn receive(&mut self, response: ApiGatewayV2httpResponse) -> Page {
         self.keep(&response);
         page(response)
     }
@@ -74,8 +92,7 @@ impl<'a> Visitor<'a> {
     pub fn start(&mut self, link: &str) -> String {
         let page = self.get(link);
         assert_eq!(page.status, 200, "{}", page.body);
-        let action = page.body.split_once("action=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
-        let answer = self.post(action);
+        let answer = self.post(page.action());
         assert_eq!(answer.status, 302, "{}", answer.body);
         answer.location
     }

@@ -110,7 +110,7 @@ type Attack = (&'static str, fn(&Scene) -> Page);
 
 #[test]
 fn no_forged_or_damaged_state_gets_anywhere() {
-    let attacks: [Attack; 18] = [
+    let attacks: [Attack; 19] = [
         ("no parameters at all", |scene| scene.mallory().get("/consent/callback")),
         ("no state", |scene| scene.mallory().get(&format!("/consent/callback?admin_consent=True&tenant={TENANT}"))),
         ("an empty state", |scene| scene.mallory().get(&first_return(TENANT, ""))),
@@ -166,6 +166,12 @@ fn no_forged_or_damaged_state_gets_anywhere() {
         ("the second leg's state on the first", |scene| {
             let (mut mallory, sign_in) = scene.second_leg();
             mallory.get(&first_return(TENANT, &parameter(&sign_in, "state")))
+        }),
+        ("the first leg's state with the code of the second", |scene| {
+            let (mut browser, first) = scene.first_leg();
+            let sign_in = browser.get(&first_return(TENANT, &first)).location;
+            let code = parameter(&browser.sign_in(&sign_in, ADMIN), "code");
+            browser.get(&format!("/consent/callback?code={code}&state={first}"))
         }),
         ("a state in a browser without a cookie", |scene| {
             let (_, state) = scene.first_leg();
@@ -491,25 +497,30 @@ fn a_user_of_unknown_standing_squats_nothing() {
         let claims = if on { GroupMembershipClaims::None } else { GroupMembershipClaims::DirectoryRole };
         scene.stage.world(|world| world.registration(CLIENT).group_membership_claims = claims);
     };
-    // Claims wait for an operator, block nobody and use up nobody's link.
-    no_wids(&scene, true);
-    let (mut browser, sign_in) = scene.second_leg();
-    let back = browser.sign_in(&sign_in, USER);
-    assert_eq!(browser.get(&back).status, 400);
+    let claim = |scene: &Scene, link: &str| {
+        no_wids(scene, true);
+        let mut user = scene.stage.visitor();
+        let state = parameter(&user.start(link), "state");
+        let sign_in = user.get(&first_return(TENANT, &state)).location;
+        let back = user.sign_in(&sign_in, USER);
+        let status = user.get(&back).status;
+        no_wids(scene, false);
+        status
+    };
+    // Such a claim waits for an operator, blocks nobody and uses up nobody's link, not even the one it came by.
+    assert_eq!(claim(&scene, &scene.mallorys_link), 400);
+    assert_eq!(claim(&scene, &scene.contosos_link), 400);
     assert_eq!(scene.stage.view().state, State::Confirming);
-    no_wids(&scene, false);
     let page = scene.stage.visitor().consent(&scene.contosos_link, ADMIN);
     assert_eq!((page.status, scene.stage.view().account.as_str()), (200, "Contoso"));
-    // And once an administrator has claimed, such a user cannot take it back out of their hands.
+    // And what an administrator has claimed, it cannot take out of their hands.
     let scene = Scene::new();
     scene.stage.tenant(|tenant| tenant.consents.clear());
+    scene.stage.world(|world| world.consent_propagation.roles = minutes(30));
     let page = scene.stage.visitor().consent(&scene.contosos_link, ADMIN);
-    assert_eq!((page.status, page.heading()), (200, "Connected"));
-    no_wids(&scene, true);
-    let (mut browser, sign_in) = scene.second_leg();
-    let back = browser.sign_in(&sign_in, USER);
-    assert_eq!(browser.get(&back).status, 409);
-    assert_eq!(scene.stage.view().account, "Contoso");
+    assert_eq!((page.status, scene.stage.view().state), (200, State::Propagating));
+    assert_eq!(claim(&scene, &scene.mallorys_link), 409);
+    assert_eq!((scene.stage.view().account.as_str(), scene.stage.view().state), ("Contoso", State::Propagating));
 }
 
 #[test]
