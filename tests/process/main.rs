@@ -3,6 +3,8 @@
 //! Time is the machine's here, so tests wait; each wait polls and has a deadline.
 
 #[cfg(test)]
+mod consent;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod lambda;

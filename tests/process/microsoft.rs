@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use harness::{ALERT_ROLE, CLIENT, HOME, SECRET, TENANT};
+use harness::{ADMIN, ALERT_ROLE, CLIENT, HOME, SECRET, Stage, TENANT};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use simulator::{Alerts, Application, ClientSecret, Quota, Simulator, Tenant};
+use simulator::{Alerts, Application, ClientSecret, GroupMembershipClaims, Quota, Simulator, Tenant};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -48,7 +48,7 @@ impl Microsoft {
                 ..Application::default()
             });
             world.add_tenant(Tenant::new(TENANT, "Contoso").consented(CLIENT, &[ALERT_ROLE], yesterday));
-            world.add_tenant(Tenant::new(STRANGER, "Fabrikam"));
+            world.add_tenant(Tenant::new(STRANGER, "Fabrikam").with_user(Stage::admin(ADMIN)));
         });
         runtime.spawn(simulator::serve::serve(simulator.clone(), listener));
         Self { simulator, origin, _runtime: runtime }
@@ -56,6 +56,16 @@ impl Microsoft {
 
     pub fn alerts<R>(&self, change: impl FnOnce(&mut Alerts) -> R) -> R {
         self.simulator.world(|world| change(&mut world.tenant(TENANT).unwrap().alerts))
+    }
+
+    /// Lets people sign in who are sent back to this origin.
+    pub fn sends_back_to(&self, public_url: &str) {
+        self.simulator.world(|world| {
+            let registration = world.registration(CLIENT);
+            registration.redirect_uris = vec![format!("{public_url}/consent/callback")];
+            registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
+            registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
+        });
     }
 
     /// Points a program here.

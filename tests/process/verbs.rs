@@ -39,6 +39,11 @@ fn wrong_usage_is_64_and_makes_nothing() {
         &["connect", TENANT, "--account", "Contoso", "--feeds", "alarms"],
         &["connect", TENANT, "--account", "Contoso", "--feeds", "alerts,,"],
         &["connect", TENANT, "--account", "Contoso", "--region", "mars"],
+        &["invite"],
+        &["invite", "Contoso"],
+        &["invite", "", "--feeds", "alerts"],
+        &["invite", "Contoso", "--feeds", "machines"],
+        &["invite", "Contoso", "--hours", "0"],
         &["serve", "--tick", "0"],
         &["serve", "--listen", "everywhere"],
     ] {
@@ -57,7 +62,7 @@ fn wrong_usage_is_64_and_makes_nothing() {
 #[test]
 fn help_and_version_are_answers() {
     let help = Start::muster(&["--help"]).finish().exits(0);
-    for verb in ["demo", "serve", "vault", "connect", "tenants"] {
+    for verb in ["demo", "serve", "vault", "invite", "connect", "tenants"] {
         assert!(help.stdout.contains(verb), "{}", help.stdout);
     }
     Start::muster(&["--version"]).finish().exits(0);

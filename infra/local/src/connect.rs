@@ -2,7 +2,10 @@
 
 use shared::{
     App,
-    tenant::connect::{ConnectError, NewConnection, connect},
+    tenant::{
+        account,
+        connect::{ConnectError, NewConnection, connect},
+    },
 };
 
 use crate::Failure;
@@ -10,6 +13,7 @@ use crate::Failure;
 /// # Errors
 /// [`Failure`] with the next step in words; nothing is bound then.
 pub async fn run(app: &App, new: &NewConnection) -> Result<(), Failure> {
+    account::name(&new.account).map_err(|error| Failure::Usage(format!("--account: {error}")))?;
     let connection = connect(app, new).await.map_err(|error| match error {
         ConnectError::Unsupported(_) => Failure::Usage(error.to_string()),
         other => Failure::failed(format!("{} is not connected. {other}", new.tenant_id)),

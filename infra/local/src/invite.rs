@@ -2,10 +2,19 @@
 
 use shared::{
     App,
-    consent::invitation::{InviteError, NewInvitation, invite},
+    config::Config,
+    consent::invitation::{self, InviteError, NewInvitation, invite},
 };
 
 use crate::{Failure, vault};
+
+/// Refuses what can be seen to be wrong before a data folder is opened or made.
+///
+/// # Errors
+/// [`Failure::Usage`]
+pub fn check(config: &Config, new: &NewInvitation) -> Result<(), Failure> {
+    invitation::check(config, new).map(|_| ()).map_err(|error| Failure::Usage(error.to_string()))
+}
 
 /// Prints the link alone on standard output.
 ///

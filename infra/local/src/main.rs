@@ -161,6 +161,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 expected_tenant: expect,
                 lifetime: SignedDuration::from_hours(hours.into()),
             };
+            local::invite::check(&configuration()?, &new)?;
             local::invite::run(&open(&data)?, &new).await
         }
         Verb::Connect { tenant_id, account, data, feeds, region, storage } => {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     App,
+    config::Config,
     microsoft::sign_in::{NoDiscovery, discovery_request, parse_discovery, tenant_of_issuer},
     ports::store::{Expect, Key, Store, StoreError, Write},
     random,
@@ -157,11 +158,12 @@ impl Token {
     }
 }
 
-/// Makes an invitation, and the account if it is new.
+/// What can be said of a request before anything is opened. The origin that the link will begin with.
 ///
 /// # Errors
-/// [`InviteError`], in words for the operator.
-pub async fn invite(app: &App, new: &NewInvitation) -> Result<Invited, InviteError> {
+/// [`InviteError::Refused`] or [`InviteError::NoPublicUrl`].
+pub fn check(config: &Config, new: &NewInvitation) -> Result<Url, InviteError> {
+    account::name(&new.account)?;
     if new.feeds.is_empty() {
         return Err(InviteError::Refused("an invitation needs at least one feed".to_owned()));
     }
@@ -174,17 +176,24 @@ pub async fn invite(app: &App, new: &NewInvitation) -> Result<Invited, InviteErr
     if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > MAX_LIFETIME {
         return Err(InviteError::Refused("an invitation lives for 1 hour to 60 days".to_owned()));
     }
-    let public_url = app.config.public_url.clone().ok_or(InviteError::NoPublicUrl)?;
+    config.public_url.clone().ok_or(InviteError::NoPublicUrl)
+}
+
+/// Makes an invitation, and the account if it is new.
+///
+/// # Errors
+/// [`InviteError`], in words for the operator.
+pub async fn invite(app: &App, new: &NewInvitation) -> Result<Invited, InviteError> {
+    let public_url = check(&app.config, new)?;
     let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
     let now = app.clock.now();
-    let account = account::name(&new.account)?;
     let expected_tenant = match &new.expected_tenant {
         None => None,
         Some(text) => Some(resolve(app, text.trim()).await?),
     };
     let invitation = Invitation {
         id: random::id().map_err(|error| InviteError::Platform(error.to_string()))?,
-        account: account::ensure(app.ports.store.as_ref(), account, now).await?.name,
+        account: account::ensure(app.ports.store.as_ref(), &new.account, now).await?.name,
         feeds: new.feeds.clone(),
         expected_tenant,
         created_at: now,

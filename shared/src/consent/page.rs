@@ -157,3 +157,25 @@ fn permission(feed: Feed) -> Permission {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_names_the_style_that_the_page_carries() {
+        let config = Config::from_lookup(|_| None).unwrap();
+        let page = Site::new(&config, &web::Request::default()).outcome(&Outcome::Connected, None);
+        let style = page.body.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let digest = STANDARD.encode(digest::digest(&digest::SHA256, style.as_bytes()));
+        assert!(page.header("content-security-policy").unwrap().contains(&digest));
+    }
+
+    #[test]
+    fn a_request_id_from_outside_is_only_letters_on_the_page() {
+        let config = Config::from_lookup(|_| None).unwrap();
+        let request = web::Request { id: "<script>\"a\"".to_owned(), ..web::Request::default() };
+        let page = Site::new(&config, &request).outcome(&Outcome::OutOfOrder, None);
+        assert!(page.body.contains("scripta") && !page.body.contains("<script"));
+    }
+}

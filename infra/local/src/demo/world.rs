@@ -2,7 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use simulator::{Alert, Application, ClientSecret, Fault, Flood, Licence, Route, Simulator, Tenant};
+use simulator::{
+    AdminRole, Alert, Application, ClientSecret, ConsentPropagation, Fault, Flood, GroupMembershipClaims, Licence,
+    Route, Simulator, Tenant, User, UserKind,
+};
+use url::Url;
 
 pub struct Cast {
     pub id: &'static str,
@@ -11,6 +15,7 @@ pub struct Cast {
 
 const CLIENT: &str = "0b5e7a10-0000-4000-8000-00000000a990";
 const HOME: &str = "0b5e7a10-0000-4000-8000-000000000001";
+const KEY_ID: &str = "0b5e7a10-0000-4000-8000-0000000000c1";
 const SECRET: &str = "demo-secret-of-no-value";
 
 const CONTOSO: Cast = Cast { id: "c0000000-0000-4000-8000-000000000001", name: "Contoso" };
@@ -21,24 +26,53 @@ const LITWARE: Cast = Cast { id: "c0000000-0000-4000-8000-000000000005", name: "
 const ADATUM: Cast = Cast { id: "c0000000-0000-4000-8000-000000000006", name: "Adatum" };
 const WINGTIP: Cast = Cast { id: "c0000000-0000-4000-8000-000000000007", name: "Wingtip" };
 
+/// Comes in by a link during the story, withdraws its consent and comes back.
+pub const PROSEWARE: Cast = Cast { id: "c0000000-0000-4000-8000-000000000008", name: "Proseware" };
+/// Is left for whoever watches.
+pub const WOODGROVE: Cast = Cast { id: "c0000000-0000-4000-8000-000000000009", name: "Woodgrove" };
+pub const PROSEWARES_ADMINISTRATOR: &str = "c0000000-0000-4000-8000-0000000ad008";
+
+/// Those who approved long ago.
 pub const TENANTS: [Cast; 7] = [CONTOSO, FABRIKAM, NORTHWIND, TAILSPIN, LITWARE, ADATUM, WINGTIP];
+
+pub const INVITE_MINUTE: u32 = 2;
+pub const ROTATE_MINUTE: u32 = 20;
 pub const CRASH_MINUTE: u32 = 24;
+pub const ROTATED_MINUTE: u32 = 32;
+const WITHDRAW_MINUTE: u32 = 36;
+pub const INVITE_AGAIN_MINUTE: u32 = 54;
 
 pub fn application_entry() -> String {
-    json!({ "client_id": CLIENT, "home_tenant_id": HOME, "credential": { "kind": "client_secret", "value": SECRET } })
-        .to_string()
+    let credential = json!({ "kind": "client_secret", "value": SECRET, "key_id": KEY_ID });
+    json!({ "client_id": CLIENT, "home_tenant_id": HOME, "credential": credential }).to_string()
 }
 
-/// Everyone has approved, and has a past of a few days.
-pub fn build(simulator: &Simulator, start: Timestamp) {
+/// Seven have approved, everyone has a past of a few days. `public_url` is where people's browsers find us.
+pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
     let long_ago = start - SignedDuration::from_hours(24 * 30);
     simulator.world(|world| {
+        // Short, so that a withdrawn consent shows within the hour.
+        world.token_lifetime = SignedDuration::from_mins(12);
+        world.consent_propagation = ConsentPropagation {
+            service_principal: SignedDuration::from_secs(10),
+            roles: SignedDuration::from_secs(90),
+        };
+        let registration = world.registration(CLIENT);
+        registration.redirect_uris = vec![format!("{public_url}consent/callback")];
+        registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
+        registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
+        registration.owners = vec![CLIENT.to_owned()];
+        world.add_tenant(Tenant::new(HOME, "The provider").consented(
+            CLIENT,
+            &["Application.ReadWrite.OwnedBy"],
+            long_ago,
+        ));
         world.add_application(Application {
             client_id: CLIENT.to_owned(),
             home_tenant_id: HOME.to_owned(),
             name: "Muster demo".to_owned(),
             secrets: vec![ClientSecret {
-                key_id: "0b5e7a10-0000-4000-8000-0000000000c1".to_owned(),
+                key_id: KEY_ID.to_owned(),
                 value: SECRET.to_owned(),
                 start: long_ago,
                 end: start + SignedDuration::from_hours(24 * 365),
@@ -47,8 +81,11 @@ pub fn build(simulator: &Simulator, start: Timestamp) {
             roles: vec!["Alert.Read.All".to_owned()],
             ..Application::default()
         });
-        for cast in TENANTS {
-            let mut tenant = Tenant::new(cast.id, cast.name).consented(CLIENT, &["Alert.Read.All"], long_ago);
+        let approved = TENANTS
+            .iter()
+            .map(|cast| (cast, Tenant::new(cast.id, cast.name).consented(CLIENT, &["Alert.Read.All"], long_ago)));
+        let newcomers = [&PROSEWARE, &WOODGROVE].map(|cast| (cast, with_people(Tenant::new(cast.id, cast.name))));
+        for (cast, mut tenant) in approved.chain(newcomers) {
             for n in 0..20_u32 {
                 let at = start - SignedDuration::from_mins(i64::from(n) * 430 + 17);
                 tenant.alerts.put(Alert::new(&format!("da{n:03}_{}", cast.name), at));
@@ -65,6 +102,23 @@ pub fn build(simulator: &Simulator, start: Timestamp) {
             });
         }
     });
+}
+
+/// An administrator, somebody without a role, and a guest who is an administrator at home.
+fn with_people(tenant: Tenant) -> Tenant {
+    let number = &tenant.id[33..];
+    let person = |kind: &str, name: &str, roles: &[AdminRole]| User {
+        oid: format!("c0000000-0000-4000-8000-0000000{kind}{number}"),
+        name: name.to_owned(),
+        upn: format!("{}@{}.example", name.to_lowercase().replace(' ', "."), tenant.name.to_lowercase()),
+        kind: UserKind::Member,
+        roles: roles.to_vec(),
+    };
+    let admin = person("ad", "Ada Admin", &[AdminRole::Global]);
+    let user = person("0e", "Ulf User", &[]);
+    let guest = UserKind::Guest { home_tenant: CONTOSO.id.to_owned() };
+    let guest = User { kind: guest, ..person("0f", "Gil Guest", &[AdminRole::Global]) };
+    tenant.with_user(admin).with_user(user).with_user(guest)
 }
 
 /// What happens in this minute, told in a line each.
@@ -131,6 +185,14 @@ pub fn happen(simulator: &Simulator, minute: u32, now: Timestamp) -> Vec<String>
         40 => {
             update(&CONTOSO, "da-new_Contoso", "Resolved");
             "Contoso: the alert is resolved"
+        }
+        WITHDRAW_MINUTE => {
+            simulator.world(|world| {
+                if let Some(tenant) = world.tenant(PROSEWARE.id) {
+                    tenant.withdraw(CLIENT);
+                }
+            });
+            "Proseware: somebody removes our application"
         }
         46 => {
             simulator.world(|world| {

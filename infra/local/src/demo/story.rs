@@ -1,0 +1,104 @@
+//! One hour, minute by minute: what happens in the tenants, and one tick of ours.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{SignedDuration, Timestamp};
+use shared::{
+    App,
+    consent::invitation::{LIFETIME, NewInvitation, invite},
+    tenant::{Feed, State, list::list},
+};
+use simulator::Simulator;
+use url::Url;
+
+use super::{
+    administrator::Administrator,
+    crash::DyingLake,
+    world::{self, Cast},
+};
+use crate::{Failure, serve, worker::Worker};
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+/// One tick each.
+pub const MINUTES: u32 = 60;
+
+/// # Errors
+/// When something in the story does not go as it must.
+pub async fn tell(app: &App, simulator: &Simulator, dying: &DyingLake, start: Timestamp) -> Result<(), Failure> {
+    let bar = ProgressBar::new(u64::from(MINUTES));
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} min  {msg}").map_err(Failure::failed)?;
+    bar.set_style(style);
+    let worker = Worker::new(app.clone());
+    for minute in 0..MINUTES {
+        let now = start + MINUTE * i32::try_from(minute + 1).unwrap_or(i32::MAX);
+        simulator.set_now(now);
+        app.clock.advance(MINUTE);
+        let mut lines = world::happen(simulator, minute, now);
+        lines.extend(act(app, simulator, minute).await?);
+        for line in lines {
+            bar.suspend(|| eprintln!("{minute:>4} min  {line}"));
+        }
+        if minute == world::CRASH_MINUTE {
+            dying.arm();
+        }
+        serve::fire(app, now, 60).await;
+        while drain(&worker, dying).await? > 0 {}
+        bar.set_message(format!("{} requests to Microsoft", simulator.log().len()));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let refusals = simulator.refusals();
+    if refusals.is_empty() { Ok(()) } else { Err(Failure::failed(format!("the simulator did not know: {refusals:?}"))) }
+}
+
+/// What the provider and its customers' administrators do in this minute.
+async fn act(app: &App, simulator: &Simulator, minute: u32) -> Result<Option<String>, Failure> {
+    let proseware = &world::PROSEWARE;
+    match minute {
+        world::INVITE_MINUTE => {
+            let page = come_in(app, simulator, proseware, world::PROSEWARES_ADMINISTRATOR).await?;
+            Ok(Some(format!("Proseware is invited; its administrator opens the link and approves: \"{page}\"")))
+        }
+        world::INVITE_AGAIN_MINUTE => {
+            let state = state(app, proseware).await?;
+            if state != Some(State::NeedsConsent) {
+                return Err(Failure::failed(format!("Proseware has withdrawn its consent and is {state:?}")));
+            }
+            let page = come_in(app, simulator, proseware, world::PROSEWARES_ADMINISTRATOR).await?;
+            Ok(Some(format!("Proseware was found to need consent; invited again, approved again: \"{page}\"")))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// An invitation, and an administrator who follows it. What the last page says.
+async fn come_in(app: &App, simulator: &Simulator, cast: &Cast, oid: &str) -> Result<String, Failure> {
+    let link = invitation(app, cast).await?;
+    Administrator::new(simulator, oid, app.clock.clone())?.approve(&link).await
+}
+
+/// A link for the tenant's account.
+pub async fn invitation(app: &App, cast: &Cast) -> Result<Url, Failure> {
+    let new = NewInvitation {
+        account: cast.name.to_owned(),
+        feeds: vec![Feed::Alerts],
+        expected_tenant: None,
+        lifetime: LIFETIME,
+    };
+    Ok(invite(app, &new).await.map_err(Failure::failed)?.link)
+}
+
+async fn state(app: &App, cast: &Cast) -> Result<Option<State>, Failure> {
+    let views = list(app.ports.store.as_ref(), app.clock.now()).await.map_err(Failure::failed)?;
+    Ok(views.into_iter().find(|view| view.tenant_id.to_string() == cast.id).map(|view| view.state))
+}
+
+/// Drains the queue; a worker that dies on the way is dropped where it stands.
+async fn drain(worker: &Worker, dying: &DyingLake) -> Result<usize, Failure> {
+    tokio::select! {
+        drained = worker.drain(10) => drained.map_err(Failure::failed),
+        () = dying.death() => {
+            eprintln!("          a worker died between putting an object and committing it");
+            Ok(1)
+        }
+    }
+}

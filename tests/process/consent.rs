@@ -1,0 +1,117 @@
+//! A customer comes in over TCP: `muster invite`, a browser, `muster serve`, and the same page as a Lambda function.
+
+use std::{net::TcpListener, path::Path};
+
+use harness::{ADMIN, TENANT};
+use local::demo::administrator::Administrator;
+use serde_json::json;
+use shared::clock::Clock;
+use simulator::Alert;
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::{
+    microsoft::{Microsoft, STRANGER},
+    programs::until,
+    runtime_api::{Answer, Function},
+};
+
+/// An origin that nobody uses, as yet.
+fn free_origin() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// The link, which is all that standard output holds.
+fn invite(microsoft: &Microsoft, public_url: &str, words: &[&str], data: &Path) -> Url {
+    let words = [&["invite", "Fabrikam Europe"], words].concat();
+    let invited = microsoft.muster(&words, data).env("MUSTER_PUBLIC_URL", public_url).finish().exits(0);
+    let invited = invited.says(&["Good for one approval until", "Fabrikam Europe"]);
+    let link = invited.stdout.strip_suffix('\n').unwrap();
+    assert!(link.starts_with(&format!("{public_url}/connect/")) && !link.contains(char::is_whitespace), "{link}");
+    Url::parse(link).unwrap()
+}
+
+#[test]
+fn an_invited_administrator_lets_a_tenant_in_and_nothing_on_the_way_is_logged() {
+    let microsoft = Microsoft::new();
+    let public_url = free_origin();
+    microsoft.sends_back_to(&public_url);
+    let data = microsoft.data_folder();
+    let link = invite(&microsoft, &public_url, &["--expect", STRANGER], data.path());
+    let listen = public_url.strip_prefix("http://").unwrap();
+    let serving = microsoft
+        .muster(&["serve", "--listen", listen, "--tick", "1"], data.path())
+        .env("MUSTER_PUBLIC_URL", &public_url)
+        .env("RUST_LOG", "trace")
+        .run();
+    until("the server listens", || std::net::TcpStream::connect(listen).ok());
+
+    let alert = Alert::new("da638000000000000001_1", jiff::Timestamp::now());
+    microsoft.simulator.world(|world| world.tenant(STRANGER).unwrap().alerts.put(alert));
+    let runtime = Runtime::new().unwrap();
+    let administrator = Administrator::new(&microsoft.simulator, ADMIN, Clock::System).unwrap();
+    let page = runtime.block_on(administrator.approve(&link)).unwrap();
+    assert_eq!(page, "Connected");
+    let tenants = until("the new tenant's alert is delivered", || {
+        let tenants = microsoft.tenants(data.path());
+        (tenants[0]["ledger"]["delivered"] == 1).then_some(tenants)
+    });
+    assert_eq!((&tenants[0]["account"], &tenants[0]["state"]), (&json!("Fabrikam Europe"), &json!("active")));
+    assert_eq!(tenants[0]["consent"]["oid"], json!(ADMIN));
+
+    let log = serving.terminate().exits(0).stderr;
+    assert!(log.contains("TRACE"), "the log was not talkative");
+    let token = link.path().rsplit('/').next().unwrap();
+    for entry in microsoft.simulator.log() {
+        for name in ["state=", "code_challenge=", "nonce="] {
+            let secret = entry.target.split(['?', '&']).find_map(|pair| pair.strip_prefix(name));
+            assert!(secret.is_none_or(|secret| !log.contains(secret)), "{name} was logged");
+        }
+    }
+    for secret in [token, "code=", "eyJ", "Ada <b>"] {
+        assert!(!log.contains(secret), "`{secret}` was logged");
+    }
+}
+
+#[test]
+fn the_callback_answers_under_the_runtime_api_with_a_page() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let link = invite(&microsoft, "https://muster.example.com", &[], data.path());
+    let mut callback = Function::start("consent-callback", |start| {
+        let start = microsoft.seen_by(start).env("MUSTER_DATA", data.path());
+        start.env("MUSTER_PUBLIC_URL", "https://muster.example.com")
+    });
+    let mut get = |path: &str| {
+        let answer = callback.invoke(json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": {},
+            "isBase64Encoded": false, "requestContext": {"requestId": "Jx1=", "timeEpoch": 0,
+                "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"}},
+        }));
+        let Answer::Response(response) = answer else { panic!("{answer:?}") };
+        response
+    };
+    let page = get(link.path());
+    assert_eq!((&page["statusCode"], &page["isBase64Encoded"]), (&json!(200), &json!(false)));
+    assert_eq!(page["headers"]["content-type"], json!("text/html; charset=utf-8"));
+    let cookie = page["cookies"][0].as_str().unwrap();
+    assert!(cookie.starts_with("__Host-") && cookie.ends_with("; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
+    assert!(page["body"].as_str().unwrap().contains("Fabrikam Europe"));
+    assert_eq!(get("/consent/callback")["statusCode"], json!(400));
+    assert_eq!(get("/elsewhere")["statusCode"], json!(404));
+    callback.process.kill();
+}
+
+#[test]
+fn an_invitation_without_what_it_needs_says_what_to_set() {
+    let microsoft = Microsoft::new();
+    let data = tempfile::tempdir().unwrap();
+    microsoft.muster(&["invite", "Contoso"], data.path()).finish().exits(64).says(&["MUSTER_PUBLIC_URL"]);
+    let start =
+        |words: &[&str]| microsoft.muster(words, data.path()).env("MUSTER_PUBLIC_URL", "https://muster.example.com");
+    start(&["invite", "Contoso", "--expect", "contoso"]).finish().exits(64).says(&["neither a tenant id"]);
+    start(&["invite", "Contoso", "--expect", "contoso.example"]).finish().exits(64).says(&["no domain of an Entra"]);
+    // It may be made before the application is stored, but says so.
+    start(&["invite", "Contoso", "--expect", TENANT]).finish().exits(0).says(&["muster vault put app"]);
+}
