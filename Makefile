@@ -1,15 +1,12 @@
 # Muster's table of contents. `make` alone prints it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve-demo test check fmt doc bench soak clean
+.PHONY: help run test check fmt doc bench soak clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-run: ## the main job, visible: seven simulated tenants and an hour of trouble, in a few seconds
-	cargo run --locked -p muster -- demo --once
-
-serve-demo: ## the same, and then on in real time until Ctrl-C
+run: ## the main job, visible: customers' whole life, an hour in a few seconds, then a link to try yourself
 	cargo run --locked -p muster -- demo
 
 test: ## everything: formatting, lints, all tests

@@ -428,7 +428,7 @@ mod rules {
     #[test]
     fn every_pain_of_the_other_connectors_has_a_test_named_after_it() {
         // The numbers of the pains that what is built so far can suffer.
-        const COVERED: [u8; 13] = [1, 2, 3, 4, 5, 7, 9, 10, 11, 18, 22, 23, 25];
+        const COVERED: [u8; 17] = [1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 16, 18, 22, 23, 25];
         let mut tests = sources_under(&["tests/", "shared/src/"]);
         tests.retain(|source| source.path != ITSELF);
         let named = |pain: u8| {
