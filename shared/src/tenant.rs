@@ -243,6 +243,13 @@ impl Connection {
         *self != before
     }
 
+    /// The roles that a consent came to, where they were still spreading when it was given.
+    pub fn complete_evidence(&mut self, roles: &[String]) {
+        if let Some(consent) = self.consents.last_mut().filter(|consent| consent.roles.is_empty()) {
+            consent.roles = roles.to_vec();
+        }
+    }
+
     /// Roles lag consent: what is missing within the hour is only not there yet.
     fn is_waiting_for_roles(&self, condition: &Condition, now: Timestamp) -> bool {
         let since = self.consents.last().map(|consent| now.duration_since(consent.at));

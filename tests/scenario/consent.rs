@@ -176,6 +176,7 @@ fn pain_14_a_token_without_roles_right_after_consent_is_waited_for() {
     stage.ticks(2);
     assert_eq!((stage.view().state, stage.view().claimed_at), (State::Active, None));
     assert_eq!(stage.ids(), ["da1"], "what happened in the meantime is there too");
+    assert_eq!(stage.view().consent.unwrap().roles, [ALERT_ROLE], "and the evidence is complete");
 }
 
 #[test]

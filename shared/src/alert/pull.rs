@@ -4,6 +4,8 @@ mod call;
 mod fetch;
 mod look;
 
+use std::sync::Arc;
+
 use call::CallFailed;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     App,
     batch::MessageFailed,
-    microsoft::time::TICK,
+    microsoft::{time::TICK, token::AccessToken},
     tenant::{
         Ability, Condition, Feed, TenantId,
         dispatch::{Part, PullMessage},
@@ -167,6 +169,8 @@ struct Pass<'a> {
     budget: &'a mut Budget,
     started: Timestamp,
     token_refreshed: bool,
+    /// The token that Defender took last.
+    accepted: Option<Arc<AccessToken>>,
     /// Nothing beyond is known for sure: the earlier of `until`, of Microsoft's own clock, and of what is missing.
     ceiling: Timestamp,
     /// The rung this pass began with; only a persisted `Bare` delivers without evidence.
@@ -200,6 +204,7 @@ impl<'a> Pass<'a> {
             budget,
             started: app.clock.now(),
             token_refreshed: false,
+            accepted: None,
             ceiling: window.until,
             began_at: rung,
             rung,
@@ -357,6 +362,9 @@ impl<'a> Pass<'a> {
             self.desk.settle().await?;
             return Ok(ending);
         };
+        if let Some(roles) = self.accepted.as_ref().and_then(|token| token.roles.as_deref()) {
+            self.desk.connection.connection.complete_evidence(roles);
+        }
         if self.desk.connection.connection.absorb(Feed::Alerts, &condition, now) {
             tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the alerts feed's capability changed");
         }

@@ -72,6 +72,7 @@ impl Pass<'_> {
             if response.status == 200 {
                 self.token_refreshed = false;
                 self.budget.answered = true;
+                self.accepted = Some(token);
                 return Ok(response);
             }
             let (status, retry_after) = (response.status, response.header("retry-after").map(str::to_owned));
