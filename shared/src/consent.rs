@@ -11,16 +11,15 @@ mod outcome;
 mod page;
 mod refusal;
 
-use attempt::{Attempt, Browser, Step};
-use invitation::{Invitation, Token};
+use attempt::{Attempt, BadState, Browser, Step};
+use invitation::{Invitation, Token, Unusable};
 use jiff::Timestamp;
 use outcome::Outcome;
 use page::Site;
 use url::{Url, form_urlencoded};
 
 use crate::{
-    App,
-    http::Request,
+    App, http,
     microsoft::{
         id_token::{self, KeySet, Person},
         sign_in::{
@@ -43,15 +42,48 @@ const CALLBACK: &str = "consent/callback";
 
 /// What a browser is answered with.
 enum Answer {
-    /// The page that asks, and the secret that the browser is to keep.
-    Invitation(Box<Invitation>, Token, Browser),
+    /// The page that asks.
+    Request(Box<Request>),
     Redirect(Url),
-    Told(Outcome),
+    Told(Told),
+}
+
+/// What the page that asks needs to know.
+struct Request {
+    invitation: Invitation,
+    token: Token,
+    /// The secret that the browser is to keep.
+    browser: Browser,
+    /// By which Microsoft's page can be compared with ours.
+    client_id: Option<String>,
+}
+
+/// The end of a visit.
+struct Told {
+    outcome: Outcome,
+    receipt: Option<Receipt>,
+    /// The invitation to begin again with.
+    again: Option<Token>,
+}
+
+/// Who signed in where, so that a slip is noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Receipt {
+    tenant: TenantId,
+    name: String,
+    /// `None` where it is nobody's business whose the tenant is.
+    account: Option<String>,
+}
+
+impl From<Outcome> for Told {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, receipt: None, again: None }
+    }
 }
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        Self::Told(outcome)
+        Self::Told(outcome.into())
     }
 }
 
@@ -75,7 +107,7 @@ pub async fn answer(app: &App, request: &web::Request) -> web::Response {
     let site = Site::new(&app.config, request);
     let out_of_order = |broken: &Broken| {
         tracing::error!(request.id, error = %broken, "a consent page cannot be given");
-        site.outcome(&Outcome::OutOfOrder, None)
+        site.told(&Outcome::OutOfOrder.into())
     };
     let visit = match Visit::open(app, request).await {
         Ok(visit) => visit,
@@ -83,10 +115,11 @@ pub async fn answer(app: &App, request: &web::Request) -> web::Response {
     };
     match visit.answer().await {
         Ok(Answer::Redirect(to)) => site.redirect(&to),
-        Ok(Answer::Invitation(invitation, token, browser)) => site.invitation(&invitation, &token, &browser),
-        Ok(Answer::Told(outcome)) => {
-            tracing::info!(request.id, outcome = ?outcome, "consent");
-            site.outcome(&outcome, visit.invited.as_ref())
+        Ok(Answer::Request(asked)) => site.request(&asked),
+        Ok(Answer::Told(mut told)) => {
+            tracing::info!(request.id, outcome = ?told.outcome, "consent");
+            told.again = told.again.or(visit.invited);
+            site.told(&told)
         }
         Err(broken) => out_of_order(&broken),
     }
@@ -98,6 +131,7 @@ struct Visit<'a> {
     request: &'a web::Request,
     keys: SigningKeys,
     now: Timestamp,
+    public_url: &'a Url,
     redirect_uri: Url,
     browser: Option<Browser>,
     /// The invitation that this browser has opened last, to begin again from.
@@ -106,20 +140,23 @@ struct Visit<'a> {
 
 impl<'a> Visit<'a> {
     async fn open(app: &'a App, request: &'a web::Request) -> Result<Self, Broken> {
-        let mut redirect_uri = app.config.public_url.clone().ok_or(Broken::NoPublicUrl)?;
+        let public_url = app.config.public_url.as_ref().ok_or(Broken::NoPublicUrl)?;
+        let mut redirect_uri = public_url.clone();
         redirect_uri.set_path(CALLBACK);
         let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
         let cookie = request.cookie(page::cookie_name(&app.config)).and_then(|cookie| cookie.split_once('.'));
         let browser = cookie.and_then(|(secret, _)| Browser::parse(secret));
         let invited = cookie.and_then(|(_, token)| Token::parse(token, &keys)).map(|(token, ..)| token);
-        Ok(Self { app, request, keys, now: app.clock.now(), redirect_uri, browser, invited })
+        Ok(Self { app, request, keys, now: app.clock.now(), public_url, redirect_uri, browser, invited })
     }
 
     async fn answer(&self) -> Result<Answer, Broken> {
         let path: Vec<&str> = self.request.path.trim_start_matches('/').split('/').collect();
         match (self.request.method.as_str(), path.as_slice()) {
-            ("GET" | "HEAD", ["connect", token]) => self.invitation(token).await,
+            ("GET" | "HEAD", ["connect", token] | ["connect", token, ""]) => self.invitation(token).await,
             ("POST", ["connect", token, "start"]) => self.start(token).await,
+            // Somebody copied the address of the button.
+            ("GET" | "HEAD", ["connect", token, "start"]) => Ok(Answer::Redirect(self.at(&format!("connect/{token}")))),
             ("GET", ["consent", "callback"]) => self.callback().await,
             (_, ["connect", _] | ["connect", _, "start"] | ["consent", "callback"]) => Ok(Outcome::WrongMethod.into()),
             _ => Ok(Outcome::NoSuchPage.into()),
@@ -128,11 +165,14 @@ impl<'a> Visit<'a> {
 
     /// The page that asks. Mail scanners open it too, so it spends nothing.
     async fn invitation(&self, token: &str) -> Result<Answer, Broken> {
+        // Mail programs take what follows a link for a part of it.
+        let token = token.strip_suffix("%3E").unwrap_or(token).trim_end_matches(['.', ',', ';', ')', '>']);
         match invitation::open(self.app.ports.store.as_ref(), &self.keys, token, self.now).await? {
             Err(unusable) => Ok(Outcome::from(unusable).into()),
             Ok((token, open)) => {
                 let browser = self.browser.clone().map_or_else(Browser::new, Ok)?;
-                Ok(Answer::Invitation(Box::new(open.invitation), token, browser))
+                let client_id = self.client_id().await.ok();
+                Ok(Answer::Request(Box::new(Request { invitation: open.invitation, token, browser, client_id })))
             }
         }
     }
@@ -142,10 +182,13 @@ impl<'a> Visit<'a> {
         let store = self.app.ports.store.as_ref();
         let open = match invitation::open(store, &self.keys, token, self.now).await? {
             Err(unusable) => return Ok(Outcome::from(unusable).into()),
-            Ok((_, open)) => open,
+            Ok(opened) => opened,
         };
+        let (token, open) = open;
         // The cookie is `SameSite=Lax`: a form on somebody else's page comes without it.
-        let Some(browser) = &self.browser else { return Ok(Outcome::NoCookie.into()) };
+        let Some(browser) = &self.browser else {
+            return Ok(Answer::Told(Told { again: Some(token), ..Outcome::NoCookie.into() }));
+        };
         let client_id = self.client_id().await?;
         let attempt = Attempt::new(open.invitation.id, browser, self.now)?;
         attempt.begin(store).await?;
@@ -163,25 +206,49 @@ impl<'a> Visit<'a> {
     /// Microsoft has sent the browser back, from either of its pages.
     async fn callback(&self) -> Result<Answer, Broken> {
         let Some(returned) = Returned::parse(&self.request.query) else { return Ok(Outcome::Mangled.into()) };
-        // First of all, since failures say `admin_consent=True` as well (MICROSOFT.md 1.1).
-        if let Some(error) = &returned.error {
-            let subcode = returned.error_subcode.as_deref();
-            let refused = refusal::read(error, subcode, returned.error_description.as_deref().unwrap_or_default());
-            return Ok(refused.into());
-        }
-        let Some(state) = &returned.state else {
-            let outcome = if returned.code.is_some() { Outcome::OldLink } else { Outcome::NoState };
-            return Ok(outcome.into());
-        };
         let store = self.app.ports.store.as_ref();
-        let attempt = match attempt::resume(store, &self.keys, state, self.browser.as_ref(), self.now).await? {
-            Err(bad_state) => return Ok(Outcome::from(bad_state).into()),
-            Ok(attempt) => attempt,
+        let resumed = match &returned.state {
+            Some(state) => Some(attempt::resume(store, &self.keys, state, self.browser.as_ref(), self.now).await?),
+            None => None,
         };
-        match (attempt.attempt.step, self.browser.as_ref()) {
-            (Step::Consenting, Some(browser)) => self.approved(attempt, browser, &returned).await,
-            (Step::SigningIn { tenant }, Some(browser)) => self.signed_in(attempt, browser, tenant, &returned).await,
-            _ => Ok(Outcome::Replayed.into()),
+        let attempt = match &resumed {
+            Some(Ok(loaded)) => Some(loaded.attempt.clone()),
+            Some(Err(BadState::Replayed(attempt))) => Some(attempt.clone()),
+            _ => None,
+        };
+        let invitation = match &attempt {
+            Some(attempt) => Some(invitation::load(store, attempt.invitation, self.now).await?),
+            None => None,
+        };
+        let mut answer = match (&returned.error, resumed) {
+            // First of all, since failures say `admin_consent=True` as well (MICROSOFT.md 1.1).
+            (Some(error), _) => {
+                let subcode = returned.error_subcode.as_deref();
+                let refused = refusal::read(error, subcode, returned.error_description.as_deref().unwrap_or_default());
+                let signing_in = attempt.is_some_and(|attempt| attempt.step != Step::Consenting);
+                if signing_in { refused.at_sign_in().into() } else { refused.into() }
+            }
+            (None, None) if returned.code.is_some() => Outcome::OldLink.into(),
+            (None, None) => Outcome::NoState.into(),
+            (None, Some(Err(BadState::Replayed(_)))) if matches!(invitation, Some(Err(Unusable::Used))) => {
+                Outcome::AlreadyDone.into()
+            }
+            (None, Some(Err(bad_state))) => Outcome::from(bad_state).into(),
+            (None, Some(Ok(attempt))) => self.forward(attempt, &returned).await?,
+        };
+        if let (Answer::Told(told), Some(Ok(open))) = (&mut answer, &invitation) {
+            told.again = Some(Token::of(&open.invitation, &self.keys));
+        }
+        Ok(answer)
+    }
+
+    /// The step that this attempt's turn is.
+    async fn forward(&self, attempt: attempt::Loaded, returned: &Returned) -> Result<Answer, Broken> {
+        let Some(browser) = &self.browser else { return Ok(Outcome::OtherBrowser.into()) };
+        match attempt.attempt.step {
+            Step::Consenting => self.approved(attempt, browser, returned).await,
+            Step::SigningIn { tenant } => self.signed_in(attempt, browser, tenant, returned).await,
+            Step::Over => Ok(Outcome::Replayed.into()),
         }
     }
 
@@ -239,7 +306,7 @@ impl<'a> Visit<'a> {
             Err(outcome) => return Ok(outcome.into()),
             Ok(person) => person,
         };
-        Ok(admit::admit(self.app, attempt.invitation, tenant, &person).await?.into())
+        Ok(Answer::Told(admit::admit(self.app, attempt.invitation, tenant, &person).await?))
     }
 
     /// Who has signed in, from an id_token that has passed every check.
@@ -266,7 +333,8 @@ impl<'a> Visit<'a> {
                 return Ok(Err(refusal::of_redemption(&error)));
             }
         };
-        let Some(keys) = self.small(Request::get(discovery.jwks_uri)).await.and_then(|(_, body)| KeySet::parse(&body))
+        let Some(keys) =
+            self.small(http::Request::get(discovery.jwks_uri)).await.and_then(|(_, body)| KeySet::parse(&body))
         else {
             return Ok(Err(Outcome::MicrosoftTrouble));
         };
@@ -293,10 +361,17 @@ impl<'a> Visit<'a> {
     }
 
     /// An answer of Entra's that needs no token.
-    async fn small(&self, request: Request) -> Option<(u16, Vec<u8>)> {
+    async fn small(&self, request: http::Request) -> Option<(u16, Vec<u8>)> {
         let answer = self.app.http.send(request).await.ok()?;
         let status = answer.status;
         Some((status, answer.body.small(&self.app.clock).await.ok()?))
+    }
+
+    /// An address of our own.
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.public_url.clone();
+        url.set_path(path);
+        url
     }
 
     async fn client_id(&self) -> Result<String, Broken> {

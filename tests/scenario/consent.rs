@@ -312,8 +312,64 @@ fn a_reloaded_page_changes_nothing_and_says_so() {
     assert_eq!(admin.get(&back).status, 200);
     let versions = stage.state_versions();
     let page = admin.get(&back);
-    assert_eq!((page.status, page.heading()), (400, "This step has been done already"));
+    assert_eq!((page.status, page.heading()), (400, "This is done already"));
+    assert!(!page.body.contains("Start again"), "nothing here is to be begun again");
     assert_eq!(stage.state_versions(), versions);
+}
+
+#[test]
+fn whoever_leaves_at_the_second_page_is_told_that_the_approval_stands() {
+    let stage = Stage::unapproved();
+    stage.tenant(|tenant| tenant.users.push(User { roles: Vec::new(), ..Stage::admin(OTHER) }));
+    let link = stage.invite("Contoso");
+    let mut admin = stage.visitor();
+    for (choice, user, heading) in [
+        (Choice::Decline, Some(ADMIN), "Approved, but not signed in"),
+        (Choice::Cancel, None, "Approved, but not signed in"),
+        (Choice::Approve, Some(OTHER), "An administrator has to sign in"),
+    ] {
+        let sign_in = admin.reach_sign_in(&link, ADMIN);
+        let answer = stage.simulator.choose(&sign_in, choice, user);
+        let page = admin.get(answer.header("location").unwrap());
+        assert_eq!((page.status, page.heading()), (403, heading));
+        assert!(page.body.contains("approval was given") && page.body.contains("Start again"), "{}", page.body);
+    }
+    assert!(stage.tenants().is_empty());
+}
+
+#[test]
+fn starting_again_leads_to_the_invitation_that_was_begun_with() {
+    let stage = Stage::unapproved();
+    let (one, other) = (stage.invite("Contoso"), stage.invite("Fabrikam"));
+    let mut admin = stage.visitor();
+    let consent = admin.start(&one);
+    // In a second tab of the same browser.
+    admin.get(&other);
+    let page = admin.get(&stage.simulator.decline(&consent, ADMIN));
+    let path = one.strip_prefix(PUBLIC_URL).unwrap();
+    assert!(page.body.contains(&format!("href=\"{path}\"")), "{}", page.body);
+}
+
+#[test]
+fn the_last_page_says_who_signed_in_where_so_that_a_slip_is_noticed() {
+    let stage = Stage::unapproved();
+    let page = stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+    assert!(page.body.contains(TENANT) && page.body.contains("Ada &#60;b&#62;Admin") && page.body.contains("Contoso"));
+    let invitation = stage.visitor().get(&stage.invite_expecting("Contoso", Some(TENANT)));
+    assert!(invitation.body.contains(CLIENT) && invitation.body.contains(TENANT), "to compare Microsoft's page with");
+}
+
+#[test]
+fn a_link_that_came_through_a_mail_program_still_opens() {
+    let stage = Stage::unapproved();
+    let link = stage.invite("Contoso");
+    for end in ["/", ".", ">", "%3E", "),"] {
+        assert_eq!(stage.visitor().get(&format!("{link}{end}")).status, 200, "{end}");
+    }
+    let page = stage.visitor().get(&format!("{link}/start"));
+    assert_eq!((page.status, page.location), (302, link.clone()));
+    let page = stage.visitor().post(&format!("{link}/start"));
+    assert!(page.status == 400 && page.body.contains("Start again"), "without a cookie: {}", page.body);
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub fn table(tenants: &[TenantView]) -> String {
 }
 
 /// An enum's JSON name in words.
-fn word(value: &impl serde::Serialize) -> String {
+pub fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(text)) => text.replace('_', " "),
         _ => String::new(),

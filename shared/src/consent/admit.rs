@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::{
+    Receipt, Told,
     invitation::{self, Invitation, Open},
     outcome::Outcome,
 };
@@ -53,22 +54,23 @@ fn standing(wids: Option<&[String]>) -> Standing {
 ///
 /// # Errors
 /// As the store's.
-pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Person) -> Result<Outcome, StoreError> {
+pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Person) -> Result<Told, StoreError> {
+    let receipt = Receipt { tenant, name: person.name.clone(), account: None };
     let standing = standing(person.wids.as_deref());
     if standing == Standing::User {
-        return Ok(Outcome::NotAdmin);
+        return Ok(Told { receipt: Some(receipt), ..Outcome::NotTheAdministrator.into() });
     }
     let store = app.ports.store.as_ref();
     let mut proof = None;
     for _ in 0..TRIES {
         let open = match invitation::load(store, invitation, app.clock.now()).await? {
-            Err(unusable) => return Ok(unusable.into()),
+            Err(unusable) => return Ok(Outcome::from(unusable).into()),
             Ok(open) => open,
         };
         let known = load(store, tenant).await?;
         let connection = known.as_ref().map(|known| &known.connection);
         if let Some(outcome) = refuse(app, &open.invitation, tenant, connection, &standing) {
-            return Ok(outcome);
+            return Ok(Told { receipt: Some(receipt), ..outcome.into() });
         }
         let account = &open.invitation.account;
         let is_bound = connection.is_some_and(|known| known.is_bound_to(account));
@@ -82,13 +84,14 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         match bind(app, known.as_ref(), &binding, vec![spend(app, &open, &binding)?]).await {
             Ok(connection) => {
                 pull_at_once(app, &connection).await;
-                return Ok(Outcome::of(&connection));
+                let receipt = Receipt { account: Some(connection.account.clone()), ..receipt };
+                return Ok(Told { receipt: Some(receipt), ..Outcome::of(&connection).into() });
             }
             Err(StoreError::Conflict) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Outcome::TryAgainSoon)
+    Ok(Outcome::TryAgainSoon.into())
 }
 
 fn refuse(

@@ -112,13 +112,13 @@ pub struct Loaded {
 }
 
 /// Why a `state` is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadState {
     /// Not ours, or damaged on the way.
     Mangled,
     Expired,
-    /// This step has been taken already.
-    Replayed,
+    /// This step of the attempt has been taken already, in this very browser.
+    Replayed(Attempt),
     /// Begun in another browser, or this one has lost its cookie.
     OtherBrowser,
 }
@@ -195,7 +195,7 @@ pub async fn resume(
         return Ok(Err(BadState::OtherBrowser));
     }
     if attempt.step.number() != step {
-        return Ok(Err(BadState::Replayed));
+        return Ok(Err(BadState::Replayed(attempt)));
     }
     Ok(Ok(Loaded { attempt, version: item.version }))
 }

@@ -17,13 +17,18 @@ pub enum Outcome {
 
     Declined,
     Cancelled,
+    /// Left or declined at the second page: the approval has been given already.
+    NotSignedIn,
     /// An account of another directory was chosen.
     WrongDirectory,
     /// Approved in another tenant than the invited one.
     WrongTenant {
         expected: TenantId,
     },
+    /// Somebody who may not approve has tried.
     NotAdmin,
+    /// Somebody who may not approve has signed in after the approval.
+    NotTheAdministrator,
     Guest,
     BoundElsewhere,
 
@@ -50,6 +55,8 @@ pub enum Outcome {
     Mangled,
     StateExpired,
     Replayed,
+    /// A step of a walk that has led to a connection.
+    AlreadyDone,
     OtherBrowser,
     /// A consent that nobody began here, such as one from Microsoft's own portal.
     NoState,
@@ -78,7 +85,7 @@ impl From<BadState> for Outcome {
         match bad {
             BadState::Mangled => Self::Mangled,
             BadState::Expired => Self::StateExpired,
-            BadState::Replayed => Self::Replayed,
+            BadState::Replayed(_) => Self::Replayed,
             BadState::OtherBrowser => Self::OtherBrowser,
         }
     }
@@ -128,15 +135,26 @@ impl Outcome {
         }
     }
 
+    /// The same refusal, but at the sign-in that follows the approval: the approval stands all the same.
+    pub fn at_sign_in(self) -> Self {
+        match self {
+            Self::Declined | Self::Cancelled => Self::NotSignedIn,
+            Self::NotAdmin => Self::NotTheAdministrator,
+            other => other,
+        }
+    }
+
     /// 200 only when the tenant is connected or propagating; whatever is not proven is 400.
     pub fn status(&self) -> u16 {
         match self {
             Self::Connected | Self::Propagating => 200,
             Self::Declined
             | Self::Cancelled
+            | Self::NotSignedIn
             | Self::WrongDirectory
             | Self::WrongTenant { .. }
             | Self::NotAdmin
+            | Self::NotTheAdministrator
             | Self::Guest => 403,
             Self::NoSuchPage => 404,
             Self::WrongMethod => 405,
@@ -149,7 +167,7 @@ impl Outcome {
 
     /// `provider` asks for consent; `contact` is whom a person may write to.
     pub fn words(&self, provider: &str, contact: &str) -> Words {
-        let words = |tone, heading, happened: String, next_step: String| Words {
+        let page = |tone, heading, happened: String, next_step: String| Words {
             tone,
             heading,
             happened,
@@ -157,15 +175,19 @@ impl Outcome {
             again: false,
         };
         let good = |heading, happened| {
-            words(Tone::Good, heading, happened, "Nothing more to do. You can close this page.".to_owned())
+            page(Tone::Good, heading, happened, "There is nothing more to do. You can close this page.".to_owned())
         };
-        let waiting = |heading, happened, next_step| words(Tone::Waiting, heading, happened, next_step);
-        let bad = |heading, happened, next_step| words(Tone::Bad, heading, happened, next_step);
+        let waiting = |heading, happened, next_step: String| page(Tone::Waiting, heading, happened, next_step);
+        let bad = |heading, happened, next_step: String| page(Tone::Bad, heading, happened, next_step);
+        // The person left the way; nothing is broken.
+        let pause = |heading, happened: String, next_step: &str| Words {
+            again: true,
+            ..page(Tone::Waiting, heading, happened, next_step.to_owned())
+        };
         let again = |heading, happened: String, next_step: &str| Words {
             again: true,
-            ..words(Tone::Bad, heading, happened, next_step.to_owned())
+            ..page(Tone::Bad, heading, happened, next_step.to_owned())
         };
-        let ask = format!("Please ask {contact} for a new invitation.");
         match self {
             Self::Connected => good(
                 "Connected",
@@ -174,24 +196,24 @@ impl Outcome {
             Self::Propagating => good(
                 "Approved",
                 format!(
-                    "Thank you. Microsoft is still spreading your approval, which can take up to an hour. {provider} is connected \
-                     by itself as soon as that is done."
+                    "Thank you. Microsoft needs up to an hour to put your approval into force. {provider} then connects \
+                     automatically."
                 ),
             ),
             Self::Confirming => waiting(
                 "Almost done",
                 format!(
-                    "You have approved and signed in. Microsoft did not tell us whether you are an administrator, so {provider} \
-                     confirms that first."
+                    "You have approved and signed in. Microsoft did not say whether you are an administrator, so \
+                     {provider} confirms that first."
                 ),
-                format!("Nothing more to do here. If you hear nothing within a working day, write to {contact}."),
+                format!("There is nothing more to do here. If you hear nothing within a working day, write to {contact}."),
             ),
             Self::Unlicensed => waiting(
                 "Approved, but Microsoft Defender for Endpoint is not active",
                 "Your approval has arrived. Microsoft says that Defender for Endpoint is not licensed or not set up in \
                  your organization, so there is nothing to read yet."
                     .to_owned(),
-                "License and onboard Microsoft Defender for Endpoint. The connection then starts by itself within a day."
+                "License and onboard Microsoft Defender for Endpoint. The connection then starts automatically within a day."
                     .to_owned(),
             ),
             Self::Blocked => waiting(
@@ -200,22 +222,34 @@ impl Outcome {
                     "Your approval has arrived. A policy of your organization, such as Conditional Access for workload \
                      identities or a disabled enterprise application, keeps {provider} out."
                 ),
-                format!("Allow the application of {provider} in that policy. The connection then starts by itself within a day."),
+                format!(
+                    "Allow the application of {provider} in that policy. The connection then starts automatically within a \
+                     day."
+                ),
             ),
             Self::ProviderFault => waiting(
                 "Approved",
-                format!("Your approval has arrived. {provider} has to mend something on its own side first."),
-                format!("Nothing more to do for you. {contact} can tell you when it works."),
+                format!("Your approval has arrived. {provider} has to fix something on its own side first."),
+                format!("There is nothing more to do for you. {contact} can tell you when it works."),
             ),
-            Self::Declined => again(
+            Self::Declined => pause(
                 "Not approved",
-                format!("The permissions were declined, so {provider} has got no access to anything."),
+                format!("The permissions were declined, so {provider} did not get any access."),
                 "If that was a mistake, start again. Otherwise you can close this page.",
             ),
-            Self::Cancelled => again(
+            Self::Cancelled => pause(
                 "Not approved yet",
                 "You left Microsoft's page before approving. Nothing has changed.".to_owned(),
                 "Start again when you are ready.",
+            ),
+            Self::NotSignedIn => pause(
+                "Approved, but not signed in",
+                format!(
+                    "Microsoft says that the approval was given, so {provider} may have access already. Without your \
+                     sign-in it is not connected with your organization's account."
+                ),
+                "Start again and sign in. To take the approval back, delete the application in Entra under Enterprise \
+                 applications.",
             ),
             Self::WrongDirectory => again(
                 "The account belongs to another organization",
@@ -225,51 +259,61 @@ impl Outcome {
             Self::WrongTenant { expected } => again(
                 "The wrong organization",
                 format!(
-                    "This invitation is for the organization with the tenant id {expected}. The approval was given in another \
-                     one, which has not been connected."
+                    "This invitation is for the organization with the tenant id {expected}. The approval was given in \
+                     another one, which has not been connected."
                 ),
-                "Start again with an administrator account of the invited organization. In the other one, an administrator can \
-                 remove the application under Enterprise applications.",
+                "Start again with an administrator account of the invited organization. In the other one, an administrator \
+                 can delete the application under Enterprise applications.",
             ),
             Self::NotAdmin => again(
                 "An administrator has to approve",
                 "Only a Global, Privileged Role, Application or Cloud Application Administrator can approve for the whole \
                  organization, and your account has none of these roles active."
                     .to_owned(),
-                "Pass the invitation on to an administrator, or activate your role and start again.",
+                "Forward the invitation to an administrator; or activate your role (in Privileged Identity Management) and \
+                 start again.",
+            ),
+            Self::NotTheAdministrator => again(
+                "An administrator has to sign in",
+                "Microsoft says that the approval was given. The account that then signed in is not an administrator's, so \
+                 the organization has not been connected."
+                    .to_owned(),
+                "Start again, and sign in with the administrator account that approved.",
             ),
             Self::Guest => again(
-                "A guest cannot approve",
-                "The account is a guest in this organization; its home is another one.".to_owned(),
+                "A guest cannot speak for this organization",
+                "The account that signed in is a guest here; its home is another organization. Nothing has been connected."
+                    .to_owned(),
                 "Start again with an administrator account that belongs to the organization.",
             ),
-            Self::BoundElsewhere => bad(
+            Self::BoundElsewhere => again(
                 "Already connected elsewhere",
                 format!(
-                    "Your organization is connected with {provider} under another customer account. It has not been changed."
+                    "The organization of the account that signed in is connected with {provider} under another customer \
+                     account. It has not been changed."
                 ),
-                format!("Please write to {contact}, who can sort this out."),
+                &format!("If you meant another organization, start again with its account. Otherwise write to {contact}."),
             ),
             Self::NoDefender => again(
                 "Your organization has no Microsoft Defender for Endpoint",
-                "Microsoft cannot grant the permissions, because the service they belong to (WindowsDefenderATP) is not set up \
-                 in your organization."
+                "Microsoft cannot grant the permissions, because the service they belong to (WindowsDefenderATP) is not \
+                 set up in your organization."
                     .to_owned(),
                 "License and onboard Microsoft Defender for Endpoint, then start again.",
             ),
-            Self::TryAgainSoon => again(
+            Self::TryAgainSoon => pause(
                 "Microsoft needs another moment",
                 "Microsoft is still setting up the application in your organization.".to_owned(),
                 "Wait half a minute, then start again.",
             ),
             Self::MicrosoftTrouble => again(
                 "Microsoft did not answer as it should",
-                "Microsoft's sign-in service had a problem just now. Nothing has been connected.".to_owned(),
+                "Microsoft's sign-in service had a problem just now, so your organization has not been connected.".to_owned(),
                 "Wait a few minutes, then start again.",
             ),
             Self::ConditionalAccess => again(
                 "A policy did not allow the sign-in",
-                "A Conditional Access policy of your organization stopped the sign-in.".to_owned(),
+                "A Conditional Access policy of your organization stopped the sign-in, so it has not been connected.".to_owned(),
                 "Start again from a device and network that the policy allows.",
             ),
             Self::Disabled => again(
@@ -279,36 +323,40 @@ impl Outcome {
             ),
             Self::OurRequest { code } => bad(
                 "Something is not set up right",
-                format!(
-                    "Microsoft refused the request of {provider}{}. This is not your fault.",
-                    in_brackets(*code)
-                ),
+                format!("Microsoft refused the request of {provider}{}. This is not your fault.", in_brackets(*code)),
                 format!("Please send the reference below to {contact}."),
             ),
             Self::Unknown { code } => again(
                 "Microsoft did not approve",
-                format!("Microsoft gave a reason that we do not know{}. Nothing has been connected.", in_brackets(*code)),
-                "Start again; if it stays, please send us the reference below.",
+                format!(
+                    "Microsoft gave a reason that we do not know{}. Your organization has not been connected.",
+                    in_brackets(*code)
+                ),
+                &format!("Start again. If this happens again, please send the reference below to {contact}."),
             ),
             Self::InvitationMangled => bad(
                 "This link is not complete",
                 "The address is not one of our invitations. Often a mail program has broken or shortened it.".to_owned(),
-                "Copy the whole link from the message, in one piece, into the address bar.".to_owned(),
+                "Copy the whole link from the message, to its last character, into the address bar.".to_owned(),
             ),
-            Self::InvitationExpired => bad("This invitation has expired", "It was good for a limited time.".to_owned(), ask),
-            Self::InvitationUsed => bad(
+            Self::InvitationExpired => bad(
+                "This invitation has expired",
+                "It could be used for a limited time only.".to_owned(),
+                format!("Please ask {contact} for a new invitation."),
+            ),
+            Self::InvitationUsed => waiting(
                 "This invitation has been used",
-                "An administrator has approved with it already. Each invitation is good for one approval.".to_owned(),
+                "An administrator has approved with it already. Each invitation can be used once.".to_owned(),
                 format!("If that was you, there is nothing more to do. Otherwise please write to {contact}."),
             ),
             Self::NoCookie => again(
                 "Your browser did not keep a cookie",
                 "The invitation page sets one cookie, to know you again when you come back from Microsoft.".to_owned(),
-                "Open the invitation link again, in a browser that allows cookies for this site.",
+                "Allow cookies for this site, or use another browser, and start again.",
             ),
             Self::Mangled => again(
-                "That came back damaged",
-                "What came back from Microsoft is not what we sent. Nothing has been connected.".to_owned(),
+                "We could not read Microsoft's answer",
+                "What came back is not what Microsoft sends. Nothing has been connected.".to_owned(),
                 "Open the invitation link again and start again.",
             ),
             Self::StateExpired => again(
@@ -318,48 +366,53 @@ impl Outcome {
             ),
             Self::Replayed => again(
                 "This step has been done already",
-                "Every step counts once; going back or reloading does not repeat it.".to_owned(),
-                "If no page has said that you are connected, start again.",
+                "Going back or reloading does not repeat a step, and this one did not lead to a connection.".to_owned(),
+                "Start again.",
+            ),
+            Self::AlreadyDone => waiting(
+                "This is done already",
+                "Your approval has arrived. Going back or reloading changes nothing about it.".to_owned(),
+                "There is nothing more to do. You can close this page.".to_owned(),
             ),
             Self::OtherBrowser => again(
-                "This is another browser",
+                "You came back in a different browser",
                 "The approval was begun in another browser, or this one has lost its cookie.".to_owned(),
-                "Open the invitation link in this browser and start again.",
+                "Go back to the browser in which you began; or open the invitation link in this one and start again.",
             ),
             Self::NoState => again(
-                "Nobody began this here",
-                "Microsoft sent you here without anything that says which invitation it belongs to, as its own portal does. \
-                 Nothing has been connected."
-                    .to_owned(),
+                "Please start from your invitation link",
+                "Nothing here says which invitation you are answering, so nothing has been connected.".to_owned(),
                 "Open the invitation link that you got, and begin from there.",
             ),
             Self::OldLink => again(
                 "This is an old kind of link",
                 format!(
-                    "The link that you opened approves an application, but it cannot tell {provider} who you are. Nothing has \
-                     been connected."
+                    "The link that you opened approves an application, but it cannot tell {provider} who you are. Nothing \
+                     has been connected."
                 ),
-                "Open the invitation link that you got. If you have none, ask for one; it takes two clicks.",
+                &format!("Open the invitation link that you got. If you have none, ask {contact} for one."),
             ),
             Self::NotProven => again(
                 "The sign-in could not be proven",
-                "What Microsoft said about your sign-in does not fit this invitation. Nothing has been connected.".to_owned(),
+                "What Microsoft said about the sign-in does not fit this invitation. Nothing has been connected.".to_owned(),
                 "Start again, with your administrator account.",
             ),
             Self::NoSuchPage => bad(
                 "There is no such page",
                 "The address may be incomplete.".to_owned(),
-                "Open the invitation link again, in one piece.".to_owned(),
+                "Open the invitation link again, to its last character.".to_owned(),
             ),
             Self::WrongMethod => again(
                 "This page is reached in another way",
-                "The address takes no such request.".to_owned(),
+                "The address cannot be used like this.".to_owned(),
                 "Open the invitation link again.",
             ),
             Self::OutOfOrder => bad(
                 "We are out of order",
                 "Something on our side does not work. Nothing has been connected.".to_owned(),
-                format!("Please try again in a few minutes. If it stays, send the reference below to {contact}."),
+                format!(
+                    "Please try again in a few minutes. If this happens again, send the reference below to {contact}."
+                ),
             ),
         }
     }

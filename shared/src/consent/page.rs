@@ -5,11 +5,7 @@ use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::Url;
 
-use super::{
-    attempt::Browser,
-    invitation::{Invitation, Token},
-    outcome::{Outcome, Words},
-};
+use super::{Receipt, Request, Told, outcome::Words};
 use crate::{config::Config, tenant::Feed, web};
 
 const STYLE: &str = include_str!("../../templates/style.css");
@@ -30,6 +26,8 @@ struct Frame<'a> {
     style: &'static str,
     provider: &'a str,
     contact: Option<&'a str>,
+    /// Whether the contact is a mail address.
+    by_mail: bool,
     reference: String,
 }
 
@@ -38,6 +36,8 @@ struct Frame<'a> {
 struct InvitationPage<'a> {
     frame: Frame<'a>,
     account: &'a str,
+    expected: Option<String>,
+    client_id: Option<&'a str>,
     permissions: Vec<Permission>,
     until: String,
     action: String,
@@ -54,6 +54,7 @@ struct Permission {
 struct OutcomePage<'a> {
     frame: Frame<'a>,
     words: Words,
+    receipt: Option<&'a Receipt>,
     again: Option<String>,
 }
 
@@ -77,10 +78,12 @@ impl<'a> Site<'a> {
         response
     }
 
-    pub fn invitation(&self, invitation: &Invitation, token: &Token, browser: &Browser) -> web::Response {
+    pub fn request(&self, Request { invitation, token, browser, client_id }: &Request) -> web::Response {
         let page = InvitationPage {
             frame: self.frame(),
             account: &invitation.account,
+            expected: invitation.expected_tenant.map(|tenant| tenant.to_string()),
+            client_id: client_id.as_deref(),
             permissions: invitation.feeds.iter().map(|feed| permission(*feed)).collect(),
             until: invitation.valid_until.strftime("%-d %B %Y, %H:%M UTC").to_string(),
             action: format!("/connect/{}/start", token.as_str()),
@@ -96,12 +99,12 @@ impl<'a> Site<'a> {
         response
     }
 
-    /// `invited` is where the person can begin again, if that may help.
-    pub fn outcome(&self, outcome: &Outcome, invited: Option<&Token>) -> web::Response {
+    pub fn told(&self, told: &Told) -> web::Response {
         let contact = self.config.support_contact.as_deref().unwrap_or(&self.config.provider_name);
-        let words = outcome.words(&self.config.provider_name, contact);
-        let again = invited.filter(|_| words.again).map(|token| format!("/connect/{}", token.as_str()));
-        self.page(outcome.status(), OutcomePage { frame: self.frame(), words, again }.render())
+        let words = told.outcome.words(&self.config.provider_name, contact);
+        let again = told.again.as_ref().filter(|_| words.again).map(|token| format!("/connect/{}", token.as_str()));
+        let page = OutcomePage { frame: self.frame(), words, receipt: told.receipt.as_ref(), again };
+        self.page(told.outcome.status(), page.render())
     }
 
     fn frame(&self) -> Frame<'_> {
@@ -109,6 +112,7 @@ impl<'a> Site<'a> {
             style: STYLE,
             provider: &self.config.provider_name,
             contact: self.config.support_contact.as_deref(),
+            by_mail: self.config.support_contact.as_ref().is_some_and(|contact| is_mail_address(contact)),
             reference: self.reference.clone(),
         }
     }
@@ -127,7 +131,9 @@ impl<'a> Site<'a> {
         let style = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
         // No `form-action`: browsers apply it to the redirects that follow a form, and ours lead through whatever
         // identity provider the customer has.
-        let policy = format!("default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; frame-ancestors 'none'");
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+        );
         let headers = vec![
             ("content-type", "text/html; charset=utf-8".to_owned()),
             ("content-security-policy", policy),
@@ -139,6 +145,10 @@ impl<'a> Site<'a> {
         let body = if self.with_body { body } else { String::new() };
         web::Response { status, headers, cookies: Vec::new(), body }
     }
+}
+
+fn is_mail_address(contact: &str) -> bool {
+    contact.contains('@') && contact.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte))
 }
 
 fn permission(feed: Feed) -> Permission {
@@ -160,12 +170,12 @@ fn permission(feed: Feed) -> Permission {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::outcome::Outcome, *};
 
     #[test]
     fn the_policy_names_the_style_that_the_page_carries() {
         let config = Config::from_lookup(|_| None).unwrap();
-        let page = Site::new(&config, &web::Request::default()).outcome(&Outcome::Connected, None);
+        let page = Site::new(&config, &web::Request::default()).told(&Outcome::Connected.into());
         let style = page.body.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         let digest = STANDARD.encode(digest::digest(&digest::SHA256, style.as_bytes()));
         assert!(page.header("content-security-policy").unwrap().contains(&digest));
@@ -175,7 +185,7 @@ mod tests {
     fn a_request_id_from_outside_is_only_letters_on_the_page() {
         let config = Config::from_lookup(|_| None).unwrap();
         let request = web::Request { id: "<script>\"a\"".to_owned(), ..web::Request::default() };
-        let page = Site::new(&config, &request).outcome(&Outcome::OutOfOrder, None);
+        let page = Site::new(&config, &request).told(&Outcome::OutOfOrder.into());
         assert!(page.body.contains("scripta") && !page.body.contains("<script"));
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn form_post(action: &str, pairs: &[(&str, String)]) -> Response {
 fn page(status: u16, heading: &str, body: &str) -> Response {
     let heading = escape(heading);
     let text = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{heading}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>body{{font-family:sans-serif;max-width:36em;margin:3em auto;padding:0 1em}}button{{padding:.5em 1em}}</style></head>\n<body>\n<p><small>A simulator of Microsoft Entra: nobody's real account.</small></p>\n<h1>{heading}</h1>\n{body}</body></html>\n"
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{heading}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>:root{{color-scheme:light dark}}label{{display:flex;gap:.5em}}body{{font-family:sans-serif;max-width:36em;margin:3em auto;padding:0 1em}}button{{padding:.5em 1em}}</style></head>\n<body>\n<p><small>A simulator of Microsoft Entra: nobody's real account.</small></p>\n<h1>{heading}</h1>\n{body}</body></html>\n"
     );
     Response::new(status, "text/html; charset=utf-8", text.into_bytes())
         .with("Cache-Control", "no-store, no-cache")

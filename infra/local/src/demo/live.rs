@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, time::sleep};
 use url::Url;
 
 use super::{app, story, world};
-use crate::{Failure, serve, web};
+use crate::{Failure, serve, tenants, web};
 
 /// Seconds between ticks.
 const TICK: u32 = 10;
@@ -60,12 +60,19 @@ pub async fn go_on(simulator: Simulator, data: &Path, microsoft: &Url, public_ur
     let alone = async { if watched { pending().await } else { sleep(UNWATCHED).await } };
     tokio::pin!(alone);
     let mut number = 0;
+    let mut woodgrove = None;
     loop {
         tokio::select! {
             _ = beat.tick() => {
                 number += 1;
                 world::trickle(&simulator, number, Timestamp::now());
                 let views = list(live.ports.store.as_ref(), Timestamp::now()).await.map_err(Failure::failed)?;
+                let view = views.iter().find(|view| view.tenant_id.to_string() == world::WOODGROVE.id);
+                let state = view.map(|view| view.state);
+                if state != woodgrove {
+                    woodgrove = state;
+                    eprintln!("Woodgrove is {}", state.as_ref().map_or_else(String::new, tenants::word));
+                }
                 let delivered: u64 = views.iter().map(|view| view.ledger.delivered).sum();
                 eprintln!("{delivered} alerts of {} tenants delivered so far", views.len());
             }

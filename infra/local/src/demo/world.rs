@@ -70,7 +70,7 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
         world.add_application(Application {
             client_id: CLIENT.to_owned(),
             home_tenant_id: HOME.to_owned(),
-            name: "Muster demo".to_owned(),
+            name: "Example Security".to_owned(),
             secrets: vec![ClientSecret {
                 key_id: KEY_ID.to_owned(),
                 value: SECRET.to_owned(),
@@ -84,7 +84,11 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
         let approved = TENANTS
             .iter()
             .map(|cast| (cast, Tenant::new(cast.id, cast.name).consented(CLIENT, &["Alert.Read.All"], long_ago)));
-        let newcomers = [&PROSEWARE, &WOODGROVE].map(|cast| (cast, with_people(Tenant::new(cast.id, cast.name))));
+        let people = [
+            (&PROSEWARE, ["Pia Admin", "Per User", "Pat Guest"]),
+            (&WOODGROVE, ["Ada Admin", "Ulf User", "Gil Guest"]),
+        ];
+        let newcomers = people.map(|(cast, names)| (cast, with_people(Tenant::new(cast.id, cast.name), names)));
         for (cast, mut tenant) in approved.chain(newcomers) {
             for n in 0..20_u32 {
                 let at = start - SignedDuration::from_mins(i64::from(n) * 430 + 17);
@@ -105,7 +109,7 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
 }
 
 /// An administrator, somebody without a role, and a guest who is an administrator at home.
-fn with_people(tenant: Tenant) -> Tenant {
+fn with_people(tenant: Tenant, [admin, user, guest]: [&str; 3]) -> Tenant {
     let number = &tenant.id[33..];
     let person = |kind: &str, name: &str, roles: &[AdminRole]| User {
         oid: format!("c0000000-0000-4000-8000-0000000{kind}{number}"),
@@ -114,10 +118,10 @@ fn with_people(tenant: Tenant) -> Tenant {
         kind: UserKind::Member,
         roles: roles.to_vec(),
     };
-    let admin = person("ad", "Ada Admin", &[AdminRole::Global]);
-    let user = person("0e", "Ulf User", &[]);
-    let guest = UserKind::Guest { home_tenant: CONTOSO.id.to_owned() };
-    let guest = User { kind: guest, ..person("0f", "Gil Guest", &[AdminRole::Global]) };
+    let admin = person("ad", admin, &[AdminRole::Global]);
+    let user = person("0e", user, &[]);
+    let kind = UserKind::Guest { home_tenant: CONTOSO.id.to_owned() };
+    let guest = User { kind, ..person("0f", guest, &[AdminRole::Global]) };
     tenant.with_user(admin).with_user(user).with_user(guest)
 }
 
