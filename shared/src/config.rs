@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::SignedDuration;
 use url::Url;
 
+use crate::plain;
+
 /// The exit status for wrong usage or configuration (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -309,9 +311,7 @@ fn origin(text: &str) -> Result<Url, String> {
 
 /// A name or an address, as people read it on a page.
 fn line(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let fits = !text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err("give 1 to 200 printable characters".to_owned()) }
+    plain::line(text, 200).map(str::to_owned).ok_or_else(|| "give 1 to 200 printable characters".to_owned())
 }
 
 fn same_cloud(url: &Url, cloud: Cloud) -> Result<(), String> {

@@ -2,10 +2,11 @@
 //!
 //! `answer` is the operation, one request of a browser at a time. `invitation` and `attempt` are what is signed and kept,
 //! `refusal` reads what Microsoft sends back in place of an approval, `admit` decides what a proven sign-in is worth, and
-//! `outcome` and `page` say it to a person.
+//! `outcome` and `page` say it to a person. `connect` is the operator's way in, who vouches where no link is needed.
 
 mod admit;
 mod attempt;
+pub mod connect;
 pub mod invitation;
 mod outcome;
 mod page;
@@ -44,6 +45,8 @@ const CALLBACK: &str = "consent/callback";
 enum Answer {
     /// The page that asks.
     Request(Box<Request>),
+    /// To Microsoft, with the browser's secret for the way back.
+    Start(Url, Token, Browser),
     Redirect(Url),
     Told(Told),
 }
@@ -114,6 +117,7 @@ pub async fn answer(app: &App, request: &web::Request) -> web::Response {
         Err(broken) => return out_of_order(&broken),
     };
     match visit.answer().await {
+        Ok(Answer::Start(to, token, browser)) => site.start(&to, &token, &browser),
         Ok(Answer::Redirect(to)) => site.redirect(&to),
         Ok(Answer::Request(asked)) => site.request(&asked),
         Ok(Answer::Told(mut told)) => {
@@ -185,7 +189,10 @@ impl<'a> Visit<'a> {
             Ok(opened) => opened,
         };
         let (token, open) = open;
-        // The cookie is `SameSite=Lax`: a form on somebody else's page comes without it.
+        // The cookie is `SameSite=Lax`, so a form on a foreign site comes without it; one on a sibling host comes with it.
+        if self.request.fetch_site.as_deref().is_some_and(|site| site != "same-origin") {
+            return Ok(Outcome::ForeignForm.into());
+        }
         let Some(browser) = &self.browser else {
             return Ok(Answer::Told(Told { again: Some(token), ..Outcome::NoCookie.into() }));
         };
@@ -193,14 +200,15 @@ impl<'a> Visit<'a> {
         let attempt = Attempt::new(open.invitation.id, browser, self.now)?;
         attempt.begin(store).await?;
         let config = &self.app.config;
-        Ok(Answer::Redirect(admin_consent_url(
+        let to = admin_consent_url(
             &config.login(),
             open.invitation.expected_tenant,
             &client_id,
             &self.redirect_uri,
             config.audience(),
             &attempt.state(&self.keys),
-        )))
+        );
+        Ok(Answer::Start(to, token, browser.clone()))
     }
 
     /// Microsoft has sent the browser back, from either of its pages.

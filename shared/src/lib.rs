@@ -10,6 +10,7 @@ pub mod credential;
 pub mod http;
 pub mod log;
 pub mod microsoft;
+pub mod plain;
 pub mod ports;
 pub mod random;
 pub mod record;

@@ -3,7 +3,6 @@
 pub mod account;
 pub mod bind;
 mod condition;
-pub mod connect;
 pub mod dispatch;
 pub mod list;
 pub mod proof;
@@ -25,6 +24,8 @@ use crate::{
 pub const SHARDS: u8 = 16;
 /// How long app roles may lag behind the consent to them (MICROSOFT.md 6, PAINS 14).
 const PROPAGATION: SignedDuration = SignedDuration::from_hours(1);
+/// In that hour nothing that is found is certain, so nothing is let alone for longer than this.
+const UNCERTAIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// An Entra tenant, by GUID. Written in lower case with hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -172,6 +173,16 @@ pub struct Consent {
     pub roles: Vec<String>,
     pub invitation: String,
     pub account: String,
+    /// When an operator vouched for the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vouched_at: Option<Timestamp>,
+}
+
+impl Consent {
+    /// Whether anything but the person's own sign-in says that they may speak for the tenant.
+    pub fn is_authoritative(&self) -> bool {
+        !self.admin_roles.is_empty() || self.vouched_at.is_some()
+    }
 }
 
 /// A tenant, how we authenticate there, and which feeds it gives.
@@ -200,15 +211,24 @@ impl Connection {
     pub fn is_due(&self, feed: Feed, now: Timestamp) -> bool {
         let asked = match self.state {
             State::Invited | State::Consenting | State::Confirming | State::Removed => false,
-            State::Propagating
-            | State::Active
-            | State::NeedsConsent
-            | State::Unlicensed
-            | State::Blocked
-            | State::CredentialFault => true,
+            // Its puller is the proof, and says what is missing once the hour is over.
+            State::Propagating => true,
+            State::Active | State::NeedsConsent | State::Unlicensed | State::Blocked | State::CredentialFault => {
+                !self.is_expired_claim(now)
+            }
         };
         let awake = self.feeds.get(&feed).is_some_and(|feed| feed.asleep_until.is_none_or(|until| until <= now));
         asked && awake && !self.paused
+    }
+
+    /// A claim that nothing has proven within the hour comes to nothing.
+    pub fn is_expired_claim(&self, now: Timestamp) -> bool {
+        self.claimed_at.is_some_and(|since| now.duration_since(since) >= PROPAGATION)
+    }
+
+    /// The last consent given for this account, if it was given at all.
+    pub fn consent_for(&self, account: &str) -> Option<&Consent> {
+        self.consents.iter().rfind(|consent| consent.account == account)
     }
 
     /// Whether the tenant belongs to this account, access proven.
@@ -238,14 +258,16 @@ impl Connection {
                 entry.capability =
                     Capability { status: condition.ability, since, next_step: condition.next_step.clone() };
             }
-            entry.asleep_until = condition.asleep.map(|pause| now + pause);
+            let fresh = self.consents.last().is_some_and(|consent| now.duration_since(consent.at) < PROPAGATION);
+            entry.asleep_until = condition.asleep.map(|pause| now + if fresh { pause.min(UNCERTAIN) } else { pause });
         }
         *self != before
     }
 
     /// The roles that a consent came to, where they were still spreading when it was given.
     pub fn complete_evidence(&mut self, roles: &[String]) {
-        if let Some(consent) = self.consents.last_mut().filter(|consent| consent.roles.is_empty()) {
+        let last = self.consents.iter_mut().rfind(|consent| consent.account == self.account);
+        if let Some(consent) = last.filter(|consent| consent.roles.is_empty()) {
             consent.roles = roles.to_vec();
         }
     }
@@ -253,7 +275,7 @@ impl Connection {
     /// Roles lag consent: what is missing within the hour is only not there yet.
     fn is_waiting_for_roles(&self, condition: &Condition, now: Timestamp) -> bool {
         let since = self.consents.last().map(|consent| now.duration_since(consent.at));
-        self.state == State::Propagating
+        self.state != State::Active
             && condition.ability == Ability::RoleMissing
             && since.is_some_and(|since| since < PROPAGATION)
     }
@@ -367,6 +389,7 @@ mod tests {
             roles: Vec::new(),
             invitation: String::new(),
             account: "contoso".to_owned(),
+            vouched_at: None,
         };
         let mut tenant =
             Connection { claimed_at: Some(claimed), consents: vec![consent], ..connection(State::Propagating) };

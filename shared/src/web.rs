@@ -1,5 +1,7 @@
 //! What browsers send us and what they get: API Gateway's HTTP payload 2.0, reduced to what our pages need.
 
+use std::fmt;
+
 use aws_lambda_events::{
     apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
     encodings::Body,
@@ -7,7 +9,7 @@ use aws_lambda_events::{
 };
 
 /// A request from a browser. Nothing of it is to be believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
     pub path: String,
@@ -15,8 +17,17 @@ pub struct Request {
     pub query: String,
     /// Name and value, in the order sent.
     pub cookies: Vec<(String, String)>,
+    /// `Sec-Fetch-Site`, which browsers set and pages cannot.
+    pub fetch_site: Option<String>,
     /// The platform's id for this request, to find it in the log.
     pub id: String,
+}
+
+impl fmt::Debug for Request {
+    /// Addresses and cookies hold invitations, state and codes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.method).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Request {
@@ -31,12 +42,14 @@ impl From<ApiGatewayV2httpRequest> for Request {
     fn from(event: ApiGatewayV2httpRequest) -> Self {
         let cookies = event.cookies.unwrap_or_default();
         // A function URL and API Gateway split the header; `; ` inside one entry is tolerated all the same.
+        let fetch_site = event.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let pairs = cookies.iter().flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         Self {
             method: event.request_context.http.method.as_str().to_owned(),
             path: event.raw_path.unwrap_or_default(),
             query: event.raw_query_string.unwrap_or_default(),
             cookies: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            fetch_site,
             id: event.request_context.request_id.unwrap_or_default(),
         }
     }
@@ -82,7 +95,7 @@ mod tests {
         let event: ApiGatewayV2httpRequest = serde_json::from_value(serde_json::json!({
             "version": "2.0", "routeKey": "GET /consent/callback", "rawPath": "/consent/callback",
             "rawQueryString": "error=access_denied&state=a%2Eb", "cookies": ["a=1", "b=2"],
-            "headers": {"host": "muster.example.com"}, "isBase64Encoded": false,
+            "headers": {"host": "muster.example.com", "sec-fetch-site": "same-origin"}, "isBase64Encoded": false,
             "requestContext": {"requestId": "Jx1=", "timeEpoch": 1, "http": {
                 "method": "GET", "path": "/consent/callback", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"}}
         }))
@@ -90,6 +103,8 @@ mod tests {
         let request = Request::from(event);
         assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/consent/callback"));
         assert_eq!((request.query.as_str(), request.id.as_str()), ("error=access_denied&state=a%2Eb", "Jx1="));
+        assert_eq!(request.fetch_site.as_deref(), Some("same-origin"));
+        assert!(!format!("{request:?}").contains("a%2Eb"), "what is secret in an address is not printed");
         assert_eq!((request.cookie("a"), request.cookie("b"), request.cookie("c")), (Some("1"), Some("2"), None));
     }
 

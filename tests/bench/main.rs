@@ -16,14 +16,11 @@ use shared::{
     App,
     clock::Clock,
     config::Config,
+    consent::connect::{NewConnection, connect},
     http::Client,
     ports::vault::Stage,
     secret::Secret,
-    tenant::{
-        Feed,
-        connect::{NewConnection, connect},
-        list::list,
-    },
+    tenant::{Feed, list::list},
 };
 
 use crate::{counting::Counts, measure::Meter, microsoft::Microsoft, report::Report};

@@ -121,6 +121,34 @@ fn a_worker_that_is_only_slow_binds_nothing_after_another_did() {
 }
 
 #[test]
+fn what_a_slow_pull_found_before_does_not_undo_a_fresh_approval() {
+    for point in 1.. {
+        let (stage, link) = scene();
+        stage.visitor().consent(&link, ADMIN);
+        stage.drain();
+        stage.tenant(|tenant| tenant.withdraw(harness::CLIENT));
+        stage.pass(harness::minutes(90));
+        futures::executor::block_on(local::serve::fire(&stage.app, stage.now(), 60));
+        let fate = Fate::new(1, CrashPoint::Stall(point));
+        let worker = local::worker::Worker::new(chaos::app(&stage, &fate));
+        let mut slow = async { worker.drain(10).await.map(|_| ()).expect("the queue answers") }.boxed_local();
+        if !chaos::run_alone(&fate, &mut slow) {
+            let page = stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+            assert_eq!((page.status, page.heading()), (200, "Connected"), "point {point}");
+            fate.wake_up();
+            assert!(chaos::run_alone(&fate, &mut slow));
+            stage.drain();
+            stage.ticks(2);
+            assert_eq!(stage.tenants()[0].state, State::Active, "point {point}");
+        }
+        if !fate.came_true() {
+            assert!(point > 8, "only {point} points");
+            return;
+        }
+    }
+}
+
+#[test]
 fn of_two_accounts_that_bind_one_tenant_at_once_one_does() {
     for seed in 0..200 {
         let (stage, link) = scene();
@@ -151,6 +179,8 @@ fn of_two_accounts_that_bind_one_tenant_at_once_one_does() {
         chaos::run(&mut rng, workers);
         let connected = pages.borrow().iter().filter(|status| **status == 200).count();
         assert!(connected <= 1, "seed {seed}: both were told that they are connected");
+        let alive = apps.iter().all(|(fate, _)| !fate.is_dead());
+        assert!(!alive || connected == 1, "seed {seed}: nobody died, and nobody is connected");
         let tenants = stage.tenants();
         assert!(tenants.len() <= 1, "seed {seed}");
         assert!(connected == 0 || tenants[0].claimed_at.is_none(), "seed {seed}");

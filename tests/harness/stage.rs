@@ -14,14 +14,16 @@ use shared::{
     App,
     clock::Clock,
     config::Config,
-    consent::invitation::{NewInvitation, invite},
+    consent::{
+        connect::{NewConnection, connect},
+        invitation::{NewInvitation, invite},
+    },
     http::Client,
     ports::vault::Stage as Label,
     record::read_object,
     secret::Secret,
     tenant::{
         Capability, Consent, Feed, TenantId,
-        connect::{NewConnection, connect},
         list::{TenantView, list},
         shard_partition,
     },
@@ -149,6 +151,16 @@ impl Stage {
     /// A link for this account, for any tenant.
     pub fn invite(&self, account: &str) -> String {
         self.invite_expecting(account, None)
+    }
+
+    pub fn try_invite(&self, account: &str) -> Result<String, String> {
+        let new = NewInvitation {
+            account: account.to_owned(),
+            feeds: vec![Feed::Alerts],
+            expected_tenant: None,
+            lifetime: shared::consent::invitation::LIFETIME,
+        };
+        block_on(invite(&self.app, &new)).map(|invited| invited.link.to_string()).map_err(|error| error.to_string())
     }
 
     pub fn invite_expecting(&self, account: &str, tenant: Option<&str>) -> String {

@@ -38,11 +38,13 @@ impl Page {
 pub struct Visitor<'a> {
     stage: &'a Stage,
     pub cookies: BTreeMap<String, String>,
+    /// What the browser says of where a request comes from.
+    pub fetch_site: Option<&'static str>,
 }
 
 impl<'a> Visitor<'a> {
     pub fn new(stage: &'a Stage) -> Self {
-        Self { stage, cookies: BTreeMap::new() }
+        Self { stage, cookies: BTreeMap::new(), fetch_site: None }
     }
 
     /// Opens one of our addresses, whole or as a path.
@@ -67,7 +69,8 @@ impl<'a> Visitor<'a> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         serde_json::from_value(json!({
-            "version": "2.0", "rawPath": path, "rawQueryString": query, "cookies": cookies, "headers": {},
+            "version": "2.0", "rawPath": path, "rawQueryString": query, "cookies": cookies,
+            "headers": self.fetch_site.map_or_else(|| json!({}), |site| json!({"sec-fetch-site": site})),
             "isBase64Encoded": false,
             "requestContext": {"requestId": "test-request", "timeEpoch": 0, "http": {"method": method, "path": path}},
         }))

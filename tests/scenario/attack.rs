@@ -4,7 +4,7 @@
 use harness::{ADMIN, ALERT_ROLE, CLIENT, Page, Stage, TENANT, Visitor, at, minutes};
 use serde_json::{Value, json};
 use shared::tenant::State;
-use simulator::{ForgedWith, GroupMembershipClaims, Tenant, User, UserKind};
+use simulator::{ForgedWith, GroupMembershipClaims, Licence, Tenant, User, UserKind};
 
 /// Where Mallory is an administrator.
 const MALLORYS_TENANT: &str = "b0000000-0000-4000-8000-0000000000ee";
@@ -75,6 +75,15 @@ impl Scene {
         self.stage.world(|world| world.next_id_token = Some(token));
         let back = browser.sign_in(&sign_in, ADMIN);
         browser.get(&back)
+    }
+
+    /// This user goes through with the link without anybody's approval. The status of the last page.
+    fn claim(&self, link: &str, user: &str) -> i64 {
+        let mut visitor = self.stage.visitor();
+        let state = parameter(&visitor.start(link), "state");
+        let sign_in = visitor.get(&first_return(TENANT, &state)).location;
+        let back = visitor.sign_in(&sign_in, user);
+        visitor.get(&back).status
     }
 
     /// Nothing is Mallory's, and Contoso comes in by its own link.
@@ -420,8 +429,14 @@ fn whoever_is_no_administrator_of_the_tenant_cannot_speak_for_it() {
 
 #[test]
 fn nothing_but_the_button_starts_and_nothing_but_a_link_of_ours_opens() {
-    let attacks: [Attack; 6] = [
+    let attacks: [Attack; 7] = [
         ("a start from somebody else's page", |scene| scene.mallory().post(&format!("{}/start", scene.contosos_link))),
+        ("a start from a page on a sibling host", |scene| {
+            let mut admin = scene.stage.visitor();
+            admin.get(&scene.mallorys_link);
+            admin.fetch_site = Some("same-site");
+            admin.post(&format!("{}/start", scene.mallorys_link))
+        }),
         ("a callback as a form", |scene| {
             let (mut mallory, state) = scene.first_leg();
             mallory.post(&first_return(TENANT, &state))
@@ -498,11 +513,7 @@ fn a_user_of_unknown_standing_squats_nothing() {
     };
     let claim = |scene: &Scene, link: &str| {
         no_wids(scene, true);
-        let mut user = scene.stage.visitor();
-        let state = parameter(&user.start(link), "state");
-        let sign_in = user.get(&first_return(TENANT, &state)).location;
-        let back = user.sign_in(&sign_in, USER);
-        let status = user.get(&back).status;
+        let status = scene.claim(link, USER);
         no_wids(scene, false);
         status
     };
@@ -520,6 +531,72 @@ fn a_user_of_unknown_standing_squats_nothing() {
     assert_eq!((page.status, scene.stage.view().state), (200, State::Propagating));
     assert_eq!(claim(&scene, &scene.mallorys_link), 409);
     assert_eq!((scene.stage.view().account.as_str(), scene.stage.view().state), ("Contoso", State::Propagating));
+}
+
+#[test]
+fn a_user_of_unknown_standing_stops_nothing_that_an_administrator_began() {
+    for (account, status) in [("Contoso", 200), ("Mallory", 409)] {
+        let scene = Scene::new();
+        scene.stage.tenant(|tenant| tenant.consents.clear());
+        scene.stage.world(|world| world.consent_propagation.roles = minutes(20));
+        scene.stage.visitor().consent(&scene.contosos_link, ADMIN);
+        scene.stage.world(|world| world.registration(CLIENT).group_membership_claims = GroupMembershipClaims::None);
+        let link = scene.stage.invite(account);
+        assert_eq!(scene.claim(&link, USER), status, "{account}");
+        scene.stage.ticks(25);
+        let view = scene.stage.view();
+        assert_eq!((view.state, view.account.as_str()), (State::Active, "Contoso"));
+        assert_eq!(view.consent.unwrap().oid, ADMIN, "the evidence is the administrator's");
+    }
+}
+
+#[test]
+fn evidence_does_not_grow_with_the_patience_of_one_user() {
+    let scene = Scene::new();
+    scene.stage.world(|world| world.registration(CLIENT).group_membership_claims = GroupMembershipClaims::None);
+    for _ in 0..30 {
+        assert_eq!(scene.claim(&scene.mallorys_link, USER), 400);
+    }
+    assert_eq!(scene.stage.consents(TENANT).len(), 1);
+    for _ in 0..30 {
+        let link = scene.stage.invite("Mallory");
+        assert_eq!(scene.claim(&link, USER), 400);
+    }
+    assert!(scene.stage.consents(TENANT).len() <= 10);
+}
+
+#[test]
+fn an_operator_vouches_for_the_one_who_came_for_their_account() {
+    let scene = Scene::new();
+    scene.stage.world(|world| world.registration(CLIENT).group_membership_claims = GroupMembershipClaims::None);
+    assert_eq!(scene.claim(&scene.contosos_link, ADMIN), 400);
+    assert_eq!(scene.claim(&scene.mallorys_link, USER), 400);
+    scene.stage.connect(TENANT).unwrap();
+    let statuses = [&scene.contosos_link, &scene.mallorys_link].map(|link| scene.stage.visitor().get(link).status);
+    assert_eq!(statuses, [410, 200], "Contoso's link is used up, nobody else's");
+    let consent = scene.stage.view().consent.unwrap();
+    assert_eq!((consent.oid.as_str(), consent.account.as_str()), (ADMIN, "Contoso"));
+}
+
+#[test]
+fn only_what_leads_to_a_connection_spends_the_link() {
+    let scene = Scene::new();
+    // Somebody who has got hold of Contoso's link signs in at a tenant of their own, without Defender.
+    scene.stage.world(|world| world.tenant(MALLORYS_TENANT).unwrap().licence = Licence::AccountInactive);
+    let mut mallory = scene.mallory();
+    assert_eq!(mallory.consent(&scene.contosos_link, MALLORY).status, 400);
+    scene.assert_unharmed("a link burnt elsewhere");
+}
+
+#[test]
+fn a_second_customer_does_not_look_like_the_first() {
+    let stage = Stage::unapproved();
+    stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+    assert_eq!(stage.visitor().consent(&stage.invite("contoso"), ADMIN).status, 200, "the same customer");
+    assert_eq!(stage.view().account, "Contoso");
+    for name in ["\u{200b}", "Con\u{202e}oso", "Contoso\u{200b}", "a\nb", ""] {
+        assert!(stage.try_invite(name).is_err(), "{name:?}");
+    }
 }
 
 #[test]

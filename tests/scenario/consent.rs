@@ -187,6 +187,9 @@ fn pain_14_after_an_hour_the_missing_role_is_named_and_the_claim_blocks_nobody()
     stage.ticks(61);
     assert_eq!(stage.view().state, State::NeedsConsent);
     assert!(stage.capability().next_step.contains(ALERT_ROLE));
+    stage.simulator.clear_log();
+    stage.ticks(24 * 60 + 2);
+    assert_eq!(stage.simulator.log(), [], "and it comes to nothing, whatever is granted later");
     propagation(&stage, minutes(0));
     stage.tenant(|tenant| tenant.consents.clear());
     let page = stage.visitor().consent(&stage.invite("Another account"), ADMIN);
@@ -230,6 +233,36 @@ fn pain_16_a_withdrawn_consent_is_noticed_and_cured_by_a_fresh_link() {
 }
 
 #[test]
+fn pain_14_a_moment_of_other_trouble_does_not_end_the_hour_of_patience() {
+    let stage = Stage::unapproved();
+    propagation(&stage, minutes(20));
+    stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+    stage.drain();
+    stage.ticks(2);
+    stage.world(|world| world.script(Route::Token, [Fault::Aadsts(7_000_215), Fault::Aadsts(7_000_215)]));
+    stage.ticks(2);
+    assert_eq!(stage.view().state, State::CredentialFault);
+    stage.ticks(2);
+    assert_eq!(stage.capability().status, Ability::RoleMissing, "{:?}", stage.capability());
+    stage.ticks(18);
+    assert_eq!(stage.view().state, State::Active, "{:?}", stage.capability());
+}
+
+#[test]
+fn approving_again_does_not_harm_what_works() {
+    let stage = Stage::unapproved();
+    stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+    stage.drain();
+    stage.ticks(2);
+    for status in [401, 403, 503] {
+        stage.script([Fault::Status(status)]);
+        let page = stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+        assert_eq!((page.status, stage.view().state), (200, State::Active), "{status}");
+        assert_eq!(stage.capability().status, Ability::Ok, "{status}");
+    }
+}
+
+#[test]
 fn a_second_approval_waits_for_roles_as_patiently_as_the_first() {
     let stage = Stage::unapproved();
     stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
@@ -260,20 +293,39 @@ fn without_directory_roles_in_the_token_an_operator_vouches() {
     stage.connect(TENANT).unwrap();
     assert_eq!(stage.view().state, State::Active);
     assert_eq!(stage.visitor().get(&link).status, 410, "vouching spends the invitation");
+    let consent = stage.view().consent.unwrap();
+    assert_eq!((consent.oid.as_str(), consent.vouched_at), (ADMIN, Some(stage.now())), "and is in the evidence");
 }
 
 #[test]
-fn a_tenant_without_a_licence_is_claimed_and_starts_by_itself_once_it_has_one() {
+fn a_tenant_without_a_licence_is_only_claimed_and_comes_in_by_the_same_link_once_it_has_one() {
     let stage = Stage::unapproved();
     stage.tenant(|tenant| tenant.licence = Licence::AccountInactive);
-    let page = stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+    let link = stage.invite("Contoso");
+    let page = stage.visitor().consent(&link, ADMIN);
     assert_eq!(page.status, 400, "not proven: there is nothing to read");
-    assert!(page.heading().contains("not active"), "{}", page.heading());
-    assert_eq!(stage.view().state, State::Unlicensed);
+    assert!(page.heading().contains("not active") && page.body.contains("Start again"), "{}", page.body);
+    assert_eq!((stage.view().state, stage.view().claimed_at), (State::Unlicensed, Some(at(0))));
+    assert!(stage.capability().next_step.contains("open their invitation again"), "{}", stage.capability().next_step);
+    stage.ticks(61);
+    stage.simulator.clear_log();
+    stage.pass(minutes(48 * 60));
+    stage.ticks(2);
+    assert_eq!(stage.simulator.log(), [], "after an hour the claim has come to nothing");
     stage.tenant(|tenant| tenant.licence = Licence::Active);
-    stage.pass(minutes(24 * 60));
-    stage.tick();
+    assert_eq!(stage.visitor().consent(&link, ADMIN).status, 200, "nothing was bound, so the link is still good");
     assert_eq!(stage.view().state, State::Active);
+}
+
+#[test]
+fn a_licence_that_comes_within_the_hour_is_noticed_within_the_hour() {
+    let stage = Stage::unapproved();
+    stage.tenant(|tenant| tenant.licence = Licence::AccountInactive);
+    stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
+    stage.drain();
+    stage.tenant(|tenant| tenant.licence = Licence::Active);
+    stage.ticks(6);
+    assert_eq!((stage.view().state, stage.view().claimed_at), (State::Active, None));
 }
 
 #[test]

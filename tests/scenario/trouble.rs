@@ -2,7 +2,10 @@
 
 use harness::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes, seconds};
 use serde_json::Value;
-use shared::tenant::{Ability, connect::NewConnection};
+use shared::{
+    consent::connect::{NewConnection, connect},
+    tenant::Ability,
+};
 use simulator::{Alert, Fault, Flood, Route, Tenant};
 
 #[test]
@@ -236,7 +239,7 @@ fn connecting_twice_or_to_another_account_never_overwrites() {
         feeds: vec![shared::tenant::Feed::Alerts],
         region: None,
     };
-    let error = futures::executor::block_on(shared::tenant::connect::connect(&stage.app, &other)).unwrap_err();
+    let error = futures::executor::block_on(connect(&stage.app, &other)).unwrap_err();
     assert!(error.to_string().contains("Contoso"), "{error}");
     assert_eq!(stage.view().account, "Contoso");
 }

@@ -2,10 +2,8 @@
 
 use shared::{
     App,
-    tenant::{
-        account,
-        connect::{ConnectError, NewConnection, connect},
-    },
+    consent::connect::{ConnectError, NewConnection, connect},
+    tenant::account,
 };
 
 use crate::Failure;

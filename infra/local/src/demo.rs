@@ -17,10 +17,11 @@ use shared::{
     App,
     clock::Clock,
     config::Config,
+    consent::connect,
     http::Client,
     ports::{Ports, vault::Stage},
     secret::Secret,
-    tenant::{Feed, connect, list::list},
+    tenant::{Feed, list::list},
 };
 use simulator::Simulator;
 use tokio::net::TcpListener;

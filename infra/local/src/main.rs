@@ -172,7 +172,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 ));
             }
             let usage = Failure::Usage;
-            let new = shared::tenant::connect::NewConnection {
+            let new = shared::consent::connect::NewConnection {
                 tenant_id: tenant_id.parse().map_err(usage)?,
                 account,
                 feeds: parse_feeds(&feeds)?,

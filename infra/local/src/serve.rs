@@ -45,12 +45,13 @@ pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result
     }
     let stopping = Arc::new(AtomicBool::new(false));
     let mut tasks = start(&app, tick, &stopping);
-    let web = tokio::spawn(web::serve(app.clone(), listener));
+    let mut web = tokio::spawn(web::serve(app.clone(), listener));
     let housekeeping = tokio::spawn(housekeeping(app.clone(), data.to_owned()));
     let ended = tokio::select! {
         () = interrupted() => None,
         // None of them ends by itself: this is a defect, and half a server is worse than none.
         ended = tasks.join_next() => ended,
+        ended = &mut web => Some(ended),
     };
     web.abort();
     housekeeping.abort();

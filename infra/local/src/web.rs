@@ -17,12 +17,18 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::{App, random};
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 /// Connections at the same time; more wait at the door.
 const CONNECTIONS: usize = 256;
 /// For the head of a request. Whoever needs longer only wants to hold the place.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// For a whole answer, with several requests to Microsoft in it.
+const ANSWER_TIME: Duration = Duration::from_secs(120);
 
 /// Serves until it is dropped.
 pub async fn serve(app: App, listener: TcpListener) {
@@ -41,9 +47,12 @@ pub async fn serve(app: App, listener: TcpListener) {
                 async move { Ok::<_, Infallible>(answer(&app, request).await) }
             });
             let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, "a connection ended early");
+            // Without keep-alive a place is held for one answer.
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).keep_alive(false);
+            match timeout(ANSWER_TIME, builder.serve_connection(TokioIo::new(stream), service)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
+                Err(_) => tracing::debug!("a connection took too long"),
             }
             drop(place);
         });
@@ -69,6 +78,8 @@ fn event(request: &Request<Incoming>) -> ApiGatewayV2httpRequest {
     let lines = request.headers().get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let cookies = lines.flat_map(|line| line.split(';')).map(|pair| pair.trim().to_owned()).collect();
     let mut event = ApiGatewayV2httpRequest::default();
+    event.headers = request.headers().clone();
+    event.headers.remove(COOKIE);
     event.raw_path = Some(request.uri().path().to_owned());
     event.raw_query_string = Some(request.uri().query().unwrap_or_default().to_owned());
     event.cookies = Some(cookies);

@@ -160,6 +160,11 @@ impl<'a> Desk<'a> {
         }))
     }
 
+    /// The connection as this pass found it.
+    pub fn connection_read(&self) -> &tenant::Connection {
+        &self.connection_read
+    }
+
     /// Delivers what of the batch has not left yet. `window` names the object. `advance` says how far the feed has come
     /// once the batch is in; it takes effect with the commit, or in memory alone where there is nothing to commit.
     ///

@@ -21,7 +21,7 @@ use crate::{
     batch::MessageFailed,
     microsoft::{time::TICK, token::AccessToken},
     tenant::{
-        Ability, Condition, Feed, TenantId,
+        Ability, Condition, Connection, Feed, TenantId,
         dispatch::{Part, PullMessage},
     },
 };
@@ -370,7 +370,7 @@ impl<'a> Pass<'a> {
         }
         match self.desk.settle().await {
             // Only the condition is still to be written: Microsoft need not be asked again for it.
-            Err(CommitError::Conflict) => write_condition(self.app, self.tenant, &condition).await?,
+            Err(CommitError::Conflict) => write_condition(self.app, self.desk.connection_read(), &condition).await?,
             settled => settled?,
         }
         Ok(ending)
@@ -417,12 +417,16 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Writes a condition down over whatever the state is now.
-async fn write_condition(app: &App, tenant: TenantId, condition: &Condition) -> Result<(), CommitError> {
-    let Some(mut desk) = Desk::open(app, tenant).await? else { return Ok(()) };
+/// Writes a condition down over what the state is now, if it is still that of the same connection.
+async fn write_condition(app: &App, read: &Connection, condition: &Condition) -> Result<(), CommitError> {
+    let Some(mut desk) = Desk::open(app, read.tenant_id).await? else { return Ok(()) };
     let now = app.clock.now();
-    if !desk.connection.connection.is_due(Feed::Alerts, now) {
-        // Removed, paused or put to sleep meanwhile: that stands.
+    let found = &desk.connection.connection;
+    let same = (&found.account, &found.application, &found.consents)
+        == (&read.account, &read.application, &read.consents)
+        && found.state == read.state;
+    if !same || !found.is_due(Feed::Alerts, now) {
+        // Approved anew, removed, paused or put to sleep meanwhile: that stands.
         return Ok(());
     }
     desk.connection.connection.absorb(Feed::Alerts, condition, now);

@@ -1,6 +1,5 @@
 //! What a proven sign-in is worth: whether the person may speak for the tenant, whether we have access, and the binding.
 
-use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::{
@@ -23,8 +22,6 @@ use crate::{
 
 /// Who loses the race for a connection reads it again; more often than this nobody loses.
 const TRIES: usize = 5;
-/// A claim that an administrator has made stands this long against one of somebody we know less of.
-const CLAIM: SignedDuration = SignedDuration::from_hours(1);
 
 /// The roles that may approve for a whole tenant, as `wids` carries them (MICROSOFT.md 1.7).
 const ADMINISTRATORS: [(&str, &str); 4] = [
@@ -79,8 +76,9 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         if vouched && proof.is_none() {
             proof = Some(prove(app, tenant, &ApplicationName::App, region).await);
         }
-        let consent = consent(app, &open.invitation, person, &standing, proof.as_ref());
-        let binding = binding(&open.invitation, tenant, consent, proof.as_ref());
+        let proof = proof.as_ref().filter(|_| vouched);
+        let consent = consent(app, &open.invitation, person, &standing, proof);
+        let binding = binding(&open.invitation, tenant, consent, proof);
         match bind(app, known.as_ref(), &binding, vec![spend(app, &open, &binding)?]).await {
             Ok(connection) => {
                 pull_at_once(app, &connection).await;
@@ -109,14 +107,13 @@ fn refuse(
         return Some(Outcome::BoundElsewhere);
     }
     // A claim blocks nobody, but a user of whom we know nothing must not undo what an administrator has begun.
-    let now = app.clock.now();
-    let by_an_administrator = known.consents.last().is_some_and(|consent| {
-        !consent.admin_roles.is_empty()
-            && consent.account != invitation.account
-            && now.duration_since(consent.at) < CLAIM
-    });
-    let undone = *standing == Standing::Unknown && known.state != State::Removed && by_an_administrator;
-    undone.then_some(Outcome::BoundElsewhere)
+    let begun = known.consent_for(&known.account).is_some_and(Consent::is_authoritative)
+        && known.state != State::Removed
+        && !known.is_expired_claim(app.clock.now());
+    if *standing != Standing::Unknown || !begun || known.is_bound_to(&invitation.account) {
+        return None;
+    }
+    Some(if known.account == invitation.account { Outcome::of(known) } else { Outcome::BoundElsewhere })
 }
 
 fn consent(app: &App, invitation: &Invitation, person: &Person, standing: &Standing, proof: Option<&Proof>) -> Consent {
@@ -136,6 +133,7 @@ fn consent(app: &App, invitation: &Invitation, person: &Person, standing: &Stand
         roles,
         invitation: invitation.id.to_string(),
         account: invitation.account.clone(),
+        vouched_at: None,
     }
 }
 
@@ -146,7 +144,8 @@ fn binding(invitation: &Invitation, tenant_id: TenantId, consent: Consent, proof
         Some(Proof::Proven { condition, .. }) => (State::Active, condition.clone(), true),
         Some(Proof::NotYet { condition, .. }) => match condition.state {
             Some(state @ (State::Unlicensed | State::Blocked | State::CredentialFault)) => {
-                (state, condition.clone(), false)
+                let next_step = format!("{} Then let them open their invitation again.", condition.next_step);
+                (state, Condition { next_step, ..condition.clone() }, false)
             }
             // Roles lag consent, and Microsoft has bad moments: from now on the puller is the proof.
             _ => (State::Propagating, Condition::propagating(), false),
@@ -165,10 +164,13 @@ fn binding(invitation: &Invitation, tenant_id: TenantId, consent: Consent, proof
     }
 }
 
-/// A binding spends the invitation. A connection that waits for an operator is none yet: whoever could not be told from
-/// an ordinary user must not use up the link of the administrator.
+/// What leads to a connection spends the invitation. A tenant that still has to get a licence or to mend a policy needs
+/// the link again; and whoever could not be told from an ordinary user must not use up that of the administrator.
 fn spend(app: &App, open: &Open, binding: &Binding) -> Result<Write, StoreError> {
-    if binding.state == State::Confirming { Ok(open.check()) } else { open.spend(binding.tenant_id, app.clock.now()) }
+    match binding.state {
+        State::Active | State::Propagating => open.spend(binding.tenant_id, app.clock.now()),
+        _ => Ok(open.check()),
+    }
 }
 
 /// The first look, now. If the queue is out of order, the next tick does it.

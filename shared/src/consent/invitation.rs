@@ -15,7 +15,7 @@ use crate::{
     random,
     signing::{NoSigningKey, Purpose, SigningKeys},
     tenant::{
-        Connection, Feed, TenantId,
+        Consent, Feed, TenantId,
         account::{self, AccountError},
     },
 };
@@ -38,11 +38,17 @@ pub struct NewInvitation {
 }
 
 /// What the operator gets. The link is a secret until it is used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Invited {
     pub id: Uuid,
     pub link: Url,
     pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for Invited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invited").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +180,7 @@ pub fn check(config: &Config, new: &NewInvitation) -> Result<Url, InviteError> {
         )));
     }
     if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > MAX_LIFETIME {
-        return Err(InviteError::Refused("an invitation lives for 1 hour to 60 days".to_owned()));
+        return Err(InviteError::Refused("an invitation lives for 1 minute to 60 days".to_owned()));
     }
     config.public_url.clone().ok_or(InviteError::NoPublicUrl)
 }
@@ -267,17 +273,15 @@ pub async fn load(store: &dyn Store, id: Uuid, now: Timestamp) -> Result<Result<
     Ok(Ok(Open { invitation, version: item.version }))
 }
 
-/// An operator has vouched for whoever signed in last: the write that spends their invitation, if it is still open.
+/// An operator vouches for whoever gave this consent: the write that spends their invitation, if it is still open.
 ///
 /// # Errors
 /// As the store's.
-pub async fn spend_last(app: &App, connection: &Connection) -> Result<Option<Write>, StoreError> {
+pub async fn spend_by_vouching(app: &App, consent: &Consent, tenant: TenantId) -> Result<Option<Write>, StoreError> {
     let now = app.clock.now();
-    let Some(id) = connection.consents.last().and_then(|consent| consent.invitation.parse().ok()) else {
-        return Ok(None);
-    };
+    let Ok(id) = consent.invitation.parse() else { return Ok(None) };
     match load(app.ports.store.as_ref(), id, now).await? {
-        Ok(open) => open.spend(connection.tenant_id, now).map(Some),
+        Ok(open) => open.spend(tenant, now).map(Some),
         Err(_spent_or_expired) => Ok(None),
     }
 }

@@ -50,6 +50,8 @@ pub enum Outcome {
     InvitationMangled,
     InvitationExpired,
     InvitationUsed,
+    /// The button was pressed on a page that is not ours.
+    ForeignForm,
     /// The browser has not kept the cookie of the invitation page.
     NoCookie,
     Mangled,
@@ -208,29 +210,25 @@ impl Outcome {
                 ),
                 format!("There is nothing more to do here. If you hear nothing within a working day, write to {contact}."),
             ),
-            Self::Unlicensed => waiting(
+            Self::Unlicensed => pause(
                 "Approved, but Microsoft Defender for Endpoint is not active",
                 "Your approval has arrived. Microsoft says that Defender for Endpoint is not licensed or not set up in \
                  your organization, so there is nothing to read yet."
                     .to_owned(),
-                "License and onboard Microsoft Defender for Endpoint. The connection then starts automatically within a day."
-                    .to_owned(),
+                "License and onboard Microsoft Defender for Endpoint, then open the invitation and start again.",
             ),
-            Self::Blocked => waiting(
+            Self::Blocked => pause(
                 "Approved, but a policy blocks the application",
                 format!(
                     "Your approval has arrived. A policy of your organization, such as Conditional Access for workload \
                      identities or a disabled enterprise application, keeps {provider} out."
                 ),
-                format!(
-                    "Allow the application of {provider} in that policy. The connection then starts automatically within a \
-                     day."
-                ),
+                &format!("Allow the application of {provider} in that policy, then open the invitation and start again."),
             ),
             Self::ProviderFault => waiting(
                 "Approved",
                 format!("Your approval has arrived. {provider} has to fix something on its own side first."),
-                format!("There is nothing more to do for you. {contact} can tell you when it works."),
+                format!("{contact} can tell you when it works. Then open the invitation again."),
             ),
             Self::Declined => pause(
                 "Not approved",
@@ -348,6 +346,11 @@ impl Outcome {
                 "This invitation has been used",
                 "An administrator has approved with it already. Each invitation can be used once.".to_owned(),
                 format!("If that was you, there is nothing more to do. Otherwise please write to {contact}."),
+            ),
+            Self::ForeignForm => bad(
+                "That button was not on our page",
+                "Another page has tried to begin this in your name. Nothing has happened.".to_owned(),
+                "Open the invitation link that you got, and press the button there.".to_owned(),
             ),
             Self::NoCookie => again(
                 "Your browser did not keep a cookie",

@@ -5,7 +5,7 @@ use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::Url;
 
-use super::{Receipt, Request, Told, outcome::Words};
+use super::{Receipt, Request, Told, attempt::Browser, invitation::Token, outcome::Words};
 use crate::{config::Config, tenant::Feed, web};
 
 const STYLE: &str = include_str!("../../templates/style.css");
@@ -89,14 +89,21 @@ impl<'a> Site<'a> {
             action: format!("/connect/{}/start", token.as_str()),
         };
         let mut response = self.page(200, page.render());
-        let secure = if is_secure(self.config) { "; Secure" } else { "" };
-        response.cookies.push(format!(
-            "{}={}.{}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}",
-            cookie_name(self.config),
-            browser.expose(),
-            token.as_str()
-        ));
+        response.cookies.push(self.cookie(token, browser));
         response
+    }
+
+    /// As [`Site::redirect`]; the cookie is set anew, so that it lasts for the way there and back.
+    pub fn start(&self, to: &Url, token: &Token, browser: &Browser) -> web::Response {
+        let mut response = self.redirect(to);
+        response.cookies.push(self.cookie(token, browser));
+        response
+    }
+
+    fn cookie(&self, token: &Token, browser: &Browser) -> String {
+        let secure = if is_secure(self.config) { "; Secure" } else { "" };
+        let (name, browser, token) = (cookie_name(self.config), browser.expose(), token.as_str());
+        format!("{name}={browser}.{token}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}")
     }
 
     pub fn told(&self, told: &Told) -> web::Response {
@@ -134,7 +141,7 @@ impl<'a> Site<'a> {
         let policy = format!(
             "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
         );
-        let headers = vec![
+        let mut headers = vec![
             ("content-type", "text/html; charset=utf-8".to_owned()),
             ("content-security-policy", policy),
             ("referrer-policy", "no-referrer".to_owned()),
@@ -142,6 +149,9 @@ impl<'a> Site<'a> {
             ("x-frame-options", "DENY".to_owned()),
             ("cache-control", "no-store".to_owned()),
         ];
+        if is_secure(self.config) {
+            headers.push(("strict-transport-security", "max-age=31536000".to_owned()));
+        }
         let body = if self.with_body { body } else { String::new() };
         web::Response { status, headers, cookies: Vec::new(), body }
     }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
-use crate::{secret::Secret, tenant::TenantId};
+use crate::{plain, secret::Secret, tenant::TenantId};
 
 /// Clocks differ; a token is believed so long before and after its time.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
@@ -180,6 +180,6 @@ fn judge(claims: Claims, issuer: &str, expected: &Expected<'_>, now: Timestamp) 
     }
     let oid =
         claims.oid.parse::<uuid::Uuid>().map_err(|_| NotBelieved::Malformed("its `oid` is no GUID".to_owned()))?;
-    let name = claims.name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect();
+    let name = plain::visible(&claims.name.unwrap_or_default(), 200);
     Ok(Person { oid: oid.to_string(), name, wids: claims.wids })
 }

@@ -197,13 +197,13 @@ pub fn parse_token(body: &[u8], resource: &str, tenant: TenantId, now: Timestamp
     let claims = read_claims(answer.access_token.expose());
     if let Some(claims) = &claims {
         let theirs = claims.aud.as_deref().map(|aud| aud.trim_end_matches('/'));
-        if theirs.is_some_and(|aud| aud != resource && !(aud == GRAPH_ID && is_graph(resource))) {
+        if theirs.is_none_or(|aud| aud != resource && !(aud == GRAPH_ID && is_graph(resource))) {
             return Err(TokenError::WrongToken(format!(
                 "its audience is {}, not {resource}",
                 theirs.unwrap_or_default().escape_default()
             )));
         }
-        if claims.tid.as_deref().is_some_and(|tid| tid.parse() != Ok(tenant)) {
+        if claims.tid.as_deref().is_none_or(|tid| tid.parse() != Ok(tenant)) {
             return Err(TokenError::WrongToken("its tenant is another one".to_owned()));
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    plain,
     ports::store::{Expect, Key, Store, StoreError, Write},
     random::{self, NoRandomness},
 };
@@ -35,9 +36,7 @@ pub enum AccountError {
 /// # Errors
 /// [`AccountError::Name`]
 pub fn name(text: &str) -> Result<&str, AccountError> {
-    let name = text.trim();
-    let fits = !name.is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control);
-    fits.then_some(name).ok_or(AccountError::Name)
+    plain::line(text, MAX_NAME).ok_or(AccountError::Name)
 }
 
 /// The account of this name, made if it is new.
@@ -46,7 +45,8 @@ pub fn name(text: &str) -> Result<&str, AccountError> {
 /// [`AccountError`]
 pub async fn ensure(store: &dyn Store, text: &str, now: Timestamp) -> Result<Account, AccountError> {
     let name = name(text)?;
-    let key = Key::new(PARTITION, name);
+    // `contoso` is not a second customer beside `Contoso`.
+    let key = Key::new(PARTITION, name.to_lowercase());
     if let Some(known) = read(store, &key).await? {
         return Ok(known);
     }

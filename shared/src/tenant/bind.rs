@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Capability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, TenantId, put};
+use super::{Capability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, TenantId, UNCERTAIN, put};
 use crate::{
     App,
     alert::progress::{self, AlertFeed},
@@ -10,6 +10,9 @@ use crate::{
     microsoft::tokens::ApplicationName,
     ports::store::{Expect, StoreError, Write},
 };
+
+/// Consents of people for whom neither a role nor an operator speaks.
+const MAX_UNSUPPORTED: usize = 10;
 
 /// What is to be bound.
 #[derive(Debug, Clone)]
@@ -32,26 +35,58 @@ pub struct Binding {
 pub fn bound(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Connection {
     let same = known.filter(|known| known.state != State::Removed && known.account == new.account);
     let is_bound = known.is_some_and(|known| known.is_bound_to(&new.account));
+    // What works goes on as it is until something else is proven to work.
+    let works = same.filter(|known| is_bound && !new.proven && known.state == State::Active);
     let mut feeds = same.map(|known| known.feeds.clone()).unwrap_or_default();
-    feeds.extend(new.feeds.iter().map(|feed| (*feed, feed_state(&new.condition, now))));
+    for feed in &new.feeds {
+        if works.is_none_or(|known| !known.feeds.contains_key(feed)) {
+            feeds.insert(*feed, feed_state(&new.condition, now));
+        }
+    }
     Connection {
         tenant_id: new.tenant_id,
         account: new.account.clone(),
-        state: new.state,
-        application: new.application.clone(),
+        state: works.map_or(new.state, |known| known.state),
+        application: works.map_or(&new.application, |known| &known.application).clone(),
         region: new.region.or(known.and_then(|known| known.region)),
         connected_at: same.map_or(now, |known| known.connected_at),
         paused: same.is_some_and(|known| known.paused),
         claimed_at: (!new.proven && !is_bound).then_some(now),
-        consents: known.into_iter().flat_map(|known| known.consents.clone()).chain(new.consent.clone()).collect(),
+        consents: evidence(known, new, now),
         feeds,
     }
+}
+
+/// Every consent, oldest first. Whoever signs in again by one invitation is one piece of evidence, and of those who can
+/// sign in without anybody's word for them only the last few are kept: nobody must be able to fill the item.
+fn evidence(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Vec<Consent> {
+    let mut consents = known.map(|known| known.consents.clone()).unwrap_or_default();
+    match &new.consent {
+        Some(consent) => {
+            consents.retain(|known| (&known.oid, &known.invitation) != (&consent.oid, &consent.invitation));
+            consents.push(consent.clone());
+        }
+        // An operator vouches for whoever came for this account.
+        None => {
+            if let Some(consent) = consents.iter_mut().rfind(|consent| consent.account == new.account) {
+                consent.vouched_at = Some(now);
+            }
+        }
+    }
+    let unsupported = consents.iter().filter(|consent| !consent.is_authoritative()).count();
+    let mut surplus = unsupported.saturating_sub(MAX_UNSUPPORTED);
+    consents.retain(|consent| {
+        let goes = surplus > 0 && !consent.is_authoritative();
+        surplus -= usize::from(goes);
+        !goes
+    });
+    consents
 }
 
 fn feed_state(condition: &Condition, now: Timestamp) -> FeedState {
     FeedState {
         capability: Capability { status: condition.ability, since: now, next_step: condition.next_step.clone() },
-        asleep_until: condition.asleep.map(|pause| now + pause),
+        asleep_until: condition.asleep.map(|pause| now + pause.min(UNCERTAIN)),
         backlog: true,
     }
 }

@@ -51,6 +51,7 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
 }
 
 fn view(connection: Connection, alerts: Option<&progress::AlertFeed>, now: Timestamp) -> TenantView {
+    let consent = connection.consent_for(&connection.account).cloned();
     let watermark = alerts.map(|alerts| alerts.looks.watermark());
     TenantView {
         tenant_id: connection.tenant_id,
@@ -66,6 +67,6 @@ fn view(connection: Connection, alerts: Option<&progress::AlertFeed>, now: Times
         connected_at: connection.connected_at,
         claimed_at: connection.claimed_at,
         paused: connection.paused,
-        consent: connection.consents.into_iter().next_back(),
+        consent,
     }
 }

@@ -1,20 +1,20 @@
 //! Taking in a tenant that has approved the application already: an operator vouches for it, Microsoft proves it.
 
-use super::{
-    Connection, Feed, State, TenantId,
-    account::{self, AccountError},
-    bind::{Binding, bind},
-    load,
-    proof::{Proof, prove},
-};
+use super::invitation;
 use crate::{
     App,
     config::Region,
-    consent::invitation,
     microsoft::tokens::ApplicationName,
     ports::{
         store::StoreError,
         vault::{Stage, VaultError},
+    },
+    tenant::{
+        Connection, Feed, State, TenantId,
+        account::{self, AccountError},
+        bind::{Binding, bind},
+        load,
+        proof::{Proof, prove},
     },
 };
 
@@ -91,8 +91,9 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
         consent: None,
     };
     let mut writes = Vec::new();
-    if let Some(known) = known.as_ref().filter(|known| known.connection.state == State::Confirming) {
-        writes.extend(invitation::spend_last(app, &known.connection).await?);
+    if let Some(consent) = known.as_ref().and_then(|known| known.connection.consent_for(&binding.account)) {
+        // What this person came by is used up with it.
+        writes.extend(invitation::spend_by_vouching(app, consent, new.tenant_id).await?);
     }
     bind(app, known.as_ref(), &binding, writes).await.map_err(|error| match error {
         StoreError::Conflict => {
