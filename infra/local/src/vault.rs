@@ -47,7 +47,7 @@ pub fn read_entry(name: &str, input: impl Read) -> Result<Secret<String>, Failur
 /// When the vault fails.
 pub async fn put(app: &App, name: &str, entry: &Secret<String>) -> Result<(), Failure> {
     let full = format!("{}/{name}", app.config.secrets_prefix);
-    app.ports.vault.put(&full, &version_id()?, entry, &[Stage::Current]).await.map_err(Failure::failed)?;
+    app.ports.vault.put(&full, &version_id()?, entry, &[Stage::Current], None).await.map_err(Failure::failed)?;
     eprintln!("{full} is stored.");
     Ok(())
 }
@@ -59,7 +59,7 @@ pub async fn put(app: &App, name: &str, entry: &Secret<String>) -> Result<(), Fa
 pub async fn list(app: &App) -> Result<(), Failure> {
     let vault = &app.ports.vault;
     for name in vault.list(&format!("{}/", app.config.secrets_prefix)).await.map_err(Failure::failed)? {
-        for (version, stages) in vault.describe(&name).await.map_err(Failure::failed)? {
+        for (version, stages) in vault.describe(&name).await.map_err(Failure::failed)?.stages {
             for stage in stages {
                 let expiry = match vault.read(&name, stage, Some(&version)).await {
                     Ok(secret) => expiry(&secret.value),
@@ -88,7 +88,7 @@ pub async fn ensure_signing_key(app: &App) -> Result<(), Failure> {
     rand::fill(&mut key).map_err(|_| Failure::failed("the machine has no randomness"))?;
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let value = Secret::new(serde_json::json!({ "key": URL_SAFE_NO_PAD.encode(key) }).to_string());
-    app.ports.vault.put(&name, &version_id()?, &value, &[Stage::Current]).await.map_err(Failure::failed)
+    app.ports.vault.put(&name, &version_id()?, &value, &[Stage::Current], None).await.map_err(Failure::failed)
 }
 
 fn is_application(name: &str) -> bool {
