@@ -2,6 +2,7 @@
 
 pub mod defender;
 pub mod entra;
+pub mod graph;
 pub mod page;
 pub mod time;
 pub mod token;

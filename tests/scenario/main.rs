@@ -7,4 +7,5 @@ mod conditions;
 mod credentials;
 mod ocsf;
 mod pulling;
+mod rotation;
 mod trouble;

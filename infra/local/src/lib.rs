@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod demo;
+pub mod rotate;
 pub mod serve;
 pub mod tenants;
 pub mod vault;

@@ -43,6 +43,13 @@ enum Verb {
         #[command(subcommand)]
         verb: VaultVerb,
     },
+    /// Renews a client secret now; resumes a rotation that was cut short.
+    Rotate {
+        /// The entry of the vault: `app`, or `tenants/{id}`.
+        name: String,
+        #[arg(long)]
+        data: PathBuf,
+    },
     /// Takes in a tenant that has approved the application already.
     Connect {
         /// The Entra tenant's id, a GUID.
@@ -134,6 +141,11 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 Some(app) => local::vault::list(&app).await,
                 None => Ok(()),
             }
+        }
+        Verb::Rotate { name, data } => {
+            shared::log::init("warn");
+            let app = open_existing(&data)?.ok_or_else(|| Failure::failed(format!("there is no {name} to rotate")))?;
+            local::rotate::run(&app, &name).await
         }
         Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
             shared::log::init("warn");

@@ -6,10 +6,12 @@ use aws_lc_rs::rand;
 use serde_json::Value;
 use shared::{
     App,
-    credential::Application,
+    credential::{
+        Application,
+        name::{EntryKind, EntryName},
+    },
     ports::vault::{Stage, VaultError},
     secret::Secret,
-    tenant::TenantId,
 };
 
 use crate::Failure;
@@ -92,14 +94,7 @@ pub async fn ensure_signing_key(app: &App) -> Result<(), Failure> {
 }
 
 fn is_application(name: &str) -> bool {
-    match name.split_once('/') {
-        None => matches!(name, "app" | "console"),
-        Some(("tenants", id)) => id.parse::<TenantId>().is_ok_and(|tenant| tenant.to_string() == id),
-        Some(("apps", other)) => {
-            !other.is_empty() && other.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        }
-        Some(_) => false,
-    }
+    EntryName::parse(&format!("muster/{name}"), "muster").is_some_and(|name| name.kind != EntryKind::Signing)
 }
 
 fn expiry(value: &Secret<String>) -> String {
@@ -111,7 +106,7 @@ fn expiry(value: &Secret<String>) -> String {
     }
 }
 
-fn version_id() -> Result<String, Failure> {
+pub(crate) fn version_id() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| Failure::failed("the machine has no randomness"))?;
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
