@@ -201,7 +201,9 @@ impl Facts {
             EntryKind::Tenant(_) => "the tenant's administrator has to ",
             _ => "",
         };
-        match self.is_secret() && !self.lacks_the_role() {
+        // Without any credential that Entra takes there is nothing to rotate with.
+        let shut_out = matches!(self.access, Access::Refused(_)) && !matches!(self.listed, Listing::Read(_));
+        match self.is_secret() && !self.lacks_the_role() && !shut_out {
             true => format!("run `muster rotate {}`", self.short),
             false => format!("{owner}{by_hand} `muster vault put {}`", self.short),
         }
@@ -334,4 +336,144 @@ fn leftover(facts: &Facts) -> Option<Finding> {
         facts.stubborn.join(", ")
     );
     facts.finding(Kind::Leftover, Severity::Notice, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::ownership::tests::{description, entry, holding, hours, noon, password},
+        *,
+    };
+    use crate::secret::Secret;
+
+    /// An entry that is well: `k1`, current for two days, ends in 178.
+    fn facts() -> Facts {
+        Facts {
+            name: EntryName::parse("muster/app", "muster").unwrap(),
+            short: "app".to_owned(),
+            holding: holding(description(48, &[]), entry("current", "k1", &[])),
+            access: Access::Granted,
+            listed: Listing::Read(vec![password("k1", "", "cur", 48)]),
+            graph_roles: Some(vec![OWN_CREDENTIALS_ROLE.to_owned()]),
+            defender_roles: Some(vec!["Alert.Read.All".to_owned()]),
+            stubborn: Vec::new(),
+        }
+    }
+
+    fn examined(facts: &Facts) -> (Vec<(Kind, Severity)>, bool) {
+        let (findings, due) = examine(facts, noon());
+        (findings.into_iter().map(|finding| (finding.kind, finding.severity)).collect(), due)
+    }
+
+    fn ends_in(left: SignedDuration) -> Facts {
+        let mut facts = facts();
+        let start = Some(noon() - hours(1));
+        facts.listed =
+            Listing::Read(vec![Password { start, end: Some(noon() + left), ..password("k1", "", "cur", 48) }]);
+        facts
+    }
+
+    #[test]
+    fn what_is_well_is_not_talked_about() {
+        assert_eq!(examined(&facts()), (vec![], false));
+    }
+
+    #[test]
+    fn the_end_is_announced_at_30_14_7_and_1_days() {
+        for (left, severity) in [
+            (hours(30 * 24 + 1), None),
+            (hours(30 * 24), Some(Severity::Notice)),
+            (hours(14 * 24), Some(Severity::Warning)),
+            (hours(7 * 24), Some(Severity::Warning)),
+            (hours(24), Some(Severity::Critical)),
+            (hours(0), Some(Severity::Critical)),
+            (hours(-24), Some(Severity::Critical)),
+        ] {
+            let expiry = expiry(&ends_in(left), noon()).map(|finding| finding.severity);
+            assert_eq!(expiry, severity, "{left:?}");
+        }
+        // Where Graph cannot be read, what the entry says counts; certificates have nothing else.
+        let mut unread = ends_in(hours(9000));
+        unread.listed = Listing::Unknown;
+        unread.holding.current.expires_at = Some(noon() + hours(20));
+        assert_eq!(examined(&unread).0, [(Kind::Expiry, Severity::Critical)]);
+        let id = "a0000000-0000-4000-8000-00000000c11e";
+        let certificate = serde_json::json!({"client_id": id, "home_tenant_id": id, "credential": {
+            "kind": "certificate", "certificate_pem": "c", "private_key_pem": "p", "expires_at": "2026-11-30T00:00:00Z"}});
+        let mut facts = facts();
+        facts.holding.current = super::super::entry::Entry::parse(&Secret::new(certificate.to_string())).unwrap();
+        (facts.access, facts.listed, facts.graph_roles) = (Access::Unknown, Listing::Unknown, None);
+        assert_eq!(examined(&facts), (vec![(Kind::Expiry, Severity::Warning)], false));
+        assert!(expiry(&facts, noon()).unwrap().text.contains("register a new certificate"));
+    }
+
+    #[test]
+    fn half_of_its_life_makes_a_secret_due() {
+        let aged = |age: i64, left: i64| {
+            let mut facts = ends_in(hours(left));
+            if let Listing::Read(listed) = &mut facts.listed {
+                listed[0].start = Some(noon() - hours(age));
+            }
+            facts
+        };
+        assert!(!examined(&aged(1000, 1001)).1 && examined(&aged(1000, 1000)).1);
+        let mut platform = aged(1000, 1000);
+        platform.holding.description.schedule = Schedule::Platform { next: Some(noon() + hours(1)) };
+        assert_eq!(examined(&platform), (vec![], false), "the platform does it");
+        platform.holding.description.schedule = Schedule::Platform { next: Some(noon() - hours(1)) };
+        assert_eq!(examined(&platform), (vec![(Kind::RotationOverdue, Severity::Warning)], false));
+        let mut powerless = aged(1000, 1000);
+        powerless.listed = Listing::Denied;
+        assert!(!examined(&powerless).1, "who may not, is not asked to");
+        // Nobody knows its end: half of what we would have given it.
+        for (age, due) in [(89, false), (90, true)] {
+            let mut unknown = facts();
+            unknown.holding = holding(description(age * 24, &[]), entry("current", "", &[]));
+            let (found, is_due) = examined(&unknown);
+            assert_eq!((found[0].0, is_due), (Kind::UnknownEnd, due), "{age}");
+        }
+    }
+
+    #[test]
+    fn an_open_rotation_is_due_and_after_four_hours_it_is_stuck() {
+        for (age, stuck) in [(3, false), (4, true)] {
+            let mut facts = facts();
+            facts.holding.description = description(age, &[("v2", Stage::Pending)]);
+            let (found, due) = examined(&facts);
+            assert!(due);
+            assert_eq!(found.contains(&(Kind::RotationStuck, Severity::Warning)), stuck, "{age}");
+        }
+        let mut over = facts();
+        over.holding.description = description(9000, &[("v1", Stage::Pending)]);
+        over.listed = Listing::Read(vec![password("k1", "", "cur", 48)]);
+        assert!(!examined(&over).1, "AWSPENDING on the current version is the platform's own business");
+    }
+
+    #[test]
+    fn what_the_vault_and_entra_say_is_compared() {
+        let mut gone = facts();
+        gone.listed = Listing::Read(vec![]);
+        assert!(examined(&gone).0.contains(&(Kind::Drift, Severity::Warning)));
+        let mut another = facts();
+        another.listed = Listing::Read(vec![password("k1", "", "xyz", 48)]);
+        assert!(drift(&another).unwrap().text.contains("another secret's"));
+        let mut refused = facts();
+        refused.access = Access::Refused("AADSTS7000222: expired".to_owned());
+        assert_eq!(examined(&refused).0, [(Kind::Refused, Severity::Critical)]);
+        refused.listed = Listing::Unknown;
+        assert!(refused.replace().contains("muster vault put app"));
+    }
+
+    #[test]
+    fn more_or_less_than_the_needed_roles_is_said() {
+        let mut more = facts();
+        more.graph_roles = Some(vec![OWN_CREDENTIALS_ROLE.to_owned(), "Directory.Read.All".to_owned()]);
+        more.defender_roles = Some(vec!["Machine.Read.All".to_owned(), "Machine.Isolate".to_owned()]);
+        assert!(extra_privileges(&more).unwrap().text.contains("Directory.Read.All, Machine.Isolate"));
+        let mut less = facts();
+        less.graph_roles = Some(vec![]);
+        assert_eq!(examined(&less).0, [(Kind::MayNotRotate, Severity::Notice)]);
+        less.name = EntryName::parse("muster/tenants/a0000000-0000-4000-8000-0000000000aa", "muster").unwrap();
+        assert!(may_not_rotate(&less).unwrap().text.contains("the tenant's administrator has to"));
+    }
 }
