@@ -10,7 +10,7 @@ use crate::{
     runtime_api::{Answer, Function, lambda},
 };
 
-const PROGRAMS: [&str; 2] = ["pull-dispatch", "alert-pull"];
+const PROGRAMS: [&str; 3] = ["pull-dispatch", "alert-pull", "credential-rotation"];
 
 fn pull_message(part: &str) -> String {
     json!({"tenant_id": TENANT, "part": part, "scheduled_time": Timestamp::now(), "every_seconds": 60}).to_string()

@@ -39,6 +39,8 @@ fn wrong_usage_is_64_and_makes_nothing() {
         &["connect", TENANT, "--account", "Contoso", "--feeds", "alarms"],
         &["connect", TENANT, "--account", "Contoso", "--feeds", "alerts,,"],
         &["connect", TENANT, "--account", "Contoso", "--region", "mars"],
+        &["rotate"],
+        &["rotate", "app", "console"],
         &["serve", "--tick", "0"],
         &["serve", "--listen", "everywhere"],
     ] {
@@ -57,7 +59,7 @@ fn wrong_usage_is_64_and_makes_nothing() {
 #[test]
 fn help_and_version_are_answers() {
     let help = Start::muster(&["--help"]).finish().exits(0);
-    for verb in ["demo", "serve", "vault", "connect", "tenants"] {
+    for verb in ["demo", "serve", "vault", "rotate", "connect", "tenants"] {
         assert!(help.stdout.contains(verb), "{}", help.stdout);
     }
     Start::muster(&["--version"]).finish().exits(0);
