@@ -439,9 +439,9 @@ fn pain_06_one_expiring_secret_takes_nobody_down() {
         (hand_made.start, hand_made.end) = (at(0), ends);
     });
     let daily = |stage: &Stage| stage.drive(local::rotate::daily(&stage.app), Stage::assert_polls);
-    // Before half of its life is over nothing happens; then it is replaced, and replaced again, for two years.
+    // Before half of its life is over nothing happens; then it is replaced, and replaced again.
     let (mut lives, mut current) = (vec![], HAND_MADE.to_owned());
-    for day in 1..=730 {
+    for day in 1..=400 {
         stage.days(1);
         daily(&stage);
         stage.assert_polls();

@@ -1,7 +1,5 @@
 //! An application's passwords at Graph, asked for with patience.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::{Application, entry::Entry};
@@ -16,7 +14,6 @@ use crate::{
         },
         token::{AccessToken, TokenError},
     },
-    secret::Secret,
     tenant::TenantId,
 };
 
@@ -24,8 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Passwords<'a> {
     app: &'a App,
-    client_id: String,
-    bearer: Arc<Secret<String>>,
+    application: Application,
+    token: AccessToken,
     /// Nothing is waited for beyond this.
     until: Timestamp,
 }
@@ -43,8 +40,8 @@ pub async fn home_token(app: &App, application: &Application) -> Result<AccessTo
 }
 
 impl<'a> Passwords<'a> {
-    pub fn new(app: &'a App, application: &Application, token: &AccessToken, until: Timestamp) -> Self {
-        Self { app, client_id: application.client_id.clone(), bearer: token.bearer.clone(), until }
+    pub fn new(app: &'a App, application: &Application, token: AccessToken, until: Timestamp) -> Self {
+        Self { app, application: application.clone(), token, until }
     }
 
     /// With a token by the first of these credentials that Entra takes.
@@ -55,7 +52,7 @@ impl<'a> Passwords<'a> {
         let mut first = None;
         for entry in entries {
             match home_token(app, &entry.application).await {
-                Ok(token) => return Ok(Self::new(app, &entry.application, &token, until)),
+                Ok(token) => return Ok(Self::new(app, &entry.application, token, until)),
                 Err(TokenError::Refused(refused)) if refused.refusal() == Refusal::OurCredential => {
                     first.get_or_insert(TokenError::Refused(refused));
                 }
@@ -70,30 +67,30 @@ impl<'a> Passwords<'a> {
     ///
     /// # Errors
     /// [`GraphError`]
-    pub async fn list(&self) -> Result<Vec<Password>, GraphError> {
-        let request = list_request(&self.app.config.graph(), &self.client_id, self.bearer.clone());
-        parse_list(&self.call(request, true).await?, &self.client_id)
+    pub async fn list(&mut self) -> Result<Vec<Password>, GraphError> {
+        let client_id = self.application.client_id.clone();
+        let request = list_request(&self.app.config.graph(), &client_id);
+        parse_list(&self.call(request, true).await?, &client_id)
     }
 
     /// # Errors
     /// [`GraphError`]; unless it is one that says that nothing was done, a password may have been made.
-    pub async fn add(&self, name: &str, expires_at: Timestamp) -> Result<NewPassword, GraphError> {
-        let graph = self.app.config.graph();
-        let request = add_request(&graph, &self.client_id, self.bearer.clone(), name, expires_at);
+    pub async fn add(&mut self, name: &str, expires_at: Timestamp) -> Result<NewPassword, GraphError> {
+        let request = add_request(&self.app.config.graph(), &self.application.client_id, name, expires_at);
         parse_added(&self.call(request, false).await?)
     }
 
     /// # Errors
     /// [`GraphError`]; one that is gone already is no error.
-    pub async fn remove(&self, key_id: &str) -> Result<(), GraphError> {
-        let request = remove_request(&self.app.config.graph(), &self.client_id, self.bearer.clone(), key_id);
+    pub async fn remove(&mut self, key_id: &str) -> Result<(), GraphError> {
+        let request = remove_request(&self.app.config.graph(), &self.application.client_id, key_id);
         match self.call(request, true).await {
             Ok(_) | Err(GraphError::NothingToRemove) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn call(&self, request: Request, repeatable: bool) -> Result<Vec<u8>, GraphError> {
+    async fn call(&mut self, request: Request, repeatable: bool) -> Result<Vec<u8>, GraphError> {
         let mut attempt = 0;
         loop {
             let error = match self.send(request.clone()).await {
@@ -109,7 +106,13 @@ impl<'a> Passwords<'a> {
         }
     }
 
-    async fn send(&self, request: Request) -> Result<Vec<u8>, GraphError> {
+    async fn send(&mut self, mut request: Request) -> Result<Vec<u8>, GraphError> {
+        // Patience may outlive a token.
+        if self.app.clock.now() >= self.token.renew_at {
+            let renewed = home_token(self.app, &self.application).await;
+            self.token = renewed.map_err(|error| GraphError::Transient(error.to_string()))?;
+        }
+        request.bearer = Some(self.token.bearer.clone());
         let answer = self.app.http.send(request).await?;
         let (status, retry_after) = (answer.status, answer.header("retry-after").map(str::to_owned));
         let body = answer.body.small(&self.app.clock).await?;

@@ -1,7 +1,5 @@
 //! Microsoft Graph, as far as an application's own passwords go (MICROSOFT.md 5): requests, answers, refusals.
 
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,8 +14,6 @@ use crate::{
 /// What an application needs in its home tenant, and no more than that, to change its own credentials. It must own
 /// itself too (MICROSOFT.md 5.3).
 pub const OWN_CREDENTIALS_ROLE: &str = "Application.ReadWrite.OwnedBy";
-
-type Bearer = Arc<Secret<String>>;
 
 /// A password of an application, as Graph lists it: never its text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -93,34 +89,28 @@ impl GraphError {
     }
 }
 
-/// Asks for the passwords of an application.
-pub fn list_request(graph: &Url, client_id: &str, bearer: Bearer) -> Request {
+/// Asks for the passwords of an application. As the others, it awaits its bearer token.
+pub fn list_request(graph: &Url, client_id: &str) -> Request {
     let mut url = address(graph, client_id, "");
     url.set_query(Some("$select=id,appId,passwordCredentials"));
-    authorized(Request::get(url), bearer)
+    Request::get(url)
 }
 
 /// Makes a password. Not idempotent: whoever asks twice gets two (MICROSOFT.md 5.1).
-pub fn add_request(graph: &Url, client_id: &str, bearer: Bearer, display_name: &str, end: Timestamp) -> Request {
+pub fn add_request(graph: &Url, client_id: &str, display_name: &str, end: Timestamp) -> Request {
     let end = end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let body = json!({"passwordCredential": {"displayName": display_name, "endDateTime": end}});
-    authorized(Request::post_json(address(graph, client_id, "/addPassword"), &body), bearer)
+    Request::post_json(address(graph, client_id, "/addPassword"), &body)
 }
 
-pub fn remove_request(graph: &Url, client_id: &str, bearer: Bearer, key_id: &str) -> Request {
-    let body = json!({"keyId": key_id});
-    authorized(Request::post_json(address(graph, client_id, "/removePassword"), &body), bearer)
+pub fn remove_request(graph: &Url, client_id: &str, key_id: &str) -> Request {
+    Request::post_json(address(graph, client_id, "/removePassword"), &json!({"keyId": key_id}))
 }
 
 fn address(graph: &Url, client_id: &str, action: &str) -> Url {
     let mut url = graph.clone();
     url.set_path(&format!("v1.0/applications(appId='{client_id}'){action}"));
     url
-}
-
-fn authorized(mut request: Request, bearer: Bearer) -> Request {
-    request.bearer = Some(bearer);
-    request
 }
 
 #[derive(Deserialize)]
@@ -225,21 +215,20 @@ mod tests {
     #[test]
     fn requests_name_the_application_by_its_client_id() {
         let graph = Url::parse("https://graph.microsoft.com").unwrap();
-        let bearer = || Arc::new(Secret::new("token".to_owned()));
-        let listed = list_request(&graph, CLIENT, bearer());
+        let listed = list_request(&graph, CLIENT);
         assert_eq!(
             listed.url.as_str(),
             format!(
                 "https://graph.microsoft.com/v1.0/applications(appId='{CLIENT}')?$select=id,appId,passwordCredentials"
             )
         );
-        let added = add_request(&graph, CLIENT, bearer(), "muster/x/y", Timestamp::UNIX_EPOCH);
+        let added = add_request(&graph, CLIENT, "muster/x/y", Timestamp::UNIX_EPOCH);
         assert!(added.url.path().ends_with("')/addPassword"));
         assert_eq!(
             added.content.unwrap().expose(),
             r#"{"passwordCredential":{"displayName":"muster/x/y","endDateTime":"1970-01-01T00:00:00Z"}}"#
         );
-        assert!(remove_request(&graph, CLIENT, bearer(), "k").url.path().ends_with("')/removePassword"));
+        assert!(remove_request(&graph, CLIENT, "k").url.path().ends_with("')/removePassword"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Access, CheckEvent, Facts, Finding, Kind, Listing, Report, Severity,
 use crate::{
     App,
     credential::{
+        Application,
         entry::Entry,
         name::{EntryKind, EntryName},
         ownership::Holding,
@@ -91,43 +92,44 @@ async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> R
     if facts.holding.current.secret().is_none() {
         return Ok(facts);
     }
-    let (access, token) = access(app, &facts.holding).await;
+    let (access, means) = access(app, &facts.holding).await;
     facts.access = access;
-    let Some(token) = token else { return Ok(facts) };
+    let Some((application, token)) = means else { return Ok(facts) };
     facts.graph_roles = token.roles.clone();
     facts.defender_roles = defender_roles(app, &facts.holding.current, short).await?;
-    let passwords = Passwords::new(app, &facts.holding.current.application, &token, until);
-    facts.listed = list(app, &passwords, &facts.holding).await;
+    let mut passwords = Passwords::new(app, &application, token, until);
+    facts.listed = list(app, &mut passwords, &facts.holding).await;
     // What Graph shows was made before it was listed. Read after that, the vault says of each whether it is in use.
     facts.holding = read::holding(app, &name.full, false).await?;
     if let Listing::Read(listed) = &mut facts.listed {
-        facts.stubborn = tidy(app, &passwords, &facts.holding, name, listed).await?;
+        facts.stubborn = tidy(app, &mut passwords, &facts.holding, name, listed).await?;
     }
     Ok(facts)
 }
 
 /// A token for Graph by the current credential, or else by the previous one: the one is a fact, the other a means.
-async fn access(app: &App, holding: &Holding) -> (Access, Option<AccessToken>) {
-    let refused = match home_token(app, &holding.current.application).await {
-        Ok(token) => return (Access::Granted, Some(token)),
+async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, AccessToken)>) {
+    let current = &holding.current.application;
+    let refused = match home_token(app, current).await {
+        Ok(token) => return (Access::Granted, Some((current.clone(), token))),
         Err(TokenError::Refused(refused)) => refused,
         Err(_) => return (Access::Unknown, None),
     };
-    match refused.refusal() {
-        Refusal::Throttled | Refusal::Transient => (Access::Unknown, None),
-        _ => {
-            let previous = holding.previous.as_ref().filter(|entry| entry.is_same_principal(&holding.current));
-            let token = match previous {
-                Some(previous) => home_token(app, &previous.application).await.ok(),
-                None => None,
-            };
-            (Access::Refused(refused.to_string()), token)
-        }
+    if matches!(refused.refusal(), Refusal::Throttled | Refusal::Transient) {
+        return (Access::Unknown, None);
     }
+    let means = match holding.previous.as_ref().filter(|entry| entry.is_same_principal(&holding.current)) {
+        Some(previous) => {
+            let token = home_token(app, &previous.application).await;
+            token.ok().map(|token| (previous.application.clone(), token))
+        }
+        None => None,
+    };
+    (Access::Refused(refused.to_string()), means)
 }
 
 /// One replica's answer; where it lacks the current credential, other replicas are asked.
-async fn list(app: &App, passwords: &Passwords<'_>, holding: &Holding) -> Listing {
+async fn list(app: &App, passwords: &mut Passwords<'_>, holding: &Holding) -> Listing {
     let mut listed = Listing::Unknown;
     for _ in 0..3 {
         match passwords.list().await {
@@ -152,7 +154,7 @@ async fn list(app: &App, passwords: &Passwords<'_>, holding: &Holding) -> Listin
 /// Removes what is ours and of no use. Gives what would not go.
 async fn tidy(
     app: &App,
-    passwords: &Passwords<'_>,
+    passwords: &mut Passwords<'_>,
     holding: &Holding,
     name: &EntryName,
     listed: &mut Vec<Password>,

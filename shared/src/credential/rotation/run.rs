@@ -144,7 +144,7 @@ async fn try_token(app: &App, event: &Event, state: &mut State, which: Which) ->
 /// After the secret is stored, a list only serves to tidy up, and its failure is no failure of the rotation.
 async fn list(app: &App, state: &State) -> Result<Listed, RotationError> {
     let listed = async {
-        let passwords = Passwords::open(app, &state.credentials(), state.proofs.deadline).await?;
+        let mut passwords = Passwords::open(app, &state.credentials(), state.proofs.deadline).await?;
         Ok::<_, RotationError>(Listed::Read(passwords.list().await?))
     };
     match listed.await {
@@ -158,7 +158,7 @@ async fn list(app: &App, state: &State) -> Result<Listed, RotationError> {
 
 async fn remove(app: &App, state: &mut State, key_id: String) {
     let removed = async {
-        let passwords = Passwords::open(app, &state.credentials(), state.proofs.deadline).await?;
+        let mut passwords = Passwords::open(app, &state.credentials(), state.proofs.deadline).await?;
         Ok::<_, RotationError>(passwords.remove(&key_id).await?)
     };
     match removed.await {
@@ -176,7 +176,7 @@ async fn add(
     name: &str,
     expires_at: Timestamp,
 ) -> Result<(), RotationError> {
-    let passwords = Passwords::open(app, &state.credentials(), state.proofs.deadline).await?;
+    let mut passwords = Passwords::open(app, &state.credentials(), state.proofs.deadline).await?;
     let made = passwords.add(name, expires_at).await?;
     // What is listed from here on is what `sweep` looks for, so it has to be asked for anew.
     let adopted = match std::mem::replace(&mut state.listed, Listed::NotAsked) {
@@ -194,7 +194,7 @@ async fn add(
         }
         Err(VaultError::VersionExists(version)) => {
             tracing::info!(vault.version = version, "another run of this step was faster");
-            take_back(&passwords, &made).await;
+            take_back(&mut passwords, &made).await;
             state.holding.pending = read::pending(app, &event.secret_id, &event.version, true).await?;
             match state.holding.pending {
                 Some(_) => Ok(()),
@@ -205,14 +205,14 @@ async fn add(
         // sweep of the next run, which knows what was stored.
         Err(error @ VaultError::Unavailable(_)) => Err(error.into()),
         Err(error) => {
-            take_back(&passwords, &made).await;
+            take_back(&mut passwords, &made).await;
             Err(error.into())
         }
     }
 }
 
 /// Removes what was made and will never be used. A failure is made good by the sweeps that follow.
-async fn take_back(passwords: &Passwords<'_>, made: &NewPassword) {
+async fn take_back(passwords: &mut Passwords<'_>, made: &NewPassword) {
     if let Err(error) = passwords.remove(&made.key_id).await {
         tracing::warn!(credential.key_id = made.key_id, %error, "a credential of no use stays for now");
     }
