@@ -228,7 +228,7 @@ mod rules {
         let protocol: &[&str] =
             &["clock", "config", "credential", "http", "microsoft", "ports", "secret", "tenant::TenantId"];
         let entry: &[&str] = &["microsoft::time", "secret"];
-        let decision: &[&str] = &["microsoft", "ports::vault"];
+        let decision: &[&str] = &["microsoft", "ports::vault", "secret"];
         let layers = [
             ("shared/src/http", tools, "the client knows requests, not what they are for"),
             ("shared/src/ports", tools, "a port says what the platform can do, not what we do with it"),

@@ -134,7 +134,7 @@ pub fn examine(facts: &Facts, now: Timestamp) -> (Vec<Finding>, bool) {
         stuck(facts, now),
         drift(facts),
         refused(facts),
-        may_not_rotate(facts),
+        may_not_rotate(facts, now),
         extra_privileges(facts),
         leftover(facts),
     ];
@@ -296,17 +296,19 @@ fn refused(facts: &Facts) -> Option<Finding> {
     facts.finding(Kind::Refused, Severity::Critical, text)
 }
 
-fn may_not_rotate(facts: &Facts) -> Option<Finding> {
+/// A notice at first; past half of the secret's life it is high time.
+fn may_not_rotate(facts: &Facts, now: Timestamp) -> Option<Finding> {
     if !facts.is_secret() || !facts.lacks_the_role() {
         return None;
     }
     let text = format!(
-        "This application may not change its own credentials, so nothing renews its secret: in its home tenant give it \
-         the application permission {OWN_CREDENTIALS_ROLE} of Microsoft Graph and make its service principal an owner of \
-         it. Until then {}.",
+        "This application may not change its own credentials, so nothing renews its secret: in its home tenant assign \
+         its service principal the role {OWN_CREDENTIALS_ROLE} of Microsoft Graph, and make that service principal an \
+         owner of the application. Until then {}.",
         facts.replace()
     );
-    facts.finding(Kind::MayNotRotate, Severity::Notice, text)
+    let severity = if facts.half_time() <= now { Severity::Warning } else { Severity::Notice };
+    facts.finding(Kind::MayNotRotate, severity, text)
 }
 
 fn extra_privileges(facts: &Facts) -> Option<Finding> {
@@ -473,7 +475,10 @@ mod tests {
         let mut less = facts();
         less.graph_roles = Some(vec![]);
         assert_eq!(examined(&less).0, [(Kind::MayNotRotate, Severity::Notice)]);
+        less.holding.description = description(91 * 24, &[]);
+        less.listed = Listing::Denied;
+        assert!(examined(&less).0.contains(&(Kind::MayNotRotate, Severity::Warning)));
         less.name = EntryName::parse("muster/tenants/a0000000-0000-4000-8000-0000000000aa", "muster").unwrap();
-        assert!(may_not_rotate(&less).unwrap().text.contains("the tenant's administrator has to"));
+        assert!(may_not_rotate(&less, noon()).unwrap().text.contains("the tenant's administrator has to"));
     }
 }

@@ -16,6 +16,7 @@ use super::{entry::Entry, ownership::Holding};
 use crate::{
     microsoft::{entra::Refusal, graph::Password},
     ports::vault::Stage,
+    secret::Secret,
 };
 
 pub use error::{Disposition, Reason, RotationError};
@@ -36,7 +37,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
 
 /// Secrets Manager's event. The user guide and the service spell the steps differently; both are taken.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Event {
     pub step: Act,
@@ -45,8 +46,9 @@ pub struct Event {
     /// The version that the rotation makes.
     #[serde(rename = "ClientRequestToken")]
     pub version: String,
+    /// Proves to the vault that a write belongs to the rotation.
     #[serde(default)]
-    pub rotation_token: Option<String>,
+    pub rotation_token: Option<Secret<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -493,7 +495,7 @@ mod tests {
     fn other_kinds_and_other_principals_are_left_alone() {
         let id = "a0000000-0000-4000-8000-00000000c11e";
         let federated = serde_json::json!({"client_id": id, "home_tenant_id": id, "credential": {"kind": "federated"}});
-        let federated = Entry::parse(&crate::secret::Secret::new(federated.to_string())).unwrap();
+        let federated = Entry::parse(&Secret::new(federated.to_string())).unwrap();
         for step in STEPS {
             let mut state = created();
             state.holding.current = federated.clone();
@@ -518,7 +520,8 @@ mod tests {
                 "Step": step, "SecretId": "s", "ClientRequestToken": "v", "RotationToken": "r",
             });
             let event: Event = serde_json::from_value(event).unwrap();
-            assert_eq!((event.step, event.rotation_token.as_deref()), (act, Some("r")));
+            let token = event.rotation_token.map(|token| token.expose().clone());
+            assert_eq!((event.step, token.as_deref()), (act, Some("r")));
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::{
     tenant::{SHARDS, State, TenantId, load_shard},
 };
 
-/// A change of Entra's shows at every replica after this long.
+/// How often replicas are asked before their answer counts, and how far apart.
+const ATTEMPTS: u32 = 3;
 const REREAD: SignedDuration = SignedDuration::from_secs(5);
 
 /// Looks at every entry of the vault. One that fails is a finding and never stops the others.
@@ -110,13 +111,19 @@ async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> R
 /// A token for Graph by the current credential, or else by the previous one: the one is a fact, the other a means.
 async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, AccessToken)>) {
     let current = &holding.current.application;
-    let refused = match home_token(app, current).await {
-        Ok(token) => return (Access::Granted, Some((current.clone(), token))),
-        Err(TokenError::Refused(refused)) => refused,
-        Err(_) => return (Access::Unknown, None),
-    };
-    if matches!(refused.refusal(), Refusal::Throttled | Refusal::Transient) {
-        return (Access::Unknown, None);
+    let mut refusal = String::new();
+    // A secret that was stored a moment ago works at one replica and not at the next.
+    for _ in 0..ATTEMPTS {
+        let refused = match home_token(app, current).await {
+            Ok(token) => return (Access::Granted, Some((current.clone(), token))),
+            Err(TokenError::Refused(refused)) => refused,
+            Err(_) => return (Access::Unknown, None),
+        };
+        match refused.refusal() {
+            Refusal::Throttled | Refusal::Transient => return (Access::Unknown, None),
+            _ => refusal = refused.to_string(),
+        }
+        app.clock.sleep(REREAD).await;
     }
     let means = match holding.previous.as_ref().filter(|entry| entry.is_same_principal(&holding.current)) {
         Some(previous) => {
@@ -125,13 +132,13 @@ async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, A
         }
         None => None,
     };
-    (Access::Refused(refused.to_string()), means)
+    (Access::Refused(refusal), means)
 }
 
 /// One replica's answer; where it lacks the current credential, other replicas are asked.
 async fn list(app: &App, passwords: &mut Passwords<'_>, holding: &Holding) -> Listing {
     let mut listed = Listing::Unknown;
-    for _ in 0..3 {
+    for _ in 0..ATTEMPTS {
         match passwords.list().await {
             Ok(found) => {
                 let is_there = holding.current.key_id.is_none() || holding.at_entra(&holding.current, &found).is_some();

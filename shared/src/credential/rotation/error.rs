@@ -3,7 +3,11 @@
 use super::PROOFS;
 use crate::{
     credential::Malformed,
-    microsoft::{entra::Refusal, graph::GraphError, token::TokenError},
+    microsoft::{
+        entra::Refusal,
+        graph::{GraphError, OWN_CREDENTIALS_ROLE},
+        token::TokenError,
+    },
     ports::vault::{Stage, VaultError},
 };
 
@@ -88,9 +92,9 @@ impl RotationError {
     pub fn next_step(&self, name: &str) -> String {
         match self {
             Self::Graph(GraphError::Denied(_)) => format!(
-                "Let the application of {name} change its own credentials: in its home tenant give it the application \
-                 permission Application.ReadWrite.OwnedBy of Microsoft Graph, and make its service principal an owner of \
-                 it. Until then make a new secret by hand and store it with `muster vault put {name}`."
+                "Let the application of {name} change its own credentials: in its home tenant assign its service principal \
+                 the role {OWN_CREDENTIALS_ROLE} of Microsoft Graph, and make that service principal an owner of the \
+                 application. Until then make a new secret by hand and store it with `muster vault put {name}`."
             ),
             Self::Graph(GraphError::Policy(_)) => {
                 "Exempt the application from that policy, or use a certificate.".to_owned()

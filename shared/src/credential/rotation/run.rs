@@ -185,7 +185,7 @@ async fn add(
     };
     let new = NewSecret { value: &made.value, key_id: &made.key_id, expires_at: made.end.unwrap_or(expires_at) };
     let value = state.holding.current.with_secret(&new, &adopted);
-    let token = event.rotation_token.as_deref();
+    let token = event.rotation_token.as_ref().map(|token| token.expose().as_str());
     match app.ports.vault.put(&event.secret_id, &event.version, &value, &[Stage::Pending], token).await {
         Ok(()) => {
             let unusable = |cause| RotationError::Unusable { label: Stage::Pending.label(), cause };
