@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
 };
@@ -91,7 +92,13 @@ impl Rotations {
         assert_eq!(stage.at_entra().len(), 5, "another's, the adopted one, two of ours and an orphan");
         stage.begin("v4");
         let fate = Fate::new(1, point);
-        let mut doomed = rotation(chaos::app(stage, &fate), "v4".to_owned());
+        let (app, outcome) = (chaos::app(stage, &fate), Arc::new(Mutex::new(None)));
+        let told = outcome.clone();
+        let mut doomed = async move {
+            let result = rotate(&app, "v4").await.map_err(|error| error.to_string());
+            *told.lock().expect("nobody panics") = Some(result);
+        }
+        .boxed();
         let done = story.drive(&fate, &mut doomed);
         story.must_work();
         // Secrets Manager begins again, with somebody else.
@@ -102,6 +109,8 @@ impl Rotations {
         if !done && !fate.is_dead() {
             fate.wake_up();
             story.drive(&fate, &mut doomed);
+            // Whoever was only slow finds everything done.
+            assert_eq!(*outcome.lock().expect("nobody panics"), Some(Ok(())), "{point:?}");
         }
         drop(doomed);
         story.must_work();

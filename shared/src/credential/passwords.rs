@@ -97,6 +97,9 @@ impl<'a> Passwords<'a> {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
+            if matches!(error, GraphError::Unauthorized(_)) {
+                self.token.renew_at = Timestamp::MIN;
+            }
             let clock = &self.app.clock;
             match error.pause(attempt, repeatable) {
                 Some(pause) if clock.now() + pause <= self.until => clock.sleep(pause).await,

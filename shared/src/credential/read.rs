@@ -18,11 +18,22 @@ use crate::{
 /// A vault that has just been written to may not show it yet (AWS.md 2).
 const REREAD: SignedDuration = SignedDuration::from_secs(1);
 
+/// How often the labels are asked for anew when they have moved while they were followed.
+const LOOKS: u32 = 3;
+
 /// One secret with everything under its labels. `pending_expected`: a version under rotation ought to hold something.
 pub(super) async fn holding(app: &App, id: &str, pending_expected: bool) -> Result<Holding, RotationError> {
-    let description = app.ports.vault.describe(id).await?;
+    let (mut description, mut current) = (app.ports.vault.describe(id).await?, None);
+    for _ in 0..LOOKS {
+        current = entry(app, id, Stage::Current, description.version(Stage::Current)).await?;
+        if current.is_some() {
+            break;
+        }
+        // Another run has just promoted another version.
+        description = app.ports.vault.describe(id).await?;
+    }
     let missing = || VaultError::NotFound(format!("{id} {}", Stage::Current.label()));
-    let current = entry(app, id, Stage::Current, description.version(Stage::Current)).await?.ok_or_else(missing)?;
+    let current = current.ok_or_else(missing)?;
     let previous = match description.version(Stage::Previous) {
         // A damaged one can neither be used nor be asked what it lives by.
         Some(version) => match entry(app, id, Stage::Previous, Some(version)).await {

@@ -49,6 +49,9 @@ pub enum GraphError {
     /// 404: unknown, or too new for the replica that was asked. Nothing was done.
     #[error("Graph does not know this application")]
     NotFound,
+    /// 401: the token is over, or was never for this. Nothing was done; a fresh one tells which.
+    #[error("Graph does not take our token: {0}")]
+    Unauthorized(String),
     #[error("Graph asks us to wait")]
     Throttled { retry_after: Option<SignedDuration> },
     /// The password to be removed is gone already, or this replica does not know it. A later read tells.
@@ -80,6 +83,7 @@ impl GraphError {
         let seconds = match self {
             // Writes within about a second of each other; whoever else is at work is done soon.
             Self::Concurrent if attempt < 8 => 1 + i64::from(attempt),
+            Self::Unauthorized(_) if attempt < 3 => 0,
             Self::NotFound if attempt < 3 => 3,
             Self::Throttled { retry_after } if attempt < 3 => retry_after.map_or(10, |time| time.as_secs()),
             Self::Transient(_) if repeatable && attempt < 3 => 2 << attempt,
@@ -147,6 +151,7 @@ pub fn parse_refusal(status: u16, retry_after: Option<&str>, body: &[u8]) -> Gra
     let text = |pointer: &str| printable(value.pointer(pointer).and_then(Value::as_str).unwrap_or_default(), 300);
     let (code, message) = (text("/error/code"), text("/error/message"));
     match status {
+        401 => GraphError::Unauthorized(message),
         409 => GraphError::Concurrent,
         404 => GraphError::NotFound,
         429 => GraphError::Throttled {
@@ -182,6 +187,12 @@ mod tests {
     fn every_documented_refusal_says_what_to_do_next() {
         for (status, code, message, expected) in [
             (409, "Directory_ConcurrencyViolation", "Error due to concurrent requests.", GraphError::Concurrent),
+            (
+                401,
+                "InvalidAuthenticationToken",
+                "It is expired.",
+                GraphError::Unauthorized("It is expired.".to_owned()),
+            ),
             (404, "Request_ResourceNotFound", "Resource '' does not exist.", GraphError::NotFound),
             (400, "Request_BadRequest", "No credentials found to be removed.", GraphError::NothingToRemove),
             (403, "Authorization_RequestDenied", "Insufficient.", GraphError::Denied("Insufficient.".to_owned())),
@@ -208,6 +219,8 @@ mod tests {
         assert_eq!(transient.pause(0, true), Some(SignedDuration::from_secs(2)));
         assert_eq!(GraphError::Concurrent.pause(0, false), Some(SignedDuration::from_secs(1)));
         assert_eq!(GraphError::Concurrent.pause(8, true), None);
+        let unauthorized = GraphError::Unauthorized(String::new());
+        assert_eq!((unauthorized.pause(0, false), unauthorized.pause(3, true)), (Some(SignedDuration::ZERO), None));
         assert_eq!(GraphError::Denied(String::new()).pause(0, true), None);
         assert_eq!(GraphError::NothingToRemove.pause(0, true), None);
     }
