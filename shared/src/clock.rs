@@ -1,8 +1,11 @@
 //! Where `now` comes from: the machine's clock, or a hand that moves it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    task::Poll,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,5 +35,42 @@ impl Clock {
         if let Self::Manual(at) = self {
             at.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
+    }
+
+    /// Waits for this long. Under a manual clock it waits for the hand, and whoever moves it polls meanwhile.
+    pub async fn sleep(&self, time: SignedDuration) {
+        match self {
+            Self::System => tokio::time::sleep(std::time::Duration::try_from(time).unwrap_or_default()).await,
+            Self::Manual(_) => {
+                let until = self.now() + time;
+                std::future::poll_fn(|context| {
+                    if self.now() >= until {
+                        return Poll::Ready(());
+                    }
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                })
+                .await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_sleeper_wakes_when_the_hand_has_moved_far_enough() {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let mut sleeper = std::pin::pin!(clock.sleep(SignedDuration::from_secs(15)));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            assert!(sleeper.as_mut().poll(&mut context).is_pending());
+            clock.advance(SignedDuration::from_secs(5));
+        }
+        assert!(sleeper.as_mut().poll(&mut context).is_ready());
     }
 }

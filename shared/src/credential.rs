@@ -1,5 +1,13 @@
 //! An application and how it authenticates, as its vault entry says (the vault table in the README).
 
+pub mod check;
+pub mod entry;
+pub mod name;
+pub mod ownership;
+pub mod passwords;
+mod read;
+pub mod rotation;
+
 use serde_json::Value;
 
 use crate::secret::Secret;

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 /// `RUST_LOG` chooses the level; without it `default_level` holds, and the libraries below us stay at `warn`.
 pub fn init(default_level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        let ours = ["shared", "local", "embedded", "alert_pull", "pull_dispatch"];
+        let ours = ["shared", "local", "embedded", "alert_pull", "credential_rotation", "pull_dispatch"];
         EnvFilter::new(ours.iter().fold("warn".to_owned(), |all, name| format!("{all},{name}={default_level}")))
     });
     // A second initialisation in one process (tests) is harmless: the first one stays.

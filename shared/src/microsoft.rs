@@ -2,6 +2,7 @@
 
 pub mod defender;
 pub mod entra;
+pub mod graph;
 pub mod id_token;
 pub mod page;
 pub mod sign_in;

@@ -169,7 +169,7 @@ pub struct Consent {
     pub name: String,
     /// The administrator roles that the sign-in proved; none where only an operator can vouch.
     pub admin_roles: Vec<String>,
-    /// The app roles that our token carried right after; none while they are still spreading.
+    /// The app roles that our token carried when access was first proven; none until then.
     pub roles: Vec<String>,
     pub invitation: String,
     pub account: String,
@@ -252,13 +252,14 @@ impl Connection {
         if self.state == State::Active {
             self.claimed_at = None;
         }
+        let given_at = self.consent_for(&self.account).map(|consent| consent.at);
+        let fresh = given_at.is_some_and(|at| now.duration_since(at) < PROPAGATION);
         if let Some(entry) = self.feeds.get_mut(&feed) {
             if entry.capability.status != condition.ability || entry.capability.next_step != condition.next_step {
                 let since = if entry.capability.status == condition.ability { entry.capability.since } else { now };
                 entry.capability =
                     Capability { status: condition.ability, since, next_step: condition.next_step.clone() };
             }
-            let fresh = self.consents.last().is_some_and(|consent| now.duration_since(consent.at) < PROPAGATION);
             entry.asleep_until = condition.asleep.map(|pause| now + if fresh { pause.min(UNCERTAIN) } else { pause });
         }
         *self != before
@@ -274,10 +275,10 @@ impl Connection {
 
     /// Roles lag consent: what is missing within the hour is only not there yet.
     fn is_waiting_for_roles(&self, condition: &Condition, now: Timestamp) -> bool {
-        let since = self.consents.last().map(|consent| now.duration_since(consent.at));
+        let fresh = |consent: &Consent| now.duration_since(consent.at) < PROPAGATION && consent.roles.is_empty();
         self.state != State::Active
             && condition.ability == Ability::RoleMissing
-            && since.is_some_and(|since| since < PROPAGATION)
+            && self.consent_for(&self.account).is_some_and(fresh)
     }
 }
 

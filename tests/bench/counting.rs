@@ -11,7 +11,7 @@ use shared::{
         Ports, Unavailable,
         lake::{Lake, Put},
         store::{Item, Key, Store, StoreError, Write},
-        vault::{Stage, Stages, Vault, VaultError, Version},
+        vault::{Description, Stage, Vault, VaultError, Version},
     },
     secret::Secret,
 };
@@ -107,19 +107,30 @@ impl Vault for CountedVault {
         self.0.read(name, stage, version).await
     }
 
-    async fn put(&self, name: &str, version: &str, value: &Secret<String>, stages: &[Stage]) -> Result<(), VaultError> {
-        self.0.put(name, version, value, stages).await
+    async fn put(
+        &self,
+        name: &str,
+        version: &str,
+        value: &Secret<String>,
+        stages: &[Stage],
+        rotation_token: Option<&str>,
+    ) -> Result<(), VaultError> {
+        self.0.put(name, version, value, stages, rotation_token).await
     }
 
     async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
         self.0.begin_rotation(name, version).await
     }
 
+    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.0.cancel_rotation(name, version).await
+    }
+
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
         self.0.promote(name, to, from).await
     }
 
-    async fn describe(&self, name: &str) -> Result<Stages, VaultError> {
+    async fn describe(&self, name: &str) -> Result<Description, VaultError> {
         self.0.describe(name).await
     }
 

@@ -99,7 +99,7 @@ fn app(data: &Path, microsoft: &Microsoft, clock: Clock) -> Result<(App, Arc<Cou
 
 async fn take_in(app: &App) -> Result<(), Failed> {
     let entry = Secret::new(microsoft::application_entry());
-    app.ports.vault.put("muster/app", "bench-1", &entry, &[Stage::Current]).await?;
+    app.ports.vault.put("muster/app", "bench-1", &entry, &[Stage::Current], None).await?;
     let new = NewConnection {
         tenant_id: microsoft::TENANT.parse()?,
         account: "Contoso".to_owned(),

@@ -9,7 +9,9 @@ use std::{
 use embedded::{Database, SqliteVault, VaultKey};
 use futures::executor::block_on;
 use shared::{
+    clock::Clock,
     ports::vault::{
+        Schedule,
         Stage::{self, Current, Pending, Previous},
         Stages, Vault, VaultError, Version,
     },
@@ -41,6 +43,12 @@ suite! {
         promoting_from_a_version_that_is_not_current_fails,
         an_empty_or_unknown_version_is_not_promoted,
         after_a_promotion_the_next_rotation_may_begin,
+        a_cancelled_rotation_leaves_nothing_behind,
+        only_an_open_rotation_can_be_cancelled,
+        a_version_is_as_old_as_its_first_mention,
+        every_secret_has_an_identity_of_its_own,
+        a_secret_that_nobody_schedules_says_so,
+        a_put_of_a_rotation_may_carry_the_platforms_token,
         a_promotion_can_be_taken_back,
         the_list_is_sorted_and_its_prefix_is_no_pattern,
         every_handle_is_on_the_same_vault,
@@ -55,7 +63,7 @@ fn in_memory() -> Open<dyn Vault> {
     let folder = tempfile::tempdir().unwrap();
     Box::new(move || {
         let key = VaultKey::open(&folder.path().join("vault.key")).unwrap();
-        Arc::new(SqliteVault::new(database.clone(), key))
+        Arc::new(SqliteVault::new(database.clone(), key, Clock::System))
     })
 }
 
@@ -64,7 +72,7 @@ fn in_a_file() -> Open<dyn Vault> {
     let folder = tempfile::tempdir().unwrap();
     Box::new(move || {
         let key = VaultKey::open(&folder.path().join("vault.key")).unwrap();
-        Arc::new(SqliteVault::new(Database::open(&folder.path().join("muster.db")).unwrap(), key))
+        Arc::new(SqliteVault::new(Database::open(&folder.path().join("muster.db")).unwrap(), key, Clock::System))
     })
 }
 
@@ -75,7 +83,7 @@ fn secret(text: &str) -> Secret<String> {
 }
 
 async fn put(vault: &Arc<dyn Vault>, version: &str, value: &str, stages: &[Stage]) -> Result<(), VaultError> {
-    vault.put(NAME, version, &secret(value), stages).await
+    vault.put(NAME, version, &secret(value), stages, None).await
 }
 
 /// The id and the value under a label.
@@ -93,7 +101,7 @@ fn found(id: &str, value: &str) -> Option<(String, String)> {
 
 /// The labels, each version's sorted.
 async fn labels(vault: &Arc<dyn Vault>) -> Stages {
-    let mut stages = vault.describe(NAME).await.unwrap();
+    let mut stages = vault.describe(NAME).await.unwrap().stages;
     stages.values_mut().for_each(|labels| labels.sort());
     stages
 }
@@ -176,9 +184,9 @@ async fn a_version_keeps_its_value(open: Open<dyn Vault>) {
 
 async fn a_version_id_belongs_to_one_secret(open: Open<dyn Vault>) {
     let vault = with_one(&open).await;
-    vault.put("muster/console", "v1", &secret("other"), &[Current]).await.unwrap();
+    vault.put("muster/console", "v1", &secret("other"), &[Current], None).await.unwrap();
     assert_eq!(read(&vault, Current).await, found("v1", "one"));
-    vault.put("muster/console", "v2", &secret("newer"), &[Current]).await.unwrap();
+    vault.put("muster/console", "v2", &secret("newer"), &[Current], None).await.unwrap();
     assert_eq!(labels(&vault).await, stages(&[("v1", &[Current])]));
 }
 
@@ -311,6 +319,68 @@ async fn after_a_promotion_the_next_rotation_may_begin(open: Open<dyn Vault>) {
     assert_eq!(labels(&vault).await, stages(&[("v2", &[Previous]), ("v3", &[Current, Pending])]));
 }
 
+async fn a_cancelled_rotation_leaves_nothing_behind(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    vault.cancel_rotation(NAME, "v2").await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current])]));
+    vault.begin_rotation(NAME, "v3").await.unwrap();
+    put(&vault, "v3", "three", &[Pending]).await.unwrap();
+    vault.cancel_rotation(NAME, "v3").await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v1", &[Current])]));
+    assert!(is_not_found(&vault.read(NAME, Pending, Some("v3")).await));
+    assert_eq!(vault.describe(NAME).await.unwrap().open_rotation(), None);
+}
+
+async fn only_an_open_rotation_can_be_cancelled(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    assert_eq!(vault.describe(NAME).await.unwrap().open_rotation(), Some("v2"));
+    for other in ["v1", "v3", ""] {
+        assert!(is_invalid(&vault.cancel_rotation(NAME, other).await), "{other}");
+    }
+    vault.promote(NAME, "v2", "v1").await.unwrap();
+    let before = labels(&vault).await;
+    assert!(is_invalid(&vault.cancel_rotation(NAME, "v2").await), "it is over");
+    assert_eq!(labels(&vault).await, before);
+    assert_eq!(vault.describe(NAME).await.unwrap().open_rotation(), None);
+}
+
+async fn a_version_is_as_old_as_its_first_mention(open: Open<dyn Vault>) {
+    let before = Clock::System.now();
+    let vault = with_one(&open).await;
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    let described = vault.describe(NAME).await.unwrap();
+    // The platform's clock is its own.
+    let slack = jiff::SignedDuration::from_secs(5);
+    let plausible = before - slack..=Clock::System.now() + slack;
+    assert_eq!(described.created.keys().collect::<Vec<_>>(), ["v1", "v2"]);
+    assert!(described.created.values().all(|created| plausible.contains(created)), "{described:?}");
+    put(&vault, "v2", "two", &[Pending]).await.unwrap();
+    vault.promote(NAME, "v2", "v1").await.unwrap();
+    assert_eq!(vault.describe(NAME).await.unwrap().created, described.created);
+}
+
+async fn every_secret_has_an_identity_of_its_own(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    vault.put("muster/console", "v1", &secret("other"), &[Current], None).await.unwrap();
+    let (one, other) = (vault.describe(NAME).await.unwrap(), vault.describe("muster/console").await.unwrap());
+    assert_ne!(one.identity, other.identity);
+    put(&vault, "v2", "two", &[Current]).await.unwrap();
+    assert_eq!(open().describe(NAME).await.unwrap().identity, one.identity, "it stays");
+}
+
+async fn a_secret_that_nobody_schedules_says_so(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    assert_eq!(vault.describe(NAME).await.unwrap().schedule, Schedule::Nobody);
+}
+
+async fn a_put_of_a_rotation_may_carry_the_platforms_token(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    vault.begin_rotation(NAME, "v2").await.unwrap();
+    vault.put(NAME, "v2", &secret("two"), &[Pending], Some("rotation token")).await.unwrap();
+    assert_eq!(read(&vault, Pending).await, found("v2", "two"));
+}
+
 async fn a_promotion_can_be_taken_back(open: Open<dyn Vault>) {
     let vault = with_one(&open).await;
     put(&vault, "v2", "two", &[Current]).await.unwrap();
@@ -323,8 +393,8 @@ async fn the_list_is_sorted_and_its_prefix_is_no_pattern(open: Open<dyn Vault>) 
     let vault = open();
     let names = ["muster/tenants/b", "muster/app", "other/app", "muster_2/app", "musterX2/app", "muster/Zebra"];
     for name in names {
-        vault.put(name, "v1", &secret(name), &[Current]).await.unwrap();
-        vault.put(name, "v2", &secret(name), &[Pending]).await.unwrap();
+        vault.put(name, "v1", &secret(name), &[Current], None).await.unwrap();
+        vault.put(name, "v2", &secret(name), &[Pending], None).await.unwrap();
     }
     let mut every = names.to_vec();
     every.sort_unstable();
@@ -374,9 +444,10 @@ const CANARY: &str = "canary-value-that-must-not-lie-on-the-disk";
 fn values_lie_encrypted_on_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&folder.path().join("muster.db")).unwrap();
-    let vault = SqliteVault::new(database.clone(), VaultKey::open(&folder.path().join("vault.key")).unwrap());
+    let vault =
+        SqliteVault::new(database.clone(), VaultKey::open(&folder.path().join("vault.key")).unwrap(), Clock::System);
     for version in ["v1", "v2", "v3"] {
-        block_on(vault.put(NAME, version, &secret(CANARY), &[Current])).unwrap();
+        block_on(vault.put(NAME, version, &secret(CANARY), &[Current], None)).unwrap();
     }
     let contains = |text: &str| {
         let files = fs::read_dir(folder.path()).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
@@ -390,6 +461,16 @@ fn values_lie_encrypted_on_the_disk() {
     assert!(!folder.path().join("muster.db-wal").exists());
     assert_eq!(contains(CANARY), 0);
     assert!(contains(NAME) > 0);
+}
+
+#[test]
+fn two_vaults_never_take_each_others_secrets_for_their_own() {
+    let identity = || {
+        let vault = SqliteVault::new(Database::in_memory().unwrap(), VaultKey::ephemeral().unwrap(), Clock::System);
+        block_on(vault.put(NAME, "v1", &secret("one"), &[Current], None)).unwrap();
+        block_on(vault.describe(NAME)).unwrap().identity
+    };
+    assert_ne!(identity(), identity());
 }
 
 #[test]
@@ -434,15 +515,15 @@ fn a_damaged_key_is_refused() {
 #[test]
 fn another_key_opens_nothing() {
     let database = Database::in_memory().unwrap();
-    let vault = |key| SqliteVault::new(database.clone(), key);
+    let vault = |key| SqliteVault::new(database.clone(), key, Clock::System);
     let ours = vault(VaultKey::ephemeral().unwrap());
-    block_on(ours.put(NAME, "v1", &secret(CANARY), &[Current])).unwrap();
+    block_on(ours.put(NAME, "v1", &secret(CANARY), &[Current], None)).unwrap();
     let theirs = vault(VaultKey::ephemeral().unwrap());
     let error = block_on(theirs.read(NAME, Current, None)).unwrap_err();
     assert!(matches!(error, VaultError::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("vault.key") && !error.to_string().contains(CANARY), "{error}");
     // Nor does it count as another value, which would send an operator the wrong way.
-    let put = block_on(theirs.put(NAME, "v1", &secret(CANARY), &[Current]));
+    let put = block_on(theirs.put(NAME, "v1", &secret(CANARY), &[Current], None));
     assert!(matches!(put, Err(VaultError::Unavailable(_))), "{put:?}");
     assert_eq!(block_on(ours.read(NAME, Current, None)).unwrap().value.expose(), CANARY);
 }

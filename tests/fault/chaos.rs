@@ -21,7 +21,7 @@ use shared::{
         lake::{Lake, Put},
         queue::{Delivery, Outgoing, Queue},
         store::{Item, Key, Store, StoreError, Write},
-        vault::{Stage as Label, Stages, Vault, VaultError, Version},
+        vault::{Description, Stage as Label, Vault, VaultError, Version},
     },
     secret::Secret,
 };
@@ -184,19 +184,30 @@ impl Vault for Chaotic<dyn Vault> {
         self.fate.around(self.port.read(name, stage, version)).await
     }
 
-    async fn put(&self, name: &str, version: &str, value: &Secret<String>, stages: &[Label]) -> Result<(), VaultError> {
-        self.fate.around(self.port.put(name, version, value, stages)).await
+    async fn put(
+        &self,
+        name: &str,
+        version: &str,
+        value: &Secret<String>,
+        stages: &[Label],
+        rotation_token: Option<&str>,
+    ) -> Result<(), VaultError> {
+        self.fate.around(self.port.put(name, version, value, stages, rotation_token)).await
     }
 
     async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
         self.fate.around(self.port.begin_rotation(name, version)).await
     }
 
+    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.fate.around(self.port.cancel_rotation(name, version)).await
+    }
+
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
         self.fate.around(self.port.promote(name, to, from)).await
     }
 
-    async fn describe(&self, name: &str) -> Result<Stages, VaultError> {
+    async fn describe(&self, name: &str) -> Result<Description, VaultError> {
         self.fate.around(self.port.describe(name)).await
     }
 

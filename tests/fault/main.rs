@@ -1,7 +1,8 @@
 //! The fault run: seeded and deterministic, ports and simulator in one thread and virtual time.
 //!
 //! Workers die before or after any port call or request, two work on one tenant at once, messages come twice, Microsoft
-//! throttles and fails. Afterwards each alert's latest version is in the lake, and no version is there twice.
+//! throttles and fails. Afterwards each alert's latest version is in the lake, and no version is there twice. Rotations
+//! suffer the same; meanwhile the current credential always works.
 //!
 //! A failing seed prints the command that replays it; `MUSTER_FAULT_SEEDS` sets how many are run.
 
@@ -9,14 +10,19 @@
 
 mod chaos;
 mod consent;
+mod rotation;
 mod story;
 
 use chaos::CrashPoint;
+use rotation::Rotations;
 use story::Story;
 
 const SEEDS: u64 = 300;
 /// Spread over threads by the test harness; each seed is a world of its own.
 const SHARES: u64 = 4;
+
+/// Each of these is some rotations long.
+const ROTATION_SEEDS: u64 = 80;
 
 fn run_share(share: u64) {
     if let Some(seed) = number("MUSTER_FAULT_SEED") {
@@ -92,4 +98,36 @@ fn the_same_seed_tells_the_same_story() {
 #[test]
 fn a_slow_tenant_holds_one_worker_and_no_more() {
     assert_eq!(Story::slow_tenant(), (0, vec!["da1".to_owned()]));
+}
+
+#[test]
+fn random_rotations_keep_the_current_credential_working_and_leave_nothing_behind() {
+    if let Some(seed) = number("MUSTER_FAULT_SEED") {
+        eprintln!("{:?}", Rotations::random(seed));
+        return;
+    }
+    let seeds = number("MUSTER_FAULT_SEEDS").map_or(ROTATION_SEEDS, |seeds| seeds / 4);
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(|| Rotations::random(seed));
+        if outcome.is_err() {
+            panic!("seed {seed} fails; replay it with\n  MUSTER_FAULT_SEED={seed} cargo test -p tests --test fault");
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_every_point_of_a_rotation_leaves_a_working_credential_and_converges() {
+    let points = (1..).take_while(|point| Rotations::scripted(CrashPoint::At(*point))).count();
+    assert!(points > 70, "only {points} points: the story no longer reaches what it is about");
+}
+
+#[test]
+fn a_rotation_that_is_taken_over_and_then_goes_on_leaves_a_working_credential_and_converges() {
+    let points = (1..).take_while(|point| Rotations::scripted(CrashPoint::Stall(*point))).count();
+    assert!(points > 70, "only {points} points");
+}
+
+#[test]
+fn the_same_seed_tells_the_same_rotations() {
+    assert_eq!(Rotations::random(42), Rotations::random(42));
 }

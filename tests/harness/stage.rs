@@ -192,7 +192,7 @@ impl Stage {
     pub fn store_application(&self, credential: &Value, version: &str) {
         let entry = json!({"client_id": CLIENT, "home_tenant_id": HOME, "credential": credential}).to_string();
         let entry = Secret::new(entry);
-        block_on(self.app.ports.vault.put("muster/app", version, &entry, &[Label::Current]))
+        block_on(self.app.ports.vault.put("muster/app", version, &entry, &[Label::Current], None))
             .expect("the vault takes an application");
     }
 

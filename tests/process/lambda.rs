@@ -10,7 +10,7 @@ use crate::{
     runtime_api::{Answer, Function, lambda},
 };
 
-const PROGRAMS: [&str; 3] = ["pull-dispatch", "alert-pull", "consent-callback"];
+const PROGRAMS: [&str; 4] = ["pull-dispatch", "alert-pull", "consent-callback", "credential-rotation"];
 
 fn pull_message(part: &str) -> String {
     json!({"tenant_id": TENANT, "part": part, "scheduled_time": Timestamp::now(), "every_seconds": 60}).to_string()

@@ -13,6 +13,8 @@ mod microsoft;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod rotate;
+#[cfg(test)]
 mod runtime_api;
 #[cfg(test)]
 mod verbs;

@@ -70,7 +70,8 @@ impl Microsoft {
 
     /// Points a program here.
     pub fn seen_by(&self, start: Start) -> Start {
-        start.env("MUSTER_LOGIN_URL", &self.origin).env("MUSTER_DEFENDER_URL", &self.origin)
+        let names = ["MUSTER_LOGIN_URL", "MUSTER_DEFENDER_URL", "MUSTER_GRAPH_URL"];
+        names.into_iter().fold(start, |start, name| start.env(name, &self.origin))
     }
 
     pub fn muster(&self, words: &[&str], data: &Path) -> Start {

@@ -27,19 +27,8 @@ fn program(name: &str) -> &'static Path {
 
 fn build() -> BTreeMap<String, PathBuf> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--locked",
-            "--message-format=json",
-            "-p",
-            "muster",
-            "-p",
-            "alert-pull",
-            "-p",
-            "consent-callback",
-            "-p",
-            "pull-dispatch",
-        ])
+        .args(["build", "--locked", "--message-format=json", "-p", "muster"])
+        .args(["-p", "alert-pull", "-p", "consent-callback", "-p", "credential-rotation", "-p", "pull-dispatch"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .output()
         .unwrap();

@@ -44,6 +44,8 @@ fn wrong_usage_is_64_and_makes_nothing() {
         &["invite", "", "--feeds", "alerts"],
         &["invite", "Contoso", "--feeds", "machines"],
         &["invite", "Contoso", "--hours", "0"],
+        &["rotate"],
+        &["rotate", "app", "console"],
         &["serve", "--tick", "0"],
         &["serve", "--listen", "everywhere"],
     ] {
@@ -62,7 +64,7 @@ fn wrong_usage_is_64_and_makes_nothing() {
 #[test]
 fn help_and_version_are_answers() {
     let help = Start::muster(&["--help"]).finish().exits(0);
-    for verb in ["demo", "serve", "vault", "invite", "connect", "tenants"] {
+    for verb in ["demo", "serve", "vault", "invite", "rotate", "connect", "tenants"] {
         assert!(help.stdout.contains(verb), "{}", help.stdout);
     }
     Start::muster(&["--version"]).finish().exits(0);

@@ -432,7 +432,7 @@ fn the_signing_key_may_change_while_an_administrator_is_at_microsofts_page() {
     let back = admin.approve(&link, ADMIN);
     let fresh = shared::secret::Secret::new(format!(r#"{{"key":"{}"}}"#, "k".repeat(43) + "A"));
     let vault = &stage.app.ports.vault;
-    let put = vault.put("muster/signing", "s2", &fresh, &[shared::ports::vault::Stage::Current]);
+    let put = vault.put("muster/signing", "s2", &fresh, &[shared::ports::vault::Stage::Current], None);
     futures::executor::block_on(put).unwrap();
     let page = admin.get(&back);
     let back = admin.sign_in(&page.location, ADMIN);

@@ -65,7 +65,7 @@ fn half_a_vault_entry_is_named_and_nothing_is_lost() {
     let stage = Stage::connected();
     stage.ticks(2);
     let damaged = shared::secret::Secret::new(r#"{"client_id":"x"}"#.to_owned());
-    let put = stage.app.ports.vault.put("muster/app", "v2", &damaged, &[shared::ports::vault::Stage::Current]);
+    let put = stage.app.ports.vault.put("muster/app", "v2", &damaged, &[shared::ports::vault::Stage::Current], None);
     futures::executor::block_on(put).unwrap();
     stage.pass(minutes(90));
     stage.put(Alert::new("da1", stage.now() + seconds(5)));

@@ -9,4 +9,5 @@ mod consent;
 mod credentials;
 mod ocsf;
 mod pulling;
+mod rotation;
 mod trouble;

@@ -93,7 +93,7 @@ fn app(ports: Ports, microsoft: &Url, public_url: &Url, clock: Clock) -> Result<
 async fn connect_tenants(app: &App) -> Result<(), Failure> {
     vault::ensure_signing_key(app).await?;
     let entry = Secret::new(world::application_entry());
-    app.ports.vault.put("muster/app", "demo-1", &entry, &[Stage::Current]).await.map_err(Failure::failed)?;
+    app.ports.vault.put("muster/app", "demo-1", &entry, &[Stage::Current], None).await.map_err(Failure::failed)?;
     for tenant in world::TENANTS {
         let new = connect::NewConnection {
             tenant_id: tenant.id.parse().map_err(Failure::Failed)?,

@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod demo;
 pub mod invite;
+pub mod rotate;
 pub mod serve;
 pub mod tenants;
 pub mod vault;

@@ -61,6 +61,13 @@ enum Verb {
         #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u16).range(1..=1440))]
         hours: u16,
     },
+    /// Renews a client secret now; resumes a rotation that was cut short.
+    Rotate {
+        /// The entry of the vault: `app`, or `tenants/{id}`.
+        name: String,
+        #[arg(long)]
+        data: PathBuf,
+    },
     /// Takes in a tenant that has approved the application already.
     Connect {
         /// The Entra tenant's id, a GUID.
@@ -163,6 +170,11 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             };
             local::invite::check(&configuration()?, &new)?;
             local::invite::run(&open(&data)?, &new).await
+        }
+        Verb::Rotate { name, data } => {
+            shared::log::init("warn");
+            let app = open_existing(&data)?.ok_or_else(|| Failure::failed(format!("there is no {name} to rotate")))?;
+            local::rotate::run(&app, &name).await
         }
         Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
             shared::log::init("warn");

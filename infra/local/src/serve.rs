@@ -21,7 +21,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::{Failure, vault, web, worker::Worker};
+use crate::{Failure, rotate, vault, web, worker::Worker};
 
 /// Pulls at the same time. Each mostly waits for Microsoft; a slow tenant takes one place of these.
 const WORKERS: usize = 16;
@@ -67,7 +67,7 @@ pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result
     Ok(())
 }
 
-/// Once a day, what has outlived its use.
+/// Once a day, what has outlived its use, and the credentials.
 async fn housekeeping(app: App, data: PathBuf) {
     let mut days = interval(Duration::from_secs(24 * 3600));
     loop {
@@ -75,6 +75,7 @@ async fn housekeeping(app: App, data: PathBuf) {
         if let Err(error) = embedded::forget_expired(&data, app.clock.now()) {
             tracing::warn!(%error, "old state stays another day");
         }
+        rotate::daily(&app).await;
     }
 }
 

@@ -5,11 +5,13 @@ use std::io::Read;
 use serde_json::Value;
 use shared::{
     App,
-    credential::Application,
+    credential::{
+        Application,
+        name::{EntryKind, EntryName},
+    },
     ports::vault::{Stage, VaultError},
     random,
     secret::Secret,
-    tenant::TenantId,
 };
 
 use crate::Failure;
@@ -47,7 +49,7 @@ pub fn read_entry(name: &str, input: impl Read) -> Result<Secret<String>, Failur
 /// When the vault fails.
 pub async fn put(app: &App, name: &str, entry: &Secret<String>) -> Result<(), Failure> {
     let full = format!("{}/{name}", app.config.secrets_prefix);
-    app.ports.vault.put(&full, &version_id()?, entry, &[Stage::Current]).await.map_err(Failure::failed)?;
+    app.ports.vault.put(&full, &version_id()?, entry, &[Stage::Current], None).await.map_err(Failure::failed)?;
     eprintln!("{full} is stored.");
     Ok(())
 }
@@ -59,7 +61,7 @@ pub async fn put(app: &App, name: &str, entry: &Secret<String>) -> Result<(), Fa
 pub async fn list(app: &App) -> Result<(), Failure> {
     let vault = &app.ports.vault;
     for name in vault.list(&format!("{}/", app.config.secrets_prefix)).await.map_err(Failure::failed)? {
-        for (version, stages) in vault.describe(&name).await.map_err(Failure::failed)? {
+        for (version, stages) in vault.describe(&name).await.map_err(Failure::failed)?.stages {
             for stage in stages {
                 let expiry = match vault.read(&name, stage, Some(&version)).await {
                     Ok(secret) => expiry(&secret.value),
@@ -87,18 +89,11 @@ pub async fn ensure_signing_key(app: &App) -> Result<(), Failure> {
     let key = Secret::new(random::bytes::<32>().map_err(Failure::failed)?);
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let value = Secret::new(serde_json::json!({ "key": URL_SAFE_NO_PAD.encode(key.expose()) }).to_string());
-    app.ports.vault.put(&name, &version_id()?, &value, &[Stage::Current]).await.map_err(Failure::failed)
+    app.ports.vault.put(&name, &version_id()?, &value, &[Stage::Current], None).await.map_err(Failure::failed)
 }
 
 fn is_application(name: &str) -> bool {
-    match name.split_once('/') {
-        None => matches!(name, "app" | "console"),
-        Some(("tenants", id)) => id.parse::<TenantId>().is_ok_and(|tenant| tenant.to_string() == id),
-        Some(("apps", other)) => {
-            !other.is_empty() && other.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        }
-        Some(_) => false,
-    }
+    EntryName::parse(&format!("muster/{name}"), "muster").is_some_and(|name| name.kind != EntryKind::Signing)
 }
 
 fn expiry(value: &Secret<String>) -> String {
@@ -110,6 +105,6 @@ fn expiry(value: &Secret<String>) -> String {
     }
 }
 
-fn version_id() -> Result<String, Failure> {
+pub(crate) fn version_id() -> Result<String, Failure> {
     Ok(random::id().map_err(Failure::failed)?.to_string())
 }

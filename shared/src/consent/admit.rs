@@ -122,8 +122,8 @@ fn consent(app: &App, invitation: &Invitation, person: &Person, standing: &Stand
         Standing::Unknown | Standing::User => Vec::new(),
     };
     let roles = match proof {
-        Some(Proof::Proven { roles, .. } | Proof::NotYet { roles, .. }) => roles.clone(),
-        None => Vec::new(),
+        Some(Proof::Proven { roles, .. }) => roles.clone(),
+        Some(Proof::NotYet(_)) | None => Vec::new(),
     };
     Consent {
         at: app.clock.now(),
@@ -142,7 +142,7 @@ fn binding(invitation: &Invitation, tenant_id: TenantId, consent: Consent, proof
     let (state, condition, proven) = match proof {
         None => (State::Confirming, Condition::confirming(), false),
         Some(Proof::Proven { condition, .. }) => (State::Active, condition.clone(), true),
-        Some(Proof::NotYet { condition, .. }) => match condition.state {
+        Some(Proof::NotYet(condition)) => match condition.state {
             Some(state @ (State::Unlicensed | State::Blocked | State::CredentialFault)) => {
                 let next_step = format!("{} Then let them open their invitation again.", condition.next_step);
                 (state, Condition { next_step, ..condition.clone() }, false)

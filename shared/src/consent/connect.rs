@@ -77,7 +77,7 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
     let application = choose_application(app, new.tenant_id).await?;
     let condition = match prove(app, new.tenant_id, &application, new.region).await {
         Proof::Proven { condition, .. } => condition,
-        Proof::NotYet { condition, .. } => return Err(ConnectError::NotProven(condition.next_step)),
+        Proof::NotYet(condition) => return Err(ConnectError::NotProven(condition.next_step)),
     };
     let binding = Binding {
         tenant_id: new.tenant_id,

@@ -78,7 +78,7 @@ impl EntraError {
 }
 
 /// What may go to a terminal or a page: no control characters, no novel.
-fn printable(text: &str, length: usize) -> String {
+pub(super) fn printable(text: &str, length: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(length).collect()
 }
 

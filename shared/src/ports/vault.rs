@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::Unavailable;
 use crate::secret::Secret;
@@ -32,8 +33,40 @@ pub struct Version {
     pub value: Secret<String>,
 }
 
-/// What `DescribeSecret` tells: each version's labels. Versions without labels are not listed.
+/// Each version's labels. Versions without labels are not listed.
 pub type Stages = BTreeMap<String, Vec<Stage>>;
+
+/// What is told of a secret without its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// A name that no secret of any other vault has: on AWS the ARN.
+    pub identity: String,
+    pub stages: Stages,
+    /// When each labelled version was made. One that awaited its value is as old as its rotation.
+    pub created: BTreeMap<String, Timestamp>,
+    pub schedule: Schedule,
+}
+
+/// Who begins a secret's rotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// Nobody but a person, or the host whose vault it is.
+    Nobody,
+    /// The platform itself, and when it means to begin the next.
+    Platform { next: Option<Timestamp> },
+}
+
+impl Description {
+    /// The version that carries a label.
+    pub fn version(&self, stage: Stage) -> Option<&str> {
+        self.stages.iter().find(|(_, stages)| stages.contains(&stage)).map(|(version, _)| version.as_str())
+    }
+
+    /// The version whose rotation has begun and is not over.
+    pub fn open_rotation(&self) -> Option<&str> {
+        self.version(Stage::Pending).filter(|pending| self.version(Stage::Current) != Some(pending))
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -57,21 +90,33 @@ pub enum VaultError {
 ///   it gets `AWSPREVIOUS`; a version left without labels is forgotten;
 /// - `begin_rotation` labels an empty version `AWSPENDING`, and is refused while another version that is not also
 ///   current carries that label;
+/// - `cancel_rotation` takes `AWSPENDING` off a version, and is refused where that version does not carry it or is
+///   current, because a finished rotation is the platform's own to tidy up;
 /// - `promote` moves `AWSCURRENT` and is refused when `from` does not carry it, so repeating it fails.
 #[async_trait]
 pub trait Vault: Send + Sync + std::fmt::Debug {
     /// The version of `name` that carries `stage` and, where `version` is given, has that id.
     async fn read(&self, name: &str, stage: Stage, version: Option<&str>) -> Result<Version, VaultError>;
 
-    /// Stores a version and gives it the labels. Creates the secret if it is new.
-    async fn put(&self, name: &str, version: &str, value: &Secret<String>, stages: &[Stage]) -> Result<(), VaultError>;
+    /// Stores a version and gives it the labels. Creates the secret if it is new. A put that belongs to a rotation hands
+    /// on the `RotationToken` of the platform's event: AWS takes nothing from an assumed role without it.
+    async fn put(
+        &self,
+        name: &str,
+        version: &str,
+        value: &Secret<String>,
+        stages: &[Stage],
+        rotation_token: Option<&str>,
+    ) -> Result<(), VaultError>;
 
     async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError>;
+
+    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError>;
 
     /// Moves `AWSCURRENT` to version `to`, off version `from`.
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError>;
 
-    async fn describe(&self, name: &str) -> Result<Stages, VaultError>;
+    async fn describe(&self, name: &str) -> Result<Description, VaultError>;
 
     /// Names beginning with `prefix`, sorted.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError>;

@@ -19,7 +19,7 @@ pub enum Proof {
     /// Access is proven. `roles` are those of our token, where it can be read.
     Proven { condition: Condition, roles: Vec<String> },
     /// Not, or not yet; the condition says why and who must act.
-    NotYet { condition: Condition, roles: Vec<String> },
+    NotYet(Condition),
 }
 
 /// Asks for a token afresh, looks at its roles, and calls Defender once. A throttled call was let in, so it proves
@@ -28,17 +28,15 @@ pub async fn prove(app: &App, tenant: TenantId, application: &ApplicationName, r
     let token = match app.tokens.defender(tenant, application, true).await {
         Ok(token) => token,
         Err(error) => {
-            let condition = Condition::from_token_error(&error, &ALERT_ROLES);
-            return Proof::NotYet { condition, roles: Vec::new() };
+            return Proof::NotYet(Condition::from_token_error(&error, &ALERT_ROLES));
         }
     };
-    let roles = token.roles.clone().unwrap_or_default();
     if !token.has_any(&ALERT_ROLES) {
-        return Proof::NotYet { condition: Condition::role_missing(&ALERT_ROLES), roles };
+        return Proof::NotYet(Condition::role_missing(&ALERT_ROLES));
     }
     match call_once(app, region, &token).await {
-        Ok(condition) => Proof::Proven { condition, roles },
-        Err(condition) => Proof::NotYet { condition, roles },
+        Ok(condition) => Proof::Proven { condition, roles: token.roles.clone().unwrap_or_default() },
+        Err(condition) => Proof::NotYet(condition),
     }
 }
 

@@ -55,7 +55,9 @@ mod tests {
     #[test]
     fn a_path_names_a_tenant_none_or_nonsense() {
         let mut world = World::new(jiff::Timestamp::UNIX_EPOCH);
-        world.add_tenant(Tenant::new("00000000-0000-4000-8000-0000000000AA", "n"));
+        let mut tenant = Tenant::new("00000000-0000-4000-8000-0000000000AA", "n");
+        tenant.domains = vec!["contoso.example".to_owned()];
+        world.add_tenant(tenant);
         let mut of = |segment: &str| match directory(&mut world, segment) {
             Ok(None) => "any".to_owned(),
             Ok(Some(tenant)) => tenant.name.clone(),
@@ -64,7 +66,8 @@ mod tests {
         };
         assert_eq!(of("00000000-0000-4000-8000-0000000000aa"), "n");
         assert_eq!(of("Common"), "any");
-        assert_eq!(of("contoso.example"), "not modelled");
+        assert_eq!(of("Contoso.example"), "not modelled");
+        assert_eq!(of("fabrikam.example"), "90002");
         assert_eq!(of("00000000-0000-4000-8000-0000000000ab"), "90002");
         for nonsense in [
             "",

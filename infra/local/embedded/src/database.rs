@@ -9,8 +9,11 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use shared::ports::Unavailable;
 
-/// The layout of the tables below. A file of a newer make is refused rather than guessed at.
-const LAYOUT: i64 = 1;
+/// The layout that this program knows: the last of those below. A file of a newer make is refused, not guessed at.
+const LAYOUT: usize = LAYOUTS.len();
+
+/// What makes each layout out of the one before it.
+const LAYOUTS: [&str; 2] = [TABLES, AGES_AND_IDENTITY];
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS state (
@@ -28,6 +31,15 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS message_by_visibility ON message (queue, visible_at);
     CREATE TABLE IF NOT EXISTS dead_letter (
         id INTEGER PRIMARY KEY, queue TEXT NOT NULL, body TEXT NOT NULL);
+";
+
+/// When a version of a secret was made (one made before this layout counts as made now), in microseconds; and what tells
+/// this vault from every other one.
+const AGES_AND_IDENTITY: &str = "
+    ALTER TABLE secret_version ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+    UPDATE secret_version SET created_at = unixepoch() * 1000000;
+    CREATE TABLE installation (id TEXT NOT NULL);
+    INSERT INTO installation (id) VALUES (lower(hex(randomblob(16))));
 ";
 
 /// The data folder cannot be used.
@@ -73,18 +85,20 @@ impl Database {
     }
 
     fn prepare(mut connection: Connection) -> Result<Self, String> {
-        let mut set_up = || -> rusqlite::Result<i64> {
+        let mut set_up = || -> rusqlite::Result<usize> {
             connection.busy_timeout(Duration::from_secs(30))?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if found == 0 {
-                transaction.execute_batch(TABLES)?;
-                transaction.pragma_update(None, "user_version", LAYOUT)?;
+            // No layout has a number below nought; a file that says so is of nobody's make.
+            let found = usize::try_from(found).unwrap_or(usize::MAX);
+            if found < LAYOUT {
+                LAYOUTS[found..].iter().try_for_each(|layout| transaction.execute_batch(layout))?;
+                transaction.pragma_update(None, "user_version", LAYOUT as i64)?;
             }
             transaction.commit()?;
-            Ok(if found == 0 { LAYOUT } else { found })
+            Ok(found.max(LAYOUT))
         };
         match set_up() {
             Ok(LAYOUT) => Ok(Self(Arc::new(Mutex::new(connection)))),
@@ -126,6 +140,31 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_of_an_older_make_is_brought_up_to_date_and_keeps_what_it_holds() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+            .execute_batch("INSERT INTO secret_version (name, version, sealed) VALUES ('app', 'v1', x'00')")
+            .unwrap();
+        let database = Database::prepare(connection).unwrap();
+        let (sealed, created_at): (Vec<u8>, i64) = database
+            .read("vault", |connection| {
+                connection.query_row("SELECT sealed, created_at FROM secret_version", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+            })
+            .unwrap();
+        assert_eq!(sealed, [0]);
+        let age = jiff::Timestamp::now().as_microsecond() - created_at;
+        assert!((0..60_000_000).contains(&age), "{age}");
+        let layout: i64 = database
+            .read("vault", |connection| connection.pragma_query_value(None, "user_version", |row| row.get(0)))
+            .unwrap();
+        assert_eq!(layout, 2);
+    }
 
     #[test]
     fn a_database_of_a_newer_make_is_refused_by_name() {

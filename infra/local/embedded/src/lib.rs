@@ -84,7 +84,7 @@ pub fn app(data: &Path, config: Config, clock: Clock) -> Result<App, OpenError> 
 pub fn ports(database: &Database, key: VaultKey, lake: Arc<dyn shared::ports::lake::Lake>, clock: &Clock) -> Ports {
     Ports {
         store: Arc::new(SqliteStore::new(database.clone())),
-        vault: Arc::new(SqliteVault::new(database.clone(), key)),
+        vault: Arc::new(SqliteVault::new(database.clone(), key, clock.clone())),
         lake,
         alerts: Arc::new(SqliteQueue::new(database.clone(), "alerts", clock.clone())),
     }

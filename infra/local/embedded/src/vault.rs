@@ -13,11 +13,13 @@ use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
     rand,
 };
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use shared::{
+    clock::Clock,
     ports::{
         Unavailable,
-        vault::{Stage, Stages, Vault, VaultError, Version},
+        vault::{Description, Schedule, Stage, Stages, Vault, VaultError, Version},
     },
     secret::Secret,
 };
@@ -116,11 +118,12 @@ fn aad(name: &str, version: &str) -> Aad<Vec<u8>> {
 pub struct SqliteVault {
     database: Database,
     key: VaultKey,
+    clock: Clock,
 }
 
 impl SqliteVault {
-    pub fn new(database: Database, key: VaultKey) -> Self {
-        Self { database, key }
+    pub fn new(database: Database, key: VaultKey, clock: Clock) -> Self {
+        Self { database, key, clock }
     }
 }
 
@@ -162,15 +165,8 @@ fn set_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: &
         .map_err(failed)
 }
 
-/// Moves a label; the version that loses `AWSCURRENT` gets `AWSPREVIOUS`. Versions left without labels are forgotten.
-fn move_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: &str) -> Result<(), VaultError> {
-    if stage == Stage::Current
-        && let Some(old) = holder(transaction, name, Stage::Current)?
-        && old != version
-    {
-        set_label(transaction, name, Stage::Previous, &old)?;
-    }
-    set_label(transaction, name, stage, version)?;
+/// Versions left without labels are forgotten.
+fn forget_unlabelled(transaction: &Transaction<'_>, name: &str) -> Result<(), VaultError> {
     transaction
         .execute(
             "DELETE FROM secret_version WHERE name = ?1 AND version NOT IN (
@@ -179,6 +175,18 @@ fn move_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: 
         )
         .map(|_| ())
         .map_err(failed)
+}
+
+/// Moves a label; the version that loses `AWSCURRENT` gets `AWSPREVIOUS`.
+fn move_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: &str) -> Result<(), VaultError> {
+    if stage == Stage::Current
+        && let Some(old) = holder(transaction, name, Stage::Current)?
+        && old != version
+    {
+        set_label(transaction, name, Stage::Previous, &old)?;
+    }
+    set_label(transaction, name, stage, version)?;
+    forget_unlabelled(transaction, name)
 }
 
 #[async_trait]
@@ -203,7 +211,15 @@ impl Vault for SqliteVault {
         }
     }
 
-    async fn put(&self, name: &str, version: &str, value: &Secret<String>, stages: &[Stage]) -> Result<(), VaultError> {
+    /// On one machine the caller is the owner of everything, and nobody asks for a rotation token.
+    async fn put(
+        &self,
+        name: &str,
+        version: &str,
+        value: &Secret<String>,
+        stages: &[Stage],
+        _: Option<&str>,
+    ) -> Result<(), VaultError> {
         let sealed = self.key.seal(name, version, value)?;
         self.database.write(PORT, |transaction| {
             let stored: Option<Option<Vec<u8>>> = transaction
@@ -227,8 +243,9 @@ impl Vault for SqliteVault {
             }
             transaction
                 .execute(
-                    "INSERT OR REPLACE INTO secret_version (name, version, sealed) VALUES (?1, ?2, ?3)",
-                    params![name, version, sealed],
+                    "INSERT INTO secret_version (name, version, sealed, created_at) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (name, version) DO UPDATE SET sealed = excluded.sealed",
+                    params![name, version, sealed, self.clock.now().as_microsecond()],
                 )
                 .map_err(failed)?;
             stages.iter().try_for_each(|stage| move_label(transaction, name, *stage, version))
@@ -250,8 +267,8 @@ impl Vault for SqliteVault {
             }
             transaction
                 .execute(
-                    "INSERT OR IGNORE INTO secret_version (name, version, sealed) VALUES (?1, ?2, NULL)",
-                    params![name, version],
+                    "INSERT OR IGNORE INTO secret_version (name, version, sealed, created_at) VALUES (?1, ?2, NULL, ?3)",
+                    params![name, version, self.clock.now().as_microsecond()],
                 )
                 .map_err(failed)?;
             move_label(transaction, name, Stage::Pending, version)
@@ -280,21 +297,50 @@ impl Vault for SqliteVault {
         })
     }
 
-    async fn describe(&self, name: &str) -> Result<Stages, VaultError> {
-        let rows: Vec<(String, String)> = self.database.read(PORT, |connection| {
-            connection
-                .prepare("SELECT version, label FROM secret_label WHERE name = ?1 ORDER BY label")?
-                .query_map(params![name], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
+    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.database.write(PORT, |transaction| {
+            let is_current = holder(transaction, name, Stage::Current)?.as_deref() == Some(version);
+            if is_current || holder(transaction, name, Stage::Pending)?.as_deref() != Some(version) {
+                return Err(VaultError::InvalidRequest(format!(
+                    "no rotation of {name} is open under version {version}"
+                )));
+            }
+            transaction
+                .execute(
+                    "DELETE FROM secret_label WHERE name = ?1 AND label = ?2",
+                    params![name, Stage::Pending.label()],
+                )
+                .map_err(failed)?;
+            forget_unlabelled(transaction, name)
+        })
+    }
+
+    async fn describe(&self, name: &str) -> Result<Description, VaultError> {
+        let (installation, rows): (String, Vec<(String, String, i64)>) = self.database.read(PORT, |connection| {
+            let rows = connection
+                .prepare(
+                    "SELECT version, label, created_at FROM secret_label JOIN secret_version USING (name, version)
+                     WHERE name = ?1 ORDER BY label",
+                )?
+                .query_map(params![name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok((connection.query_row("SELECT id FROM installation", [], |row| row.get(0))?, rows))
         })?;
         if rows.is_empty() {
             return Err(VaultError::NotFound(name.to_owned()));
         }
-        let mut stages = Stages::new();
-        for (version, label) in rows {
-            stages.entry(version).or_default().extend(stage(&label));
+        let mut description = Description {
+            identity: format!("{installation}/{name}"),
+            stages: Stages::new(),
+            created: Default::default(),
+            schedule: Schedule::Nobody,
+        };
+        for (version, label, created_at) in rows {
+            let created_at = Timestamp::from_microsecond(created_at).map_err(|cause| Unavailable::new(PORT, cause))?;
+            description.created.insert(version.clone(), created_at);
+            description.stages.entry(version).or_default().extend(stage(&label));
         }
-        Ok(stages)
+        Ok(description)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {

@@ -5,9 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     App,
     consent::invitation::{LIFETIME, NewInvitation, invite},
+    credential::rotation::Pace,
     tenant::{Feed, State, list::list},
 };
 use simulator::Simulator;
+use tokio::task::JoinHandle;
 use url::Url;
 
 use super::{
@@ -15,7 +17,7 @@ use super::{
     crash::DyingLake,
     world::{self, Cast},
 };
-use crate::{Failure, serve, worker::Worker};
+use crate::{Failure, rotate, serve, worker::Worker};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// One tick each.
@@ -28,12 +30,13 @@ pub async fn tell(app: &App, simulator: &Simulator, dying: &DyingLake, start: Ti
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} min  {msg}").map_err(Failure::failed)?;
     bar.set_style(style);
     let worker = Worker::new(app.clone());
+    let mut rotation = None;
     for minute in 0..MINUTES {
         let now = start + MINUTE * i32::try_from(minute + 1).unwrap_or(i32::MAX);
         simulator.set_now(now);
         app.clock.advance(MINUTE);
         let mut lines = world::happen(simulator, minute, now);
-        lines.extend(act(app, simulator, minute).await?);
+        lines.extend(act(app, simulator, &mut rotation, minute).await?);
         for line in lines {
             bar.suspend(|| eprintln!("{minute:>4} min  {line}"));
         }
@@ -42,6 +45,7 @@ pub async fn tell(app: &App, simulator: &Simulator, dying: &DyingLake, start: Ti
         }
         serve::fire(app, now, 60).await;
         while drain(&worker, dying).await? > 0 {}
+        nobody_suffers_for_us(app).await?;
         bar.set_message(format!("{} requests to Microsoft", simulator.log().len()));
         bar.inc(1);
     }
@@ -51,12 +55,29 @@ pub async fn tell(app: &App, simulator: &Simulator, dying: &DyingLake, start: Ti
 }
 
 /// What the provider and its customers' administrators do in this minute.
-async fn act(app: &App, simulator: &Simulator, minute: u32) -> Result<Option<String>, Failure> {
+async fn act(
+    app: &App,
+    simulator: &Simulator,
+    rotation: &mut Option<JoinHandle<Result<(), credential_rotation::Error>>>,
+    minute: u32,
+) -> Result<Option<String>, Failure> {
     let proseware = &world::PROSEWARE;
     match minute {
         world::INVITE_MINUTE => {
             let page = come_in(app, simulator, proseware, world::PROSEWARES_ADMINISTRATOR).await?;
             Ok(Some(format!("Proseware is invited; its administrator opens the link and approves: \"{page}\"")))
+        }
+        world::ROTATE_MINUTE => {
+            rotation.replace(tokio::spawn({
+                let app = app.clone();
+                async move { rotate::rotate(&app, "muster/app", &Pace::new(rotate::UNHURRIED, |_, _| {})).await }
+            }));
+            Ok(Some("The application's secret is being renewed, while everybody is pulled".to_owned()))
+        }
+        world::ROTATED_MINUTE => {
+            let Some(rotation) = rotation.take() else { return Ok(None) };
+            rotation.await.map_err(Failure::failed)?.map_err(Failure::failed)?;
+            Ok(Some("The new secret has earned its tokens and is current; not one poll has failed".to_owned()))
         }
         world::INVITE_AGAIN_MINUTE => {
             let state = state(app, proseware).await?;
@@ -67,6 +88,15 @@ async fn act(app: &App, simulator: &Simulator, minute: u32) -> Result<Option<Str
             Ok(Some(format!("Proseware was found to need consent; invited again, approved again: \"{page}\"")))
         }
         _ => Ok(None),
+    }
+}
+
+/// Whatever happens to our credential, no tenant may feel it.
+async fn nobody_suffers_for_us(app: &App) -> Result<(), Failure> {
+    let views = list(app.ports.store.as_ref(), app.clock.now()).await.map_err(Failure::failed)?;
+    match views.iter().find(|view| view.state == State::CredentialFault) {
+        Some(view) => Err(Failure::failed(format!("{} was refused for a fault of ours", view.account))),
+        None => Ok(()),
     }
 }
 

@@ -1,0 +1,65 @@
+//! `credential-rotation`: new client secrets before the old ones end, and what a person should know about each.
+//!
+//! - **Trigger**: Secrets Manager, four steps for each rotation; EventBridge Scheduler, a check every day.
+//! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords at Graph.
+//! - **Writes**: versions and labels of the vault; passwords at Graph, those of our own stamp and those once stored here.
+//! - **Idempotency**: a version takes one secret for good; whatever else bears its stamp is an orphan and is removed.
+//! - **On failure**: the old secret stays current and works; Secrets Manager repeats the rotation from its first step.
+
+use serde::Serialize;
+use serde_json::Value;
+use shared::{
+    App,
+    credential::{
+        check::{self, CheckEvent, Report},
+        name::EntryName,
+        rotation::{self, Act, Disposition, Event, Outcome, Pace, RotationError},
+    },
+    ports::vault::VaultError,
+};
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    Step { step: Act, outcome: Outcome },
+    Checked(Report),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the event is neither a step of a rotation nor a check of credentials: {0}")]
+    Unreadable(serde_json::Error),
+    #[error("{}. {next_step}", cause.to_string().trim_end_matches('.'))]
+    Rotation { cause: RotationError, next_step: String },
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Error {
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unreadable(_) => Disposition::NeedsOperator,
+            Self::Rotation { cause, .. } => cause.disposition(),
+            Self::Vault(_) => Disposition::Retry,
+        }
+    }
+}
+
+/// Handles one event: a step of a rotation, or the daily check.
+///
+/// # Errors
+/// [`Error`]: the event is unreadable, or the step has failed; then the text ends with the next step.
+pub async fn handle(app: &App, event: Value, pace: &Pace) -> Result<Answer, Error> {
+    if event.get("check").is_some() {
+        let event: CheckEvent = serde_json::from_value(event).map_err(Error::Unreadable)?;
+        return Ok(Answer::Checked(check::check(app, &event, pace.left).await?));
+    }
+    let event: Event = serde_json::from_value(event).map_err(Error::Unreadable)?;
+    let outcome = rotation::rotate(app, &event, pace).await.map_err(|cause| {
+        let prefix = &app.config.secrets_prefix;
+        let name = EntryName::parse(&event.secret_id, prefix);
+        let next_step = cause.next_step(name.as_ref().map_or(event.secret_id.as_str(), |name| name.short(prefix)));
+        Error::Rotation { cause, next_step }
+    })?;
+    Ok(Answer::Step { step: event.step, outcome })
+}

@@ -1,0 +1,38 @@
+//! The Lambda program `credential-rotation`: logging, configuration, connect, run.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use lambda_runtime::{LambdaEvent, service_fn, tracing};
+use shared::{config::EXIT_USAGE, credential::rotation::Pace};
+
+/// What is left of an invocation for saying how it ended.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing::init_default_subscriber();
+    // The ports are the embedded ones, in the folder that MUSTER_DATA names.
+    let app = match embedded::app_from_environment() {
+        Ok(app) => app,
+        Err(mistake) => {
+            eprintln!("credential-rotation: {mistake}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let app = &app;
+    let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        let pace = Pace::new(left.saturating_sub(FAREWELL), |_, _| {});
+        credential_rotation::handle(app, event.payload, &pace).await.map_err(lambda_runtime::Error::from)
+    }));
+    match run.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("credential-rotation: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `muster rotate`, and the rotations that the daily check finds due: what Secrets Manager does on AWS.
+
+use std::time::Duration;
+
+use credential_rotation::{Answer, Error, handle};
+use serde_json::json;
+use shared::{
+    App,
+    credential::{
+        name::{EntryKind, EntryName},
+        rotation::{Act, Disposition, Pace, RotationError, rotatable},
+    },
+    ports::vault::VaultError,
+};
+
+use crate::{Failure, vault::version_id};
+
+/// Nobody cuts us off here, so a step takes what its own patience gives it.
+pub const UNHURRIED: Duration = Duration::from_secs(3600);
+const STEPS: [Act; 4] = [Act::CreateSecret, Act::SetSecret, Act::TestSecret, Act::FinishSecret];
+
+/// Rotates one entry now, and tells the person at the keyboard how far it has got.
+///
+/// # Errors
+/// [`Failure`] with the next step. The old secret works on, and another run resumes.
+pub async fn run(app: &App, short: &str) -> Result<(), Failure> {
+    let full = format!("{}/{short}", app.config.secrets_prefix);
+    let name = EntryName::parse(&full, &app.config.secrets_prefix).filter(|name| name.kind != EntryKind::Signing);
+    if name.is_none() {
+        return Err(Failure::Usage(format!(
+            "`{}` is no name of an application's credential; use app, apps/NAME, console, or tenants/TENANT_ID",
+            short.escape_default()
+        )));
+    }
+    let pace = Pace::new(UNHURRIED, |earned, needed| {
+        eprintln!("waiting for the new secret to be known everywhere: {earned} of {needed} tokens");
+    });
+    rotate(app, &full, &pace).await.map_err(|error| Failure::failed(format!("{full} is not rotated: {error}")))?;
+    eprintln!("{full} is rotated; the secret before it works on until the next rotation.");
+    Ok(())
+}
+
+/// Once a day: checks every credential, and rotates what is due. What fails is logged and tried again the next day.
+pub async fn daily(app: &App) {
+    let pace = Pace::new(UNHURRIED, |_, _| {});
+    let event = json!({"check": "credentials", "scheduled_time": app.clock.now()});
+    let due = match handle(app, event, &pace).await {
+        Ok(Answer::Checked(report)) => report.due,
+        Ok(Answer::Step { .. }) => Vec::new(),
+        Err(error) => {
+            tracing::error!(%error, "the credentials were not checked today");
+            Vec::new()
+        }
+    };
+    for full in due {
+        match rotate(app, &full, &pace).await {
+            Ok(()) => tracing::info!(vault.name = full, "rotated"),
+            Err(error) => tracing::error!(vault.name = full, %error, "not rotated; the secret before it works on"),
+        }
+    }
+}
+
+/// The four steps, from an open rotation on if there is one.
+///
+/// # Errors
+/// The error of the step that failed. Whatever happens, the current credential works.
+pub async fn rotate(app: &App, full: &str, pace: &Pace) -> Result<(), Error> {
+    let version = begin(app, full).await?;
+    match steps(app, full, &version, pace).await {
+        Err(error) if error.disposition() == Disposition::StartAnew => {
+            tracing::warn!(vault.name = full, %error, "this rotation can never succeed, another one begins");
+            app.ports.vault.cancel_rotation(full, &version).await?;
+            let version = begin(app, full).await?;
+            steps(app, full, &version, pace).await
+        }
+        other => other,
+    }
+}
+
+/// The version to rotate to: that of a rotation which is open already, or a new one.
+async fn begin(app: &App, full: &str) -> Result<String, Error> {
+    let vault = &app.ports.vault;
+    let explain = |cause: RotationError| {
+        let short = full.strip_prefix(&app.config.secrets_prefix).unwrap_or(full).trim_start_matches('/');
+        Error::Rotation { next_step: cause.next_step(short), cause }
+    };
+    rotatable(app, full).await.map_err(explain)?;
+    if let Some(open) = vault.describe(full).await?.open_rotation() {
+        return Ok(open.to_owned());
+    }
+    let version = version_id().map_err(|cause| VaultError::InvalidRequest(cause.to_string()))?;
+    match vault.begin_rotation(full, &version).await {
+        Ok(()) => Ok(version),
+        // Somebody else was faster. The same rotation may be driven by two.
+        Err(refused @ VaultError::InvalidRequest(_)) => {
+            vault.describe(full).await?.open_rotation().map(str::to_owned).ok_or(Error::Vault(refused))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn steps(app: &App, full: &str, version: &str, pace: &Pace) -> Result<(), Error> {
+    for step in STEPS {
+        let event = json!({"Step": step, "SecretId": full, "ClientRequestToken": version});
+        let result = handle(app, event, pace).await;
+        if let Err(error) = result {
+            // Where a person has to act first and nothing is stored, nothing is left open either.
+            if step == Act::CreateSecret && error.disposition() == Disposition::NeedsOperator {
+                app.ports.vault.cancel_rotation(full, version).await?;
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Gathers what [`examine`] decides about, entry by entry, and removes what nobody needs any more.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Access, CheckEvent, Facts, Finding, Kind, Listing, Report, Severity, examine};
+use crate::{
+    App,
+    credential::{
+        Application,
+        entry::Entry,
+        name::{EntryKind, EntryName},
+        ownership::Holding,
+        passwords::{Passwords, home_token},
+        read,
+        rotation::RotationError,
+    },
+    microsoft::{
+        entra::Refusal,
+        graph::{GraphError, Password},
+        token::{AccessToken, TokenError},
+        tokens::ApplicationName,
+    },
+    ports::{Unavailable, vault::VaultError},
+    tenant::{SHARDS, State, TenantId, load_shard},
+};
+
+/// How often replicas are asked before their answer counts, and how far apart.
+const ATTEMPTS: u32 = 3;
+const REREAD: SignedDuration = SignedDuration::from_secs(5);
+
+/// Looks at every entry of the vault. One that fails is a finding and never stops the others.
+///
+/// # Errors
+/// When the vault does not even list its entries.
+pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Report, VaultError> {
+    let prefix = &app.config.secrets_prefix;
+    let until = app.clock.now().saturating_add(left).unwrap_or(Timestamp::MAX);
+    let mut report = Report::default();
+    for full in app.ports.vault.list(&format!("{prefix}/")).await? {
+        let Some(name) = EntryName::parse(&full, prefix).filter(|name| name.kind != EntryKind::Signing) else {
+            continue;
+        };
+        let short = name.short(prefix).to_owned();
+        if app.clock.now() >= until {
+            let text = "There was no time left for this entry: give the function more.".to_owned();
+            report.findings.push(Finding { vault: full, kind: Kind::NotChecked, severity: Severity::Warning, text });
+            continue;
+        }
+        report.checked += 1;
+        match gather(app, &name, &short, until).await {
+            Ok(facts) => {
+                let (findings, is_due) = examine(&facts, app.clock.now());
+                report.findings.extend(findings);
+                report.due.extend(is_due.then_some(full));
+            }
+            Err(error) => report.findings.push(failed(full, &error, &short)),
+        }
+    }
+    report.findings.iter().for_each(tell);
+    tracing::info!(checked = report.checked, findings = report.findings.len(), due = ?report.due, "credentials are checked");
+    Ok(report)
+}
+
+fn failed(vault: String, error: &RotationError, short: &str) -> Finding {
+    let (kind, severity) = match error {
+        RotationError::Unusable { .. } => (Kind::Unusable, Severity::Critical),
+        _ => (Kind::NotChecked, Severity::Warning),
+    };
+    Finding { vault, kind, severity, text: format!("{error}. {}", error.next_step(short)) }
+}
+
+fn tell(finding: &Finding) {
+    let Finding { vault, kind, severity, text } = finding;
+    match severity {
+        Severity::Critical => tracing::error!(vault.name = vault, finding = ?kind, "{text}"),
+        Severity::Warning => tracing::warn!(vault.name = vault, finding = ?kind, "{text}"),
+        Severity::Notice => tracing::info!(vault.name = vault, finding = ?kind, "{text}"),
+    }
+}
+
+async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> Result<Facts, RotationError> {
+    let holding = read::holding(app, &name.full, false).await?;
+    let mut facts = Facts {
+        name: name.clone(),
+        short: short.to_owned(),
+        holding,
+        access: Access::Unknown,
+        listed: Listing::Unknown,
+        graph_roles: None,
+        defender_roles: None,
+        stubborn: Vec::new(),
+    };
+    if facts.holding.current.secret().is_none() {
+        return Ok(facts);
+    }
+    let (access, means) = access(app, &facts.holding).await;
+    facts.access = access;
+    let Some((application, token)) = means else { return Ok(facts) };
+    facts.graph_roles = token.roles.clone();
+    facts.defender_roles = defender_roles(app, &facts.holding.current, short).await?;
+    let mut passwords = Passwords::new(app, &application, token, until);
+    facts.listed = list(app, &mut passwords, &facts.holding).await;
+    // What Graph shows was made before it was listed. Read after that, the vault says of each whether it is in use.
+    facts.holding = read::holding(app, &name.full, false).await?;
+    if let Listing::Read(listed) = &mut facts.listed {
+        facts.stubborn = tidy(app, &mut passwords, &facts.holding, name, listed).await?;
+    }
+    Ok(facts)
+}
+
+/// A token for Graph by the current credential, or else by the previous one: the one is a fact, the other a means.
+async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, AccessToken)>) {
+    let current = &holding.current.application;
+    let mut refusal = String::new();
+    // A secret that was stored a moment ago works at one replica and not at the next.
+    for _ in 0..ATTEMPTS {
+        let refused = match home_token(app, current).await {
+            Ok(token) => return (Access::Granted, Some((current.clone(), token))),
+            Err(TokenError::Refused(refused)) => refused,
+            Err(_) => return (Access::Unknown, None),
+        };
+        match refused.refusal() {
+            Refusal::Throttled | Refusal::Transient => return (Access::Unknown, None),
+            _ => refusal = refused.to_string(),
+        }
+        app.clock.sleep(REREAD).await;
+    }
+    let means = match holding.previous.as_ref().filter(|entry| entry.is_same_principal(&holding.current)) {
+        Some(previous) => {
+            let token = home_token(app, &previous.application).await;
+            token.ok().map(|token| (previous.application.clone(), token))
+        }
+        None => None,
+    };
+    (Access::Refused(refusal), means)
+}
+
+/// One replica's answer; where it lacks the current credential, other replicas are asked.
+async fn list(app: &App, passwords: &mut Passwords<'_>, holding: &Holding) -> Listing {
+    let mut listed = Listing::Unknown;
+    for _ in 0..ATTEMPTS {
+        match passwords.list().await {
+            Ok(found) => {
+                let is_there = holding.current.key_id.is_none() || holding.at_entra(&holding.current, &found).is_some();
+                listed = Listing::Read(found);
+                if is_there {
+                    break;
+                }
+                app.clock.sleep(REREAD).await;
+            }
+            Err(GraphError::Denied(_)) => return Listing::Denied,
+            Err(error) => {
+                tracing::warn!(%error, "the application's credentials at Entra cannot be read today");
+                return listed;
+            }
+        }
+    }
+    listed
+}
+
+/// Removes what is ours and of no use. Gives what would not go.
+async fn tidy(
+    app: &App,
+    passwords: &mut Passwords<'_>,
+    holding: &Holding,
+    name: &EntryName,
+    listed: &mut Vec<Password>,
+) -> Result<Vec<String>, RotationError> {
+    let now = app.clock.now();
+    let elsewhere = match holding.asks_elsewhere(listed, now) {
+        true => Some(read::elsewhere(app, name).await?),
+        false => None,
+    };
+    let leftovers = holding.leftovers(listed, elsewhere.as_ref(), now);
+    let leftovers: Vec<String> = leftovers.into_iter().map(|password| password.key_id.clone()).collect();
+    let mut stubborn = Vec::new();
+    for key_id in leftovers {
+        match passwords.remove(&key_id).await {
+            Ok(()) => {
+                tracing::info!(vault.name = name.full, credential.key_id = key_id, "removed a credential of no use");
+                listed.retain(|password| password.key_id != key_id);
+            }
+            Err(error) => {
+                tracing::info!(vault.name = name.full, credential.key_id = key_id, %error, "it stays another day");
+                stubborn.push(key_id);
+            }
+        }
+    }
+    Ok(stubborn)
+}
+
+/// The roles in a token for Defender: in the home tenant, or, for the application that customers approve, in the first
+/// of their tenants. `None` where there is no such token; that is the pullers' matter.
+async fn defender_roles(app: &App, current: &Entry, short: &str) -> Result<Option<Vec<String>>, RotationError> {
+    let customer = if short == "app" { a_customer(app).await? } else { None };
+    let Some(tenant) = customer.or_else(|| current.application.home_tenant_id.parse::<TenantId>().ok()) else {
+        return Ok(None);
+    };
+    let token = app.tokens.by_credential(tenant, &current.application, app.config.audience()).await;
+    Ok(token.ok().and_then(|token| token.roles))
+}
+
+async fn a_customer(app: &App) -> Result<Option<TenantId>, RotationError> {
+    for shard in 0..SHARDS {
+        let loaded = load_shard(app.ports.store.as_ref(), shard)
+            .await
+            .map_err(|error| VaultError::from(Unavailable::new("store", error)))?;
+        let approved = loaded
+            .into_iter()
+            .map(|loaded| loaded.connection)
+            .find(|connection| connection.state == State::Active && connection.application == ApplicationName::App);
+        if let Some(connection) = approved {
+            return Ok(Some(connection.tenant_id));
+        }
+    }
+    Ok(None)
+}

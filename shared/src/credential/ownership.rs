@@ -1,0 +1,247 @@
+//! Which of an application's credentials are ours, and which of those nobody needs any more.
+//!
+//! *Ours* is what bears our stamp, and what the vault's entry has named by `key_id`, so that the first, hand-made secret
+//! is adopted. What is not ours is never touched: other systems keep credentials on the same application, and a rotator
+//! that removes "everything but the new one" takes them down.
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::digest;
+use jiff::{SignedDuration, Timestamp};
+
+use super::entry::Entry;
+use crate::{
+    microsoft::graph::Password,
+    ports::vault::{Description, Stage},
+};
+
+/// As long as somebody may still use what the current credential has replaced.
+pub const GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How our credentials are named at Entra: `muster/{hash of the secret's identity}/{version}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(String);
+
+impl Stamp {
+    pub fn of(description: &Description) -> Self {
+        let hash = digest::digest(&digest::SHA256, description.identity.as_bytes());
+        let hash: String = hash.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("muster/{hash}/"))
+    }
+
+    /// The `displayName` of the credential that the rotation to `version` makes.
+    pub fn name(&self, version: &str) -> String {
+        format!("{}{version}", self.0)
+    }
+
+    pub fn is_on(&self, password: &Password) -> bool {
+        password.display_name.as_deref().is_some_and(|name| name.starts_with(&self.0))
+    }
+}
+
+/// One secret of the vault as it is now: labels, and the entries under them.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    pub description: Description,
+    pub stamp: Stamp,
+    pub current: Entry,
+    pub previous: Option<Entry>,
+    /// What the version under `AWSPENDING` holds; `None` while it awaits its value.
+    pub pending: Option<Entry>,
+}
+
+impl Holding {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        [Some(&self.current), self.previous.as_ref(), self.pending.as_ref()].into_iter().flatten()
+    }
+
+    /// Whether a labelled version lives by this credential. One that names none may live by any that fits it.
+    fn names(&self, password: &Password) -> bool {
+        self.entries().any(|entry| match &entry.key_id {
+            Some(key_id) => key_id.eq_ignore_ascii_case(&password.key_id),
+            None => entry.secret().is_some() && password.hint.is_some() && entry.fits(password.hint.as_deref()),
+        })
+    }
+
+    /// Ours without our stamp, as far as Entra still has them: what a new entry must remember. A `key_id` that another
+    /// secret's first characters go with was mistyped, and adopts nothing.
+    pub fn adopted(&self, listed: &[Password]) -> Vec<String> {
+        let is_adopted = |password: &&Password| {
+            let id = |known: &str| known.eq_ignore_ascii_case(&password.key_id);
+            let named = |entry: &Entry| entry.key_id.as_deref().is_some_and(id) && entry.fits(password.hint.as_deref());
+            self.entries().any(|entry| named(entry) || entry.retired_key_ids.iter().any(|known| id(known)))
+        };
+        let ours = listed.iter().filter(|password| !self.stamp.is_on(password)).filter(is_adopted);
+        ours.map(|password| password.key_id.to_ascii_lowercase()).collect()
+    }
+
+    /// The credentials that the rotation to `version` has made, other than the one that is stored: answers that were
+    /// lost on the way. Only the stored one can ever be used, because a version takes one value for good.
+    pub fn orphans<'a>(&self, version: &str, listed: &'a [Password]) -> Vec<&'a Password> {
+        let name = self.stamp.name(version);
+        let strays = listed.iter().filter(|password| password.display_name.as_deref() == Some(name.as_str()));
+        strays.filter(|password| !self.names(password)).collect()
+    }
+
+    /// Ours, named by no labelled version, and of no use since the current credential has proven itself for a day.
+    /// Those of an open rotation are its own business. `elsewhere` is what other entries of the vault live by; without
+    /// it, nothing adopted is given up.
+    pub fn leftovers<'a>(
+        &self,
+        listed: &'a [Password],
+        elsewhere: Option<&BTreeSet<String>>,
+        now: Timestamp,
+    ) -> Vec<&'a Password> {
+        if self.current_since(listed).is_none_or(|since| now.duration_since(since) < GRACE) {
+            return Vec::new();
+        }
+        let open = self.description.open_rotation().map(|version| self.stamp.name(version));
+        let adopted = self.adopted(listed);
+        let ours = |password: &&Password| {
+            let id = password.key_id.to_ascii_lowercase();
+            self.stamp.is_on(password)
+                || adopted.contains(&id) && elsewhere.is_some_and(|elsewhere| !elsewhere.contains(&id))
+        };
+        let free = |password: &&Password| !self.names(password) && (open.is_none() || password.display_name != open);
+        listed.iter().filter(ours).filter(free).collect()
+    }
+
+    /// Whether [`Holding::leftovers`] would be more if it knew what other entries live by.
+    pub fn asks_elsewhere(&self, listed: &[Password], now: Timestamp) -> bool {
+        self.leftovers(listed, Some(&BTreeSet::new()), now).len() > self.leftovers(listed, None, now).len()
+    }
+
+    /// Since when the current credential exists here and at Entra, whichever is later.
+    fn current_since(&self, listed: &[Password]) -> Option<Timestamp> {
+        let stored = self.description.version(Stage::Current).and_then(|version| self.description.created.get(version));
+        let made = self.at_entra(&self.current, listed).and_then(|password| password.start);
+        stored.copied().max(made)
+    }
+
+    /// The credential that an entry names, as Entra has it.
+    pub fn at_entra<'a>(&self, entry: &Entry, listed: &'a [Password]) -> Option<&'a Password> {
+        let key_id = entry.key_id.as_deref()?;
+        listed.iter().find(|password| password.key_id.eq_ignore_ascii_case(key_id))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        ports::vault::{Schedule, Stages},
+        secret::Secret,
+    };
+
+    const ID: &str = "a0000000-0000-4000-8000-00000000c11e";
+
+    pub fn noon() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+
+    pub fn hours(hours: i64) -> SignedDuration {
+        SignedDuration::from_hours(hours)
+    }
+
+    /// An entry with this secret, key id (none where empty) and memory.
+    pub fn entry(secret: &str, key_id: &str, retired: &[&str]) -> Entry {
+        let mut credential = json!({"kind": "client_secret", "value": secret});
+        if !key_id.is_empty() {
+            credential["key_id"] = json!(key_id);
+        }
+        let entry =
+            json!({"client_id": ID, "home_tenant_id": ID, "credential": credential, "retired_key_ids": retired});
+        Entry::parse(&Secret::new(entry.to_string())).unwrap()
+    }
+
+    /// A password that was made this many hours before noon.
+    pub fn password(key_id: &str, name: &str, hint: &str, age: i64) -> Password {
+        Password {
+            key_id: key_id.to_owned(),
+            display_name: Some(name.to_owned()),
+            hint: Some(hint.to_owned()),
+            start: Some(noon() - hours(age)),
+            end: Some(noon() - hours(age) + hours(180 * 24)),
+        }
+    }
+
+    /// `v1` current since so many hours, and whatever else is labelled.
+    pub fn description(age: i64, others: &[(&str, Stage)]) -> Description {
+        let mut stages = Stages::from([("v1".to_owned(), vec![Stage::Current])]);
+        for (version, stage) in others {
+            stages.entry((*version).to_owned()).or_default().push(*stage);
+        }
+        let created = stages.keys().map(|version| (version.clone(), noon() - hours(age))).collect();
+        Description { identity: "vault/muster/app".to_owned(), stages, created, schedule: Schedule::Nobody }
+    }
+
+    pub fn holding(description: Description, current: Entry) -> Holding {
+        let stamp = Stamp::of(&description);
+        Holding { description, stamp, current, previous: None, pending: None }
+    }
+
+    fn ids(passwords: &[&Password]) -> Vec<String> {
+        passwords.iter().map(|password| password.key_id.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_not_ours_is_never_a_leftover() {
+        let holding = holding(description(48, &[]), entry("current", "k1", &[]));
+        let ours = holding.stamp.name("v0");
+        let listed = [
+            password("k1", &holding.stamp.name("v1"), "cur", 48),
+            password("k2", "muster/0123456789ab/v0", "xyz", 4800),
+            password("k3", "muster", "xyz", 4800),
+            Password { display_name: None, ..password("k4", "", "xyz", 4800) },
+            password("k5", &ours, "xyz", 4800),
+        ];
+        assert_eq!(ids(&holding.leftovers(&listed, Some(&BTreeSet::new()), noon())), ["k5"]);
+    }
+
+    #[test]
+    fn nothing_goes_before_the_current_one_is_a_day_old_in_both_places() {
+        for (stored, made, expected) in [(23, 48, 0), (48, 23, 0), (24, 24, 1)] {
+            let holding = holding(description(stored, &[]), entry("current", "k1", &[]));
+            let listed = [password("k1", "", "cur", made), password("k0", &holding.stamp.name("v0"), "old", 4800)];
+            let leftovers = holding.leftovers(&listed, Some(&BTreeSet::new()), noon());
+            assert_eq!(leftovers.len(), expected, "{stored} {made}");
+        }
+    }
+
+    #[test]
+    fn an_adopted_secret_is_remembered_and_goes_when_no_label_names_it() {
+        let mut holding = holding(description(48, &[("v0", Stage::Previous)]), entry("current", "k1", &["hand"]));
+        let listed = [password("k1", "", "cur", 48), password("HAND", "made in the portal", "han", 9000)];
+        let nowhere = BTreeSet::new();
+        assert_eq!(ids(&holding.leftovers(&listed, Some(&nowhere), noon())), ["HAND"]);
+        assert_eq!(holding.adopted(&listed), ["k1", "hand"]);
+        assert!(holding.asks_elsewhere(&listed, noon()) && holding.leftovers(&listed, None, noon()).is_empty());
+        let elsewhere = BTreeSet::from(["hand".to_owned()]);
+        assert!(holding.leftovers(&listed, Some(&elsewhere), noon()).is_empty(), "another entry lives by it");
+        holding.previous = Some(entry("hand-made", "hand", &[]));
+        assert!(holding.leftovers(&listed, Some(&nowhere), noon()).is_empty(), "AWSPREVIOUS names it");
+        holding.previous = Some(entry("hand-made", "", &[]));
+        assert!(holding.leftovers(&listed, Some(&nowhere), noon()).is_empty(), "AWSPREVIOUS may live by it");
+        assert!(holding.adopted(&listed[1..]).contains(&"hand".to_owned()));
+        assert!(holding.adopted(&[]).is_empty(), "what Entra has no more need not be remembered");
+    }
+
+    #[test]
+    fn a_mistyped_key_id_adopts_nothing() {
+        let holding = holding(description(48, &[]), entry("current", "k7", &[]));
+        assert_eq!(holding.adopted(&[password("k7", "somebody else's", "xyz", 9000)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_open_rotations_credentials_are_its_own_business() {
+        let mut holding = holding(description(48, &[("v2", Stage::Pending)]), entry("current", "k1", &[]));
+        let listed = [password("k2", &holding.stamp.name("v2"), "abc", 1), password("k1", "", "cur", 48)];
+        assert!(holding.leftovers(&listed, Some(&BTreeSet::new()), noon()).is_empty());
+        assert_eq!(ids(&holding.orphans("v2", &listed)), ["k2"]);
+        holding.pending = Some(entry("abcdef", "k2", &[]));
+        assert!(holding.orphans("v2", &listed).is_empty());
+        assert!(holding.orphans("v3", &listed).is_empty());
+    }
+}

@@ -1,0 +1,127 @@
+//! An application's passwords at Graph, asked for with patience.
+
+use jiff::Timestamp;
+
+use super::{Application, entry::Entry};
+use crate::{
+    App,
+    http::Request,
+    microsoft::{
+        entra::Refusal,
+        graph::{
+            GraphError, NewPassword, Password, add_request, list_request, parse_added, parse_list, parse_refusal,
+            remove_request,
+        },
+        token::{AccessToken, TokenError},
+    },
+    tenant::TenantId,
+};
+
+/// One application's passwords, with a token that may change them.
+#[derive(Debug)]
+pub struct Passwords<'a> {
+    app: &'a App,
+    application: Application,
+    token: AccessToken,
+    /// Nothing is waited for beyond this.
+    until: Timestamp,
+}
+
+/// A token for Graph in the application's home tenant, by exactly this credential.
+///
+/// # Errors
+/// [`TokenError`]
+pub async fn home_token(app: &App, application: &Application) -> Result<AccessToken, TokenError> {
+    let tenant: TenantId = application
+        .home_tenant_id
+        .parse()
+        .map_err(|cause| TokenError::NoApplication { name: application.client_id.clone(), cause })?;
+    app.tokens.by_credential(tenant, application, app.config.graph_audience()).await
+}
+
+impl<'a> Passwords<'a> {
+    pub fn new(app: &'a App, application: &Application, token: AccessToken, until: Timestamp) -> Self {
+        Self { app, application: application.clone(), token, until }
+    }
+
+    /// With a token by the first of these credentials that Entra takes.
+    ///
+    /// # Errors
+    /// [`TokenError`]: what Entra said to the first of them.
+    pub async fn open(app: &'a App, entries: &[&Entry], until: Timestamp) -> Result<Self, TokenError> {
+        let mut first = None;
+        for entry in entries {
+            match home_token(app, &entry.application).await {
+                Ok(token) => return Ok(Self::new(app, &entry.application, token, until)),
+                Err(TokenError::Refused(refused)) if refused.refusal() == Refusal::OurCredential => {
+                    first.get_or_insert(TokenError::Refused(refused));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        let nobody = || TokenError::NoApplication { name: "vault".to_owned(), cause: "it is empty".to_owned() };
+        Err(first.unwrap_or_else(nobody))
+    }
+
+    /// As the replica that answers knows them: a change of the last minute may be missing.
+    ///
+    /// # Errors
+    /// [`GraphError`]
+    pub async fn list(&mut self) -> Result<Vec<Password>, GraphError> {
+        let client_id = self.application.client_id.clone();
+        let request = list_request(&self.app.config.graph(), &client_id);
+        parse_list(&self.call(request, true).await?, &client_id)
+    }
+
+    /// # Errors
+    /// [`GraphError`]; unless it is one that says that nothing was done, a password may have been made.
+    pub async fn add(&mut self, name: &str, expires_at: Timestamp) -> Result<NewPassword, GraphError> {
+        let request = add_request(&self.app.config.graph(), &self.application.client_id, name, expires_at);
+        parse_added(&self.call(request, false).await?)
+    }
+
+    /// # Errors
+    /// [`GraphError`]; one that is gone already is no error.
+    pub async fn remove(&mut self, key_id: &str) -> Result<(), GraphError> {
+        let request = remove_request(&self.app.config.graph(), &self.application.client_id, key_id);
+        match self.call(request, true).await {
+            Ok(_) | Err(GraphError::NothingToRemove) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn call(&mut self, request: Request, repeatable: bool) -> Result<Vec<u8>, GraphError> {
+        let mut attempt = 0;
+        loop {
+            let error = match self.send(request.clone()).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            if matches!(error, GraphError::Unauthorized(_)) {
+                self.token.renew_at = Timestamp::MIN;
+            }
+            let clock = &self.app.clock;
+            match error.pause(attempt, repeatable) {
+                Some(pause) if clock.now() + pause <= self.until => clock.sleep(pause).await,
+                _ => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn send(&mut self, mut request: Request) -> Result<Vec<u8>, GraphError> {
+        // Patience may outlive a token.
+        if self.app.clock.now() >= self.token.renew_at {
+            let renewed = home_token(self.app, &self.application).await;
+            self.token = renewed.map_err(|error| GraphError::Transient(error.to_string()))?;
+        }
+        request.bearer = Some(self.token.bearer.clone());
+        let answer = self.app.http.send(request).await?;
+        let (status, retry_after) = (answer.status, answer.header("retry-after").map(str::to_owned));
+        let body = answer.body.small(&self.app.clock).await?;
+        match status {
+            200..300 => Ok(body),
+            _ => Err(parse_refusal(status, retry_after.as_deref(), &body)),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Reads the vault for rotations and for the daily check: by label and by version, always.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::{
+    entry::Entry,
+    name::EntryName,
+    ownership::{Holding, Stamp},
+    rotation::RotationError,
+};
+use crate::{
+    App,
+    ports::vault::{Stage, VaultError},
+};
+
+/// A vault that has just been written to may not show it yet (AWS.md 2).
+const REREAD: SignedDuration = SignedDuration::from_secs(1);
+
+/// How often the labels are asked for anew when they have moved while they were followed.
+const LOOKS: u32 = 3;
+
+/// One secret with everything under its labels. `pending_expected`: a version under rotation ought to hold something.
+pub(super) async fn holding(app: &App, id: &str, pending_expected: bool) -> Result<Holding, RotationError> {
+    let (mut description, mut current) = (app.ports.vault.describe(id).await?, None);
+    for _ in 0..LOOKS {
+        current = entry(app, id, Stage::Current, description.version(Stage::Current)).await?;
+        if current.is_some() {
+            break;
+        }
+        // Another run has just promoted another version.
+        description = app.ports.vault.describe(id).await?;
+    }
+    let missing = || VaultError::NotFound(format!("{id} {}", Stage::Current.label()));
+    let current = current.ok_or_else(missing)?;
+    let previous = match description.version(Stage::Previous) {
+        // A damaged one can neither be used nor be asked what it lives by.
+        Some(version) => match entry(app, id, Stage::Previous, Some(version)).await {
+            Err(RotationError::Unusable { .. }) => None,
+            other => other?,
+        },
+        None => None,
+    };
+    let pending = match description.open_rotation() {
+        Some(version) => pending(app, id, version, pending_expected).await?,
+        None => None,
+    };
+    Ok(Holding { stamp: Stamp::of(&description), description, current, previous, pending })
+}
+
+/// What is current.
+pub(super) async fn current(app: &App, id: &str) -> Result<Entry, RotationError> {
+    let missing = || VaultError::NotFound(format!("{id} {}", Stage::Current.label()));
+    Ok(entry(app, id, Stage::Current, None).await?.ok_or_else(missing)?)
+}
+
+/// What the version under rotation holds. Where something is expected, nothing is asked about twice.
+pub(super) async fn pending(
+    app: &App,
+    id: &str,
+    version: &str,
+    expected: bool,
+) -> Result<Option<Entry>, RotationError> {
+    let found = entry(app, id, Stage::Pending, Some(version)).await?;
+    if found.is_some() || !expected {
+        return Ok(found);
+    }
+    app.clock.sleep(REREAD).await;
+    entry(app, id, Stage::Pending, Some(version)).await
+}
+
+/// The credentials that the vault's other entries name. Several may be of one application.
+pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<BTreeSet<String>, RotationError> {
+    let mut found = BTreeSet::new();
+    for other in app.ports.vault.list(&format!("{}/", app.config.secrets_prefix)).await? {
+        if other == name.full {
+            continue;
+        }
+        for stage in [Stage::Current, Stage::Previous, Stage::Pending] {
+            match entry(app, &other, stage, None).await {
+                Ok(entry) => found.extend(entry.and_then(|entry| entry.key_id)),
+                // The signing key, or a damaged entry: no application lives by it.
+                Err(RotationError::Unusable { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn entry(app: &App, id: &str, stage: Stage, version: Option<&str>) -> Result<Option<Entry>, RotationError> {
+    match app.ports.vault.read(id, stage, version).await {
+        Ok(version) => {
+            let unusable = |cause| RotationError::Unusable { label: stage.label(), cause };
+            Entry::parse(&version.value).map(Some).map_err(unusable)
+        }
+        Err(VaultError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,121 @@
+//! Why a step of a rotation failed, who goes on from there, and what a person does next.
+
+use super::PROOFS;
+use crate::{
+    credential::Malformed,
+    microsoft::{
+        entra::Refusal,
+        graph::{GraphError, OWN_CREDENTIALS_ROLE},
+        token::TokenError,
+    },
+    ports::vault::{Stage, VaultError},
+};
+
+/// Why there is nothing to do but to stop. What a person reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("version {0} is no version of this secret under rotation; nothing was changed")]
+    NotPending(String),
+    #[error("a credential of the kind {0} is not rotated by this version of Muster; nothing was changed")]
+    NotRotatable(&'static str),
+    #[error("the version under rotation holds no secret yet; createSecret comes first")]
+    NothingCreated,
+    #[error(
+        "the version under rotation holds a secret of another application or another home tenant than the current one; \
+         it is not used"
+    )]
+    OtherPrincipal,
+    #[error("Entra takes none of the stored credentials ({0}), so nothing can be rotated with them")]
+    Refused(String),
+    #[error(
+        "the new secret earned {earned} of {PROOFS} tokens in the time there was ({last}); the old one stays current"
+    )]
+    NotProven { earned: u32, last: String },
+    #[error(
+        "{PROOFS} tokens at MUSTER_CANARY_SPACING_SECONDS take longer than this run may; lower it or give the function \
+         more time"
+    )]
+    TooLittleTime,
+    #[error("Entra has not got the new secret any more ({0}); the old one stays current")]
+    Dead(String),
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    #[error("`{0}` is none of this vault's applications")]
+    NotOurs(String),
+    #[error("the signing key is no application's credential; there is nothing to rotate at Entra")]
+    Signing,
+    #[error("{label}: {cause}")]
+    Unusable { label: &'static str, cause: Malformed },
+    #[error(transparent)]
+    Stopped(#[from] Reason),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// What the caller does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The same rotation, again and from its first step.
+    Retry,
+    /// A person, first.
+    NeedsOperator,
+    /// Not with this version, ever: cancel the rotation and begin another.
+    StartAnew,
+}
+
+impl RotationError {
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Stopped(Reason::OtherPrincipal | Reason::Dead(_)) => Disposition::StartAnew,
+            Self::Stopped(Reason::NotProven { .. } | Reason::NothingCreated) => Disposition::Retry,
+            Self::Graph(GraphError::Denied(_) | GraphError::Policy(_)) => Disposition::NeedsOperator,
+            Self::Graph(_) => Disposition::Retry,
+            Self::Token(TokenError::Refused(refused)) => match refused.refusal() {
+                Refusal::Throttled | Refusal::Transient | Refusal::Unknown => Disposition::Retry,
+                _ => Disposition::NeedsOperator,
+            },
+            Self::Token(TokenError::Unreachable(_) | TokenError::Platform(_)) => Disposition::Retry,
+            Self::Vault(VaultError::Unavailable(_) | VaultError::VersionExists(_)) => Disposition::Retry,
+            Self::Unusable { label, .. } if *label == Stage::Pending.label() => Disposition::StartAnew,
+            _ => Disposition::NeedsOperator,
+        }
+    }
+
+    /// What a person does next. `name` is the entry's, as it is typed.
+    pub fn next_step(&self, name: &str) -> String {
+        match self {
+            Self::Graph(GraphError::Denied(_)) => format!(
+                "Let the application of {name} change its own credentials: in its home tenant assign its service principal \
+                 the role {OWN_CREDENTIALS_ROLE} of Microsoft Graph, and make that service principal an owner of the \
+                 application. Until then make a new secret by hand and store it with `muster vault put {name}`."
+            ),
+            Self::Graph(GraphError::Policy(_)) => {
+                "Exempt the application from that policy, or use a certificate.".to_owned()
+            }
+            Self::Stopped(Reason::NotRotatable(_)) | Self::Signing => {
+                "Nothing is broken; only client secrets are rotated.".to_owned()
+            }
+            Self::Stopped(Reason::Refused(_))
+            | Self::Unusable { .. }
+            | Self::Token(TokenError::NoApplication { .. }) => {
+                format!("Make a new secret in Entra by hand and store it with `muster vault put {name}`.")
+            }
+            Self::Token(TokenError::Refused(refused)) if refused.refusal() == Refusal::OurCredential => {
+                format!("Make a new secret in Entra by hand and store it with `muster vault put {name}`.")
+            }
+            Self::Vault(VaultError::NotFound(_)) => format!("Store the application with `muster vault put {name}`."),
+            _ => match self.disposition() {
+                Disposition::Retry => "Try again in a few minutes: the rotation goes on where it stands.".to_owned(),
+                Disposition::StartAnew => "Cancel this rotation and begin another.".to_owned(),
+                Disposition::NeedsOperator => format!("Look at the application of {name} in Entra, then try again."),
+            },
+        }
+    }
+}
