@@ -112,20 +112,53 @@ pub async fn answer(app: &App, request: &web::Request) -> web::Response {
         tracing::error!(request.id, error = %broken, "a consent page cannot be given");
         site.told(&Outcome::OutOfOrder.into())
     };
+    let route = match Route::of(request) {
+        Ok(route) => route,
+        Err(outcome) => return site.told(&outcome.into()),
+    };
     let visit = match Visit::open(app, request).await {
         Ok(visit) => visit,
         Err(broken) => return out_of_order(&broken),
     };
-    match visit.answer().await {
+    match visit.answer(route).await {
         Ok(Answer::Start(to, token, browser)) => site.start(&to, &token, &browser),
         Ok(Answer::Redirect(to)) => site.redirect(&to),
         Ok(Answer::Request(asked)) => site.request(&asked),
         Ok(Answer::Told(mut told)) => {
-            tracing::info!(request.id, outcome = ?told.outcome, "consent");
+            if told.outcome == Outcome::InvitationMangled {
+                // Anybody can have any number of these.
+                tracing::debug!(request.id, "no invitation of ours");
+            } else {
+                tracing::info!(request.id, outcome = ?told.outcome, "consent");
+            }
             told.again = told.again.or(visit.invited);
             site.told(&told)
         }
         Err(broken) => out_of_order(&broken),
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route<'a> {
+    Invitation(&'a str),
+    Start(&'a str),
+    /// Somebody copied the address of the button.
+    StartByLink(&'a str),
+    Callback,
+}
+
+impl<'a> Route<'a> {
+    fn of(request: &'a web::Request) -> Result<Self, Outcome> {
+        let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
+        match (request.method.as_str(), path.as_slice()) {
+            ("GET" | "HEAD", ["connect", token] | ["connect", token, ""]) => Ok(Self::Invitation(token)),
+            ("POST", ["connect", token, "start"]) => Ok(Self::Start(token)),
+            ("GET" | "HEAD", ["connect", token, "start"]) => Ok(Self::StartByLink(token)),
+            ("GET", ["consent", "callback"]) => Ok(Self::Callback),
+            (_, ["connect", _] | ["connect", _, "start"] | ["consent", "callback"]) => Err(Outcome::WrongMethod),
+            _ => Err(Outcome::NoSuchPage),
+        }
     }
 }
 
@@ -154,16 +187,12 @@ impl<'a> Visit<'a> {
         Ok(Self { app, request, keys, now: app.clock.now(), public_url, redirect_uri, browser, invited })
     }
 
-    async fn answer(&self) -> Result<Answer, Broken> {
-        let path: Vec<&str> = self.request.path.trim_start_matches('/').split('/').collect();
-        match (self.request.method.as_str(), path.as_slice()) {
-            ("GET" | "HEAD", ["connect", token] | ["connect", token, ""]) => self.invitation(token).await,
-            ("POST", ["connect", token, "start"]) => self.start(token).await,
-            // Somebody copied the address of the button.
-            ("GET" | "HEAD", ["connect", token, "start"]) => Ok(Answer::Redirect(self.at(&format!("connect/{token}")))),
-            ("GET", ["consent", "callback"]) => self.callback().await,
-            (_, ["connect", _] | ["connect", _, "start"] | ["consent", "callback"]) => Ok(Outcome::WrongMethod.into()),
-            _ => Ok(Outcome::NoSuchPage.into()),
+    async fn answer(&self, route: Route<'_>) -> Result<Answer, Broken> {
+        match route {
+            Route::Invitation(token) => self.invitation(token).await,
+            Route::Start(token) => self.start(token).await,
+            Route::StartByLink(token) => Ok(Answer::Redirect(self.at(&format!("connect/{token}")))),
+            Route::Callback => self.callback().await,
         }
     }
 
@@ -184,11 +213,10 @@ impl<'a> Visit<'a> {
     /// The button was pressed: to Microsoft, for the approval.
     async fn start(&self, token: &str) -> Result<Answer, Broken> {
         let store = self.app.ports.store.as_ref();
-        let open = match invitation::open(store, &self.keys, token, self.now).await? {
+        let (token, open) = match invitation::open(store, &self.keys, token, self.now).await? {
             Err(unusable) => return Ok(Outcome::from(unusable).into()),
             Ok(opened) => opened,
         };
-        let (token, open) = open;
         // The cookie is `SameSite=Lax`, so a form on a foreign site comes without it; one on a sibling host comes with it.
         if self.request.fetch_site.as_deref().is_some_and(|site| site != "same-origin") {
             return Ok(Outcome::ForeignForm.into());

@@ -1,5 +1,9 @@
 //! What a proven sign-in is worth: whether the person may speak for the tenant, whether we have access, and the binding.
 
+use std::pin::pin;
+
+use futures::future::{Either, select};
+use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::{
@@ -9,6 +13,7 @@ use super::{
 };
 use crate::{
     App,
+    config::Region,
     microsoft::{id_token::Person, tokens::ApplicationName},
     ports::store::{StoreError, Write},
     tenant::{
@@ -22,6 +27,9 @@ use crate::{
 
 /// Who loses the race for a connection reads it again; more often than this nobody loses.
 const TRIES: usize = 5;
+
+/// How long a proof may take before it is left to the puller.
+const PROOF_TIME: SignedDuration = SignedDuration::from_secs(15);
 
 /// The roles that may approve for a whole tenant, as `wids` carries them (MICROSOFT.md 1.7).
 const ADMINISTRATORS: [(&str, &str); 4] = [
@@ -74,7 +82,7 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         let vouched = is_bound || standing != Standing::Unknown;
         let region = connection.and_then(|known| known.region);
         if vouched && proof.is_none() {
-            proof = Some(prove(app, tenant, &ApplicationName::App, region).await);
+            proof = Some(prove_in_time(app, tenant, region).await);
         }
         let proof = proof.as_ref().filter(|_| vouched);
         let consent = consent(app, &open.invitation, person, &standing, proof);
@@ -90,6 +98,15 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         }
     }
     Ok(Outcome::TryAgainSoon.into())
+}
+
+/// A browser waits for the answer, and API Gateway no longer than 30 seconds.
+async fn prove_in_time(app: &App, tenant: TenantId, region: Option<Region>) -> Proof {
+    let proof = pin!(prove(app, tenant, &ApplicationName::App, region));
+    match select(proof, pin!(app.clock.sleep(PROOF_TIME))).await {
+        Either::Left((proof, _)) => proof,
+        Either::Right(_) => Proof::NotYet(Condition::propagating()),
+    }
 }
 
 fn refuse(

@@ -41,6 +41,8 @@ pub fn of_redemption(error: &TokenError) -> Outcome {
             Refusal::Throttled | Refusal::Transient => Outcome::MicrosoftTrouble,
             Refusal::ConditionalAccess => Outcome::ConditionalAccess,
             Refusal::Disabled => Outcome::Disabled,
+            // The approval has not reached the token endpoint yet.
+            Refusal::NotConsented => Outcome::TryAgainSoon,
             // `invalid_grant`: a code that is spent, old, of another tenant or of another sign-in.
             _ => Outcome::NotProven,
         },

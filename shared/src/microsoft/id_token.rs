@@ -183,3 +183,69 @@ fn judge(claims: Claims, issuer: &str, expected: &Expected<'_>, now: Timestamp) 
     let name = plain::visible(&claims.name.unwrap_or_default(), 200);
     Ok(Person { oid: oid.to_string(), name, wids: claims.wids })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const TENANT: &str = "00000000-0000-4000-8000-0000000000aa";
+    const OTHER: &str = "00000000-0000-4000-8000-0000000000bb";
+
+    fn issuer(tenant: &str) -> String {
+        format!("https://login.microsoftonline.com/{tenant}/v2.0")
+    }
+
+    /// The verdict on true claims of noon with this change, asked for in this tenant.
+    fn verdict(tenant: &str, change: impl FnOnce(&mut Value)) -> Result<Person, NotBelieved> {
+        let noon: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let mut claims = json!({
+            "iss": issuer(tenant), "aud": "client", "tid": tenant, "oid": OTHER, "nonce": "nonce", "name": "Ada\u{202e}",
+            "exp": noon.as_second() + 3600, "nbf": noon.as_second(), "wids": ["w"],
+        });
+        change(&mut claims);
+        let issuer = issuer(tenant);
+        let expected =
+            Expected { client_id: "client", tenant: tenant.parse().unwrap(), issuer: &issuer, nonce: "nonce" };
+        judge(serde_json::from_value(claims).unwrap(), &issuer, &expected, noon)
+    }
+
+    #[test]
+    fn true_claims_say_who_has_signed_in() {
+        let person = verdict(TENANT, |_| {}).unwrap();
+        let expected = Person { oid: OTHER.to_owned(), name: "Ada".to_owned(), wids: Some(vec!["w".to_owned()]) };
+        assert_eq!(person, expected);
+        assert_eq!(verdict(TENANT, |claims| claims["wids"] = Value::Null).unwrap().wids, None);
+        for idp in [issuer(TENANT), format!("https://sts.windows.net/{TENANT}/")] {
+            assert!(verdict(TENANT, |claims| claims["idp"] = json!(idp)).is_ok(), "a member, {idp}");
+        }
+    }
+
+    #[test]
+    fn every_claim_is_judged_and_clocks_may_differ_by_five_minutes() {
+        let noon = 1_795_348_800;
+        let cases: [(&str, Value, Result<(), NotBelieved>); 11] = [
+            ("tid", json!(OTHER), Err(NotBelieved::Tenant)),
+            ("tid", json!("contoso.com"), Err(NotBelieved::Tenant)),
+            ("iss", json!(issuer(OTHER)), Err(NotBelieved::Issuer)),
+            ("aud", json!("another"), Err(NotBelieved::Audience)),
+            ("nonce", json!("nonce2"), Err(NotBelieved::Nonce)),
+            ("exp", json!(noon - 300), Ok(())),
+            ("exp", json!(noon - 301), Err(NotBelieved::Time)),
+            ("nbf", json!(noon + 300), Ok(())),
+            ("nbf", json!(noon + 301), Err(NotBelieved::Time)),
+            ("idp", json!("live.com"), Err(NotBelieved::Guest)),
+            ("idp", json!(format!("https://sts.windows.net/{OTHER}/")), Err(NotBelieved::Guest)),
+        ];
+        for (claim, value, expected) in cases {
+            let verdict = verdict(TENANT, |claims| claims[claim] = value.clone()).map(|_| ());
+            assert_eq!(verdict, expected, "{claim} {value}");
+        }
+    }
+
+    #[test]
+    fn personal_accounts_belong_to_no_organisation() {
+        assert_eq!(verdict(PERSONAL_ACCOUNTS, |_| {}), Err(NotBelieved::Tenant));
+    }
+}
