@@ -12,6 +12,6 @@ mod stage;
 mod transport;
 
 pub use lake::MemoryLake;
-pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, rotate, step};
+pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{ALERT_ROLE, CLIENT, HOME, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp};
 pub use transport::SimulatorTransport;

@@ -7,5 +7,7 @@ mod conditions;
 mod credentials;
 mod ocsf;
 mod pulling;
+mod renewal;
 mod rotation;
+mod rotation_platform;
 mod trouble;
