@@ -131,3 +131,9 @@ fn a_rotation_that_is_taken_over_and_then_goes_on_leaves_a_working_credential_an
 fn the_same_seed_tells_the_same_rotations() {
     assert_eq!(Rotations::random(42), Rotations::random(42));
 }
+
+#[test]
+fn a_check_beside_a_rotation_never_takes_its_new_secret_away() {
+    let points = (1..).take_while(|point| Rotations::check_beside_a_rotation(*point)).count();
+    assert!(points > 20, "only {points} points");
+}

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::json;
 use shared::{App, credential::rotation::Pace, ports::vault::Stage as Label};
-use simulator::{ClientSecret, Fault, Route};
+use simulator::{ClientSecret, CredentialPropagation, Fault, Route};
 
 use crate::chaos::{self, CrashPoint, Fate};
 
@@ -120,6 +120,41 @@ impl Rotations {
         assert_eq!((described.version(Label::Current), described.version(Label::Previous)), (Some("v4"), Some("v3")));
         assert_eq!(story.stage.at_entra(), &story.labelled() | &story.foreign);
         fate.came_true()
+    }
+
+    /// The daily check stands still at one point while a rotation begins and gets as far as between Graph's answer and
+    /// the vault; then the check goes on, and after it the rotation. False when the check ended before the point.
+    pub fn check_beside_a_rotation(point: u32) -> bool {
+        let mut story = Self::new(1);
+        story.stage.world(|world| {
+            let at_once = SignedDuration::ZERO;
+            world.credential_propagation = CredentialPropagation { least: at_once, most: at_once };
+        });
+        story.stage.days(2);
+        let looking = Fate::new(1, CrashPoint::Stall(point));
+        let mut check = check(chaos::app(&story.stage, &looking));
+        let done = story.drive(&looking, &mut check);
+        story.stage.begin("v2");
+        let before = story.stage.at_entra();
+        let (fate, mut driver) = (1..)
+            .find_map(|step| {
+                let fate = Fate::new(2, CrashPoint::Stall(step));
+                let mut driver = rotation(chaos::app(&story.stage, &fate), "v2".to_owned());
+                story.drive(&fate, &mut driver);
+                (story.stage.at_entra() != before).then_some((fate, driver))
+            })
+            .expect("a rotation makes a secret");
+        assert!(story.stage.entry(Label::Pending).is_none(), "it is between Graph's answer and the vault");
+        if !done {
+            looking.wake_up();
+            story.drive(&looking, &mut check);
+        }
+        fate.wake_up();
+        story.drive(&fate, &mut driver);
+        story.must_work();
+        let described = block_on(story.stage.app.ports.vault.describe("muster/app")).expect("it is there");
+        assert_eq!(described.version(Label::Current), Some("v2"), "the check took the new secret away: {point}");
+        looking.came_true()
     }
 
     /// Runs one driver until it is done, dead or stalled, while time passes and the tenant is polled.

@@ -14,7 +14,7 @@ mod transport;
 mod visitor;
 
 pub use lake::MemoryLake;
-pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, rotate, step};
+pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{
     ADMIN, ALERT_ROLE, CLIENT, HOME, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp,
 };

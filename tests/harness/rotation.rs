@@ -29,6 +29,11 @@ pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finish
 /// What passes between two looks of a driver.
 const MOMENT: SignedDuration = SignedDuration::from_millis(250);
 
+/// Key ids, as [`Stage::at_entra`] gives them.
+pub fn keys(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
 /// One step, as Secrets Manager asks for it.
 pub async fn step(app: &App, name: &str, version: &str) -> Result<Answer, Error> {
     let event = json!({"Step": name, "SecretId": "muster/app", "ClientRequestToken": version});

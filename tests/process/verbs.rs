@@ -245,3 +245,14 @@ fn the_most_talkative_log_does_not_tell_the_secret() {
     assert!(ended.stderr.contains("TRACE"), "the log was not talkative: {}", ended.stderr);
     assert!(!ended.stderr.contains("eyJ"), "a bearer token was printed");
 }
+
+#[test]
+fn the_demo_tells_its_story_to_the_end() {
+    let told = Start::muster(&["demo", "--once"]).finish().exits(0);
+    for words in ["Proseware is invited", "The new secret has earned its tokens", "invited again"] {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    assert!(told.stdout.contains("Every ledger balances"), "{}", told.stdout);
+    let proseware = told.stdout.lines().find(|line| line.starts_with("Proseware")).unwrap();
+    assert!(proseware.contains("active"), "{proseware}");
+}

@@ -9,5 +9,7 @@ mod consent;
 mod credentials;
 mod ocsf;
 mod pulling;
+mod renewal;
 mod rotation;
+mod rotation_platform;
 mod trouble;

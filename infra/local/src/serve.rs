@@ -18,7 +18,7 @@ use shared::{
 use tokio::{
     net::TcpListener,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout},
 };
 
 use crate::{Failure, rotate, vault, web, worker::Worker};
@@ -27,6 +27,8 @@ use crate::{Failure, rotate, vault, web, worker::Worker};
 const WORKERS: usize = 16;
 /// How soon a worker without work looks again.
 const IDLE: Duration = Duration::from_millis(200);
+/// How long a server runs before its first daily work.
+const SETTLED: Duration = Duration::from_secs(600);
 /// What a pass may still take when we are asked to stop. A pass cut off then is finished by the next start.
 const FAREWELL: Duration = Duration::from_secs(20);
 
@@ -69,7 +71,8 @@ pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result
 
 /// Once a day, what has outlived its use, and the credentials.
 async fn housekeeping(app: App, data: PathBuf) {
-    let mut days = interval(Duration::from_secs(24 * 3600));
+    // Not at once: whoever starts a server to look around has not asked for a new secret.
+    let mut days = interval_at(Instant::now() + SETTLED, Duration::from_secs(24 * 3600));
     loop {
         days.tick().await;
         if let Err(error) = embedded::forget_expired(&data, app.clock.now()) {

@@ -111,6 +111,8 @@ pub struct Facts {
 pub enum Access {
     Granted,
     Refused(String),
+    /// It has nothing against the credential, and gives no token in the home tenant all the same.
+    Barred(String),
     /// Not asked, or no answer.
     Unknown,
 }
@@ -287,7 +289,18 @@ fn drift(facts: &Facts) -> Option<Finding> {
 }
 
 fn refused(facts: &Facts) -> Option<Finding> {
-    let Access::Refused(why) = &facts.access else { return None };
+    let why = match &facts.access {
+        Access::Granted | Access::Unknown => return None,
+        Access::Barred(why) => {
+            let text = format!(
+                "Entra gives this application no token in its home tenant ({}), so nothing renews its credential: see \
+                 that `client_id` and `home_tenant_id` are right, and that nobody has disabled it there.",
+                why.trim_end_matches('.')
+            );
+            return facts.finding(Kind::Refused, Severity::Warning, text);
+        }
+        Access::Refused(why) => why.trim_end_matches('.'),
+    };
     let text = format!(
         "Entra does not take the current credential ({why}): make a new secret in Entra, and store it with \
          `muster vault put {}`.",
@@ -463,6 +476,8 @@ mod tests {
         refused.access = Access::Refused("AADSTS7000222: expired".to_owned());
         assert_eq!(examined(&refused).0, [(Kind::Refused, Severity::Critical)]);
         refused.listed = Listing::Unknown;
+        let barred = Facts { access: Access::Barred("AADSTS90002: no such tenant.".to_owned()), ..facts() };
+        assert_eq!(examined(&barred).0, [(Kind::Refused, Severity::Warning)]);
         assert!(refused.replace().contains("muster vault put app"));
     }
 

@@ -120,8 +120,9 @@ async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, A
             Err(_) => return (Access::Unknown, None),
         };
         match refused.refusal() {
+            Refusal::OurCredential => refusal = refused.to_string(),
             Refusal::Throttled | Refusal::Transient => return (Access::Unknown, None),
-            _ => refusal = refused.to_string(),
+            _ => return (Access::Barred(refused.to_string()), None),
         }
         app.clock.sleep(REREAD).await;
     }

@@ -1,0 +1,181 @@
+//! What the host and the daily check do about credentials day after day, and what a person reads of it.
+
+use futures::executor::block_on;
+use harness::{CLIENT, HAND_MADE, HOME, LOOK_ALIKE, SECRET, STEPS, Stage, at, keys, minutes};
+use serde_json::json;
+use shared::{
+    credential::check::{Kind, Severity},
+    ports::vault::Stage::{Current, Pending, Previous},
+    secret::Secret,
+};
+use simulator::Tenant;
+
+/// One expired vendor secret took every tenant of others down, twice in the same product (n8n#22567, n8n#25368).
+#[test]
+fn pain_06_one_expiring_secret_takes_nobody_down() {
+    let stage = Stage::rotating().with_short_tokens();
+    let ends = stage.now() + minutes(120 * 24 * 60);
+    stage.world(|world| {
+        let secrets = &mut world.application(CLIENT).unwrap().secrets;
+        let hand_made = secrets.iter_mut().find(|secret| secret.key_id == HAND_MADE).unwrap();
+        (hand_made.start, hand_made.end) = (at(0), ends);
+    });
+    let daily = |stage: &Stage| stage.drive(local::rotate::daily(&stage.app), Stage::assert_polls);
+    // Before half of its life is over nothing happens; then it is replaced, and replaced again.
+    let (mut lives, mut current) = (vec![], HAND_MADE.to_owned());
+    for day in 1..=400 {
+        stage.days(1);
+        daily(&stage);
+        stage.assert_polls();
+        assert!(stage.at_entra().len() <= 4, "day {day}: {:?}", stage.at_entra());
+        if stage.key_id(Current) != current {
+            current = stage.key_id(Current);
+            lives.push(day);
+        }
+    }
+    assert_eq!(lives[0], 60, "{lives:?}");
+    assert!(lives.windows(2).all(|pair| (90..=91).contains(&(pair[1] - pair[0]))), "{lives:?}");
+    // Two live credentials always: each polls alone.
+    for stage_of in [Current, Previous] {
+        let token = block_on(stage.app.tokens.by_credential(
+            HOME.parse().unwrap(),
+            &stage.entry(stage_of).unwrap().application,
+            stage.app.config.graph_audience(),
+        ));
+        assert!(token.is_ok(), "{stage_of:?}: {token:?}");
+    }
+}
+
+#[test]
+fn pain_06_a_secret_that_nobody_can_renew_is_warned_about_in_good_time() {
+    let stage = Stage::rotating();
+    stage.world(|world| {
+        world.registration(CLIENT).owners.clear();
+        let secrets = &mut world.application(CLIENT).unwrap().secrets;
+        secrets.iter_mut().for_each(|secret| secret.end = at(100 * 24 * 60));
+    });
+    let ends = json!({"kind": "client_secret", "value": SECRET, "key_id": HAND_MADE, "expires_at": at(100 * 24 * 60)});
+    stage.store_application(&ends, "v1b");
+    let mut warned = Vec::new();
+    for day in 1..=101 {
+        stage.days(1);
+        let expiry = stage.check().findings.into_iter().find(|finding| finding.kind == Kind::Expiry);
+        if let Some(finding) = expiry
+            && warned.last().is_none_or(|(_, severity, text): &(i64, Severity, String)| {
+                *severity != finding.severity || text.split(',').nth(1) != finding.text.split(',').nth(1)
+            })
+        {
+            assert!(finding.text.contains("muster vault put app"), "{}", finding.text);
+            warned.push((day, finding.severity, finding.text));
+        }
+    }
+    let days: Vec<_> = warned.iter().map(|(day, severity, _)| (*day, *severity)).collect();
+    assert_eq!(
+        days,
+        [
+            (70, Severity::Notice),
+            (86, Severity::Warning),
+            (93, Severity::Warning),
+            (99, Severity::Critical),
+            (100, Severity::Critical),
+        ],
+        "{warned:#?}"
+    );
+}
+
+/// Rotations that half-commit and propagate slowly (microsoft-graph-docs#17966, hashicorp/vault-plugin-secrets-azure#64).
+#[test]
+fn pain_15_a_half_committed_rotation_keeps_the_current_secret_working_and_converges() {
+    for broken_off in STEPS {
+        let stage = Stage::rotating().with_short_tokens();
+        stage.begin("v2");
+        for name in STEPS.iter().take_while(|name| **name != broken_off) {
+            stage.step(name, "v2").unwrap();
+        }
+        // The step is begun and never ended: whatever it had done is done.
+        {
+            let mut begun = Box::pin(harness::step(&stage.app, broken_off, "v2"));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            let _half_done = begun.as_mut().poll(&mut context);
+        }
+        // Nobody comes back to it for a day; everything goes on.
+        for _ in 0..24 {
+            stage.pass(minutes(60));
+            stage.assert_polls();
+        }
+        let report = stage.check();
+        if broken_off != "finishSecret" {
+            let stuck = report.findings.iter().any(|finding| finding.kind == Kind::RotationStuck);
+            assert!(stuck && report.due == ["muster/app"], "{broken_off}: {report:?}");
+        }
+        // The host resumes it under its own token.
+        stage.drive(local::rotate::daily(&stage.app), Stage::assert_polls);
+        assert_eq!(stage.at_entra(), keys(&[HAND_MADE, LOOK_ALIKE, &stage.key_id(Current)]), "{broken_off}");
+        assert_eq!(block_on(stage.app.ports.vault.describe("muster/app")).unwrap().version(Current), Some("v2"));
+    }
+}
+
+#[test]
+fn a_rotation_that_can_never_succeed_is_given_up_for_another() {
+    let stage = Stage::rotating();
+    stage.begin("v2");
+    stage.step("createSecret", "v2").unwrap();
+    // Somebody tidies up in the portal.
+    let pending = stage.key_id(Pending);
+    stage.world(|world| world.application(CLIENT).unwrap().secrets.retain(|secret| secret.key_id != pending));
+    let first = stage.drive(local::rotate::run(&stage.app, "app"), |_| {}).unwrap_err();
+    assert!(first.to_string().contains("goes on where it stands"), "{first}");
+    stage.pass(minutes(60));
+    stage.drive(local::rotate::run(&stage.app, "app"), |_| {}).unwrap();
+    let described = block_on(stage.app.ports.vault.describe("muster/app")).unwrap();
+    assert!(described.version(Current).is_some_and(|version| version != "v2") && described.open_rotation().is_none());
+    assert_eq!(stage.at_entra(), keys(&[HAND_MADE, LOOK_ALIKE, &stage.key_id(Current)]));
+}
+
+#[test]
+fn extra_privileges_and_drift_are_found() {
+    let stage = Stage::rotating();
+    assert_eq!(stage.check().findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), []);
+    stage.world(|world| {
+        world.add_tenant(Tenant::new(HOME, "Provider").consented(
+            CLIENT,
+            &["Application.ReadWrite.OwnedBy", "Application.Read.All"],
+            at(-10_000),
+        ));
+        let tenant = Tenant::new(harness::TENANT, "Contoso");
+        world.add_tenant(tenant.consented(CLIENT, &[harness::ALERT_ROLE, "Machine.Isolate"], at(-10_000)));
+    });
+    let unknown = json!({"kind": "client_secret", "value": SECRET, "key_id": "b0000000-0000-4000-8000-00000000000b"});
+    stage.store_application(&unknown, "v1b");
+    let report = stage.check();
+    let text = |kind| {
+        let finding = report.findings.iter().find(|finding| finding.kind == kind);
+        finding.unwrap_or_else(|| panic!("{report:?}")).text.clone()
+    };
+    assert!(text(Kind::ExtraPrivileges).contains("Application.Read.All, Machine.Isolate"), "{report:?}");
+    assert!(text(Kind::Drift).contains("b0000000-0000-4000-8000-00000000000b"), "{report:?}");
+    stage.world(|world| world.application(CLIENT).unwrap().secrets.clear());
+    let report = stage.check();
+    assert!(
+        report.findings.iter().any(|finding| finding.kind == Kind::Refused && finding.severity == Severity::Critical)
+    );
+    let text = serde_json::to_string(&report).unwrap();
+    assert!(!text.contains(SECRET) && !format!("{report:?}").contains(SECRET));
+}
+
+#[test]
+fn one_entry_that_cannot_be_read_does_not_hide_the_others() {
+    let stage = Stage::rotating();
+    for (name, text) in [
+        ("muster/console", "half an entry".to_owned()),
+        ("muster/signing", json!({"key": "x"}).to_string()),
+        ("muster/something/else", "whatever".to_owned()),
+        ("muster/tenants/a0000000-0000-4000-8000-0000000000aa", json!({"client_id": CLIENT}).to_string()),
+    ] {
+        block_on(stage.app.ports.vault.put(name, "v1", &Secret::new(text), &[Current], None)).unwrap();
+    }
+    let report = stage.check();
+    let found: Vec<_> = report.findings.iter().map(|finding| (finding.vault.as_str(), finding.kind)).collect();
+    let own = "muster/tenants/a0000000-0000-4000-8000-0000000000aa";
+    assert_eq!((report.checked, found), (3, vec![("muster/console", Kind::Unusable), (own, Kind::Unusable)]));
+}
