@@ -244,8 +244,15 @@ impl Connection {
     /// Writes down what was found, and tells whether that changed anything worth a write.
     pub fn absorb(&mut self, feed: Feed, condition: &Condition, now: Timestamp) -> bool {
         let before = self.clone();
-        let waiting = self.is_waiting_for_roles(condition, now).then(Condition::propagating);
-        let condition = waiting.as_ref().unwrap_or(condition);
+        let instead = if self.is_waiting_for_roles(condition, now) {
+            Some(Condition::propagating())
+        } else if self.is_expired_claim(now) && condition.ability != Ability::RoleMissing {
+            // What comes after the hour proves nothing any more.
+            Some(Condition::not_proven_in_time())
+        } else {
+            None
+        };
+        let condition = instead.as_ref().unwrap_or(condition);
         if let Some(state) = condition.state {
             self.state = state;
         }
@@ -392,8 +399,8 @@ mod tests {
             account: "contoso".to_owned(),
             vouched_at: None,
         };
-        let mut tenant =
-            Connection { claimed_at: Some(claimed), consents: vec![consent], ..connection(State::Propagating) };
+        let claim = Connection { claimed_at: Some(claimed), consents: vec![consent], ..connection(State::Propagating) };
+        let mut tenant = claim.clone();
         let missing = Condition::role_missing(&["Alert.Read.All"]);
         let soon = claimed + SignedDuration::from_mins(59);
         tenant.absorb(Feed::Alerts, &missing, soon);
@@ -403,8 +410,16 @@ mod tests {
         assert_eq!(tenant.state, State::NeedsConsent);
         assert!(tenant.feeds[&Feed::Alerts].capability.next_step.contains("Alert.Read.All"));
         assert!(!tenant.is_bound_elsewhere("another"), "never proven, so it blocks nobody");
-        tenant.absorb(Feed::Alerts, &Condition::ok(), claimed + SignedDuration::from_hours(9));
-        assert!(tenant.is_bound_elsewhere("another") && !tenant.is_bound_elsewhere("contoso"));
+        assert!(!tenant.is_due(Feed::Alerts, claimed + SignedDuration::from_hours(48)), "and comes to nothing");
+        let mut late = claim.clone();
+        late.absorb(Feed::Alerts, &Condition::ok(), claimed + SignedDuration::from_hours(9));
+        assert_eq!((late.state, late.claimed_at), (State::NeedsConsent, Some(claimed)));
+        let mut in_time = claim;
+        in_time.absorb(Feed::Alerts, &Condition::unlicensed(""), soon);
+        let asleep = in_time.feeds[&Feed::Alerts].asleep_until;
+        assert_eq!(asleep, Some(soon + SignedDuration::from_mins(5)), "no nap of a day in the uncertain hour");
+        in_time.absorb(Feed::Alerts, &Condition::ok(), soon);
+        assert!(in_time.is_bound_elsewhere("another") && !in_time.is_bound_elsewhere("contoso"));
     }
 
     #[test]

@@ -39,7 +39,8 @@ suite! {
         a_second_rotation_waits_for_the_first,
         a_rotation_of_nothing_cannot_begin,
         promoting_moves_current_and_leaves_previous_behind,
-        promoting_twice_fails,
+        what_is_stored_after_a_finished_rotation_leaves_no_rotation_open,
+    promoting_twice_fails,
         promoting_from_a_version_that_is_not_current_fails,
         an_empty_or_unknown_version_is_not_promoted,
         after_a_promotion_the_next_rotation_may_begin,
@@ -281,6 +282,14 @@ async fn promoting_moves_current_and_leaves_previous_behind(open: Open<dyn Vault
     assert_eq!(read(&vault, Previous).await, found("v1", "one"));
     // AWSPENDING stays where it is; Secrets Manager itself takes it away.
     assert_eq!(labels(&vault).await, stages(&[("v1", &[Previous]), ("v2", &[Current, Pending])]));
+}
+
+async fn what_is_stored_after_a_finished_rotation_leaves_no_rotation_open(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    vault.promote(NAME, "v2", "v1").await.unwrap();
+    put(&vault, "v3", "three", &[Current]).await.unwrap();
+    assert_eq!(labels(&vault).await, stages(&[("v2", &[Previous]), ("v3", &[Current])]));
+    assert_eq!(vault.describe(NAME).await.unwrap().open_rotation(), None);
 }
 
 async fn promoting_twice_fails(open: Open<dyn Vault>) {

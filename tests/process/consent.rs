@@ -111,6 +111,7 @@ fn an_invitation_without_what_it_needs_says_what_to_set() {
     let start =
         |words: &[&str]| microsoft.muster(words, data.path()).env("MUSTER_PUBLIC_URL", "https://muster.example.com");
     start(&["invite", "Contoso", "--expect", "contoso"]).finish().exits(64).says(&["neither a tenant id"]);
+    assert!(!data.path().join("muster.db").exists(), "what is refused makes nothing");
     start(&["invite", "Contoso", "--expect", "contoso.example"]).finish().exits(64).says(&["no domain of an Entra"]);
     // It may be made before the application is stored, but says so.
     start(&["invite", "Contoso", "--expect", TENANT]).finish().exits(0).says(&["muster vault put app"]);

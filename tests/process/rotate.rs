@@ -114,25 +114,6 @@ fn without_the_right_the_operator_reads_what_to_grant_and_nothing_is_left_open()
 }
 
 #[test]
-fn a_running_server_checks_and_rotates_by_itself() {
-    let microsoft = microsoft();
-    let data = microsoft.data_folder();
-    // Half of this secret's life is over, and its entry says which one it is.
-    let mut entry = vault_entry();
-    entry["credential"]["key_id"] = json!("a0000000-0000-4000-8000-00000000000c");
-    microsoft.simulator.world(|world| {
-        let end = Timestamp::now() + SignedDuration::from_hours(23);
-        world.application(CLIENT).unwrap().secrets.iter_mut().for_each(|secret| secret.end = end);
-    });
-    microsoft.muster(&["vault", "put", "app"], data.path()).input(&entry.to_string()).finish().exits(0);
-    let serving = microsoft.muster(&["serve", "--listen", "127.0.0.1:0", "--tick", "1"], data.path());
-    let serving = serving.env("MUSTER_CANARY_SPACING_SECONDS", "0").run();
-    until("the server has rotated", || serving.stderr().contains("a new secret is current").then_some(()));
-    let ended = serving.terminate().exits(0);
-    assert!(!ended.stderr.contains(&made(&microsoft)[0]));
-}
-
-#[test]
 fn the_function_takes_secrets_managers_steps_and_the_daily_check() {
     let microsoft = microsoft();
     let data = microsoft.data_folder();

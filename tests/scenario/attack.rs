@@ -576,6 +576,8 @@ fn an_operator_vouches_for_the_one_who_came_for_their_account() {
     assert_eq!(statuses, [410, 200], "Contoso's link is used up, nobody else's");
     let consent = scene.stage.view().consent.unwrap();
     assert_eq!((consent.oid.as_str(), consent.account.as_str()), (ADMIN, "Contoso"));
+    let vouched: Vec<bool> = scene.stage.consents(TENANT).iter().map(|consent| consent.vouched_at.is_some()).collect();
+    assert_eq!(vouched, [true, false], "for the one and not for the other");
 }
 
 #[test]

@@ -249,6 +249,21 @@ fn pain_14_a_moment_of_other_trouble_does_not_end_the_hour_of_patience() {
 }
 
 #[test]
+fn pain_14_what_is_proven_after_the_hour_proves_nothing() {
+    let stage = Stage::unapproved();
+    propagation(&stage, minutes(2));
+    let link = stage.invite("Contoso");
+    stage.visitor().consent(&link, ADMIN);
+    stage.drain();
+    stage.world(|world| world.script(Route::Token, std::iter::repeat_n(Fault::Status(503), 300)));
+    stage.ticks(90);
+    stage.world(|world| world.clear_scripts());
+    stage.ticks(30);
+    assert_eq!((stage.view().state, stage.view().claimed_at), (State::NeedsConsent, Some(at(0))));
+    assert!(stage.capability().next_step.contains("new invitation"), "{}", stage.capability().next_step);
+}
+
+#[test]
 fn approving_again_does_not_harm_what_works() {
     let stage = Stage::unapproved();
     stage.visitor().consent(&stage.invite("Contoso"), ADMIN);

@@ -2,7 +2,10 @@
 
 use harness::{SECRET, Stage, TENANT, at, minutes, seconds};
 use serde_json::json;
-use shared::tenant::{Ability, State};
+use shared::{
+    microsoft::tokens::ApplicationName,
+    tenant::{Ability, State},
+};
 use simulator::{Alert, Certificate, ClientSecret};
 
 fn second_secret(stage: &Stage) {
@@ -30,6 +33,20 @@ fn a_new_secret_in_the_vault_is_used_without_a_missed_poll() {
     stage.tick();
     assert_eq!(stage.ids(), ["da1"]);
     assert_eq!(stage.capability().status, Ability::Ok);
+}
+
+#[test]
+fn a_credential_that_is_refused_is_read_afresh_before_it_is_given_up() {
+    let stage = Stage::connected();
+    stage.tick();
+    second_secret(&stage);
+    // Stored while the process still remembers the one before, which Entra has taken away.
+    stage.store_application(&json!({"kind": "client_secret", "value": "the-second-secret"}), "v2");
+    stage.store_application(&json!({"kind": "client_secret", "value": "the-second-secret"}), "v3");
+    stage.world(|world| world.application(harness::CLIENT).unwrap().secrets.remove(0));
+    let (name, tenant) = (ApplicationName::App, TENANT.parse().unwrap());
+    let fresh = stage.app.tokens.defender(tenant, &name, true);
+    assert!(futures::executor::block_on(fresh).is_ok(), "within the 30 seconds that an entry is believed");
 }
 
 #[test]

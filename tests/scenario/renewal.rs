@@ -179,3 +179,40 @@ fn one_entry_that_cannot_be_read_does_not_hide_the_others() {
     let own = "muster/tenants/a0000000-0000-4000-8000-0000000000aa";
     assert_eq!((report.checked, found), (3, vec![("muster/console", Kind::Unusable), (own, Kind::Unusable)]));
 }
+
+#[test]
+fn what_an_operator_stores_after_a_rotation_stays() {
+    let stage = Stage::rotating();
+    stage.rotate("v2");
+    let by_hand = json!({"kind": "client_secret", "value": SECRET, "key_id": HAND_MADE});
+    stage.store_application(&by_hand, "v3");
+    stage.drive(local::rotate::daily(&stage.app), |_| {});
+    assert_eq!(stage.key_id(Current), HAND_MADE, "the daily work does not bring the old one back");
+    let findings = stage.check().findings;
+    assert!(findings.iter().all(|finding| finding.kind != Kind::RotationStuck), "{findings:?}");
+    let pace = shared::credential::rotation::Pace::new(local::rotate::UNHURRIED, |_, _| {});
+    stage.drive(local::rotate::rotate(&stage.app, "muster/app", &pace), |_| {}).unwrap();
+    assert_eq!(stage.key_id(Previous), HAND_MADE, "and the next rotation begins from it");
+}
+
+#[test]
+fn what_an_operator_stores_during_a_rotation_stays() {
+    for done in 0..4 {
+        let stage = Stage::rotating();
+        stage.begin("v2");
+        for name in &STEPS[..done] {
+            stage.step(name, "v2").unwrap();
+        }
+        stage.pass(minutes(1));
+        let by_hand = json!({"kind": "client_secret", "value": SECRET, "key_id": HAND_MADE});
+        stage.store_application(&by_hand, "v3");
+        for name in STEPS {
+            assert!(stage.step(name, "v2").is_err(), "{name} after {done} steps");
+        }
+        assert_eq!(stage.key_id(Current), HAND_MADE, "after {done} steps");
+        // The host begins another one, and nothing is left of the first.
+        let pace = shared::credential::rotation::Pace::new(local::rotate::UNHURRIED, |_, _| {});
+        stage.drive(local::rotate::rotate(&stage.app, "muster/app", &pace), |_| {}).unwrap();
+        assert_eq!(stage.key_id(Previous), HAND_MADE, "after {done} steps");
+    }
+}

@@ -173,6 +173,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Rotate { name, data } => {
             shared::log::init("warn");
+            local::rotate::check(&configuration()?, &name)?;
             let app = open_existing(&data)?.ok_or_else(|| Failure::failed(format!("there is no {name} to rotate")))?;
             local::rotate::run(&app, &name).await
         }

@@ -6,6 +6,7 @@ use credential_rotation::{Answer, Error, handle};
 use serde_json::json;
 use shared::{
     App,
+    config::Config,
     credential::{
         name::{EntryKind, EntryName},
         rotation::{Act, Disposition, Pace, RotationError, rotatable},
@@ -19,19 +20,28 @@ use crate::{Failure, vault::version_id};
 pub const UNHURRIED: Duration = Duration::from_secs(3600);
 const STEPS: [Act; 4] = [Act::CreateSecret, Act::SetSecret, Act::TestSecret, Act::FinishSecret];
 
+/// Refuses a name that is no application's, before anything is opened.
+///
+/// # Errors
+/// [`Failure::Usage`]
+pub fn check(config: &Config, short: &str) -> Result<(), Failure> {
+    let full = format!("{}/{short}", config.secrets_prefix);
+    match EntryName::parse(&full, &config.secrets_prefix).filter(|name| name.kind != EntryKind::Signing) {
+        Some(_) => Ok(()),
+        None => Err(Failure::Usage(format!(
+            "`{}` is no name of an application's credential; use app, apps/NAME, console, or tenants/TENANT_ID",
+            short.escape_default()
+        ))),
+    }
+}
+
 /// Rotates one entry now, and tells the person at the keyboard how far it has got.
 ///
 /// # Errors
 /// [`Failure`] with the next step. The old secret works on, and another run resumes.
 pub async fn run(app: &App, short: &str) -> Result<(), Failure> {
+    check(&app.config, short)?;
     let full = format!("{}/{short}", app.config.secrets_prefix);
-    let name = EntryName::parse(&full, &app.config.secrets_prefix).filter(|name| name.kind != EntryKind::Signing);
-    if name.is_none() {
-        return Err(Failure::Usage(format!(
-            "`{}` is no name of an application's credential; use app, apps/NAME, console, or tenants/TENANT_ID",
-            short.escape_default()
-        )));
-    }
     let pace = Pace::new(UNHURRIED, |earned, needed| {
         eprintln!("waiting for the new secret to be known everywhere: {earned} of {needed} tokens");
     });
@@ -69,7 +79,7 @@ pub async fn rotate(app: &App, full: &str, pace: &Pace) -> Result<(), Error> {
     match steps(app, full, &version, pace).await {
         Err(error) if error.disposition() == Disposition::StartAnew => {
             tracing::warn!(vault.name = full, %error, "this rotation can never succeed, another one begins");
-            app.ports.vault.cancel_rotation(full, &version).await?;
+            cancel(app, full, &version).await?;
             let version = begin(app, full).await?;
             steps(app, full, &version, pace).await
         }
@@ -99,14 +109,23 @@ async fn begin(app: &App, full: &str) -> Result<String, Error> {
     }
 }
 
+/// Closes the rotation to this version. That somebody else was faster is no failure.
+async fn cancel(app: &App, full: &str, version: &str) -> Result<(), VaultError> {
+    match app.ports.vault.cancel_rotation(full, version).await {
+        Err(VaultError::InvalidRequest(_)) => Ok(()),
+        other => other,
+    }
+}
+
 async fn steps(app: &App, full: &str, version: &str, pace: &Pace) -> Result<(), Error> {
     for step in STEPS {
         let event = json!({"Step": step, "SecretId": full, "ClientRequestToken": version});
         let result = handle(app, event, pace).await;
         if let Err(error) = result {
             // Where a person has to act first and nothing is stored, nothing is left open either.
-            if step == Act::CreateSecret && error.disposition() == Disposition::NeedsOperator {
-                app.ports.vault.cancel_rotation(full, version).await?;
+            let nothing_stored = step == Act::CreateSecret && error.disposition() == Disposition::NeedsOperator;
+            if nothing_stored && let Err(cause) = cancel(app, full, version).await {
+                tracing::warn!(vault.name = full, %cause, "the rotation stays open");
             }
             return Err(error);
         }

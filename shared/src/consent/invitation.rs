@@ -182,7 +182,20 @@ pub fn check(config: &Config, new: &NewInvitation) -> Result<Url, InviteError> {
     if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > MAX_LIFETIME {
         return Err(InviteError::Refused("an invitation lives for 1 minute to 60 days".to_owned()));
     }
+    if let Some(text) = &new.expected_tenant
+        && text.trim().parse::<TenantId>().is_err()
+        && !is_domain(text.trim())
+    {
+        let text = text.escape_default();
+        return Err(InviteError::Refused(format!("`{text}` is neither a tenant id (a GUID) nor a domain")));
+    }
     config.public_url.clone().ok_or(InviteError::NoPublicUrl)
+}
+
+fn is_domain(text: &str) -> bool {
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    text.contains('.') && text.len() <= 253 && text.split('.').all(label)
 }
 
 /// Makes an invitation, and the account if it is new.
@@ -217,15 +230,7 @@ async fn resolve(app: &App, text: &str) -> Result<TenantId, InviteError> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let is_domain = text.contains('.')
-        && text.len() <= 253
-        && text
-            .split('.')
-            .all(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
     let refused = |why: &str| InviteError::Refused(format!("`{}` {why}", text.escape_default()));
-    if !is_domain {
-        return Err(refused("is neither a tenant id (a GUID) nor a domain"));
-    }
     let unreachable = |cause: String| InviteError::Platform(format!("Entra could not be asked for {text}: {cause}"));
     let login = app.config.login();
     let answer =

@@ -83,9 +83,9 @@ impl Holding {
         strays.filter(|password| !self.names(password)).collect()
     }
 
-    /// Ours, named by no labelled version, and of no use since the current credential has proven itself for a day.
-    /// Those of an open rotation are its own business. `elsewhere` is what other entries of the vault live by; without
-    /// it, nothing adopted is given up.
+    /// Ours, named by no labelled version of this entry or of any other, once the current credential is a day old. Those
+    /// of an open rotation are its own business. `elsewhere` is what other entries of the vault live by; without it,
+    /// nothing is given up.
     pub fn leftovers<'a>(
         &self,
         listed: &'a [Password],
@@ -98,11 +98,14 @@ impl Holding {
         let open = self.description.open_rotation().map(|version| self.stamp.name(version));
         let adopted = self.adopted(listed);
         let ours = |password: &&Password| {
-            let id = password.key_id.to_ascii_lowercase();
-            self.stamp.is_on(password)
-                || adopted.contains(&id) && elsewhere.is_some_and(|elsewhere| !elsewhere.contains(&id))
+            self.stamp.is_on(password) || adopted.contains(&password.key_id.to_ascii_lowercase())
         };
-        let free = |password: &&Password| !self.names(password) && (open.is_none() || password.display_name != open);
+        let free = |password: &&Password| {
+            let id = password.key_id.to_ascii_lowercase();
+            !self.names(password)
+                && (open.is_none() || password.display_name != open)
+                && elsewhere.is_some_and(|elsewhere| !elsewhere.contains(&id))
+        };
         listed.iter().filter(ours).filter(free).collect()
     }
 
@@ -190,6 +193,12 @@ pub(super) mod tests {
     fn what_is_not_ours_is_never_a_leftover() {
         let holding = holding(description(48, &[]), entry("current", "k1", &[]));
         let ours = holding.stamp.name("v0");
+        let stamped_and_copied = [password("K5", &ours, "xyz", 4800), password("k1", "", "cur", 48)];
+        let elsewhere = BTreeSet::from(["k5".to_owned()]);
+        assert!(
+            holding.leftovers(&stamped_and_copied, Some(&elsewhere), noon()).is_empty(),
+            "another entry lives by it"
+        );
         let listed = [
             password("k1", &holding.stamp.name("v1"), "cur", 48),
             password("k2", "muster/0123456789ab/v0", "xyz", 4800),

@@ -151,8 +151,14 @@ pub fn next_step(state: &State, event: &Event, now: Timestamp) -> Step {
     if labels.contains(&Stage::Current) {
         return Step::Done(Outcome::AlreadyCurrent);
     }
-    if !labels.contains(&Stage::Pending) {
+    if !labels.contains(&Stage::Pending) || labels.contains(&Stage::Previous) {
         return Step::Abandon(Reason::NotPending(event.version.clone()));
+    }
+    // Somebody has stored another credential since this rotation began, and meant it.
+    let created = &holding.description.created;
+    let current = holding.description.version(Stage::Current).and_then(|version| created.get(version));
+    if current.zip(created.get(&event.version)).is_some_and(|(current, began)| current > began) {
+        return Step::Abandon(Reason::Overtaken);
     }
     if holding.current.secret().is_none() {
         return Step::Abandon(Reason::NotRotatable(holding.current.application.credential.kind()));
@@ -381,11 +387,24 @@ mod tests {
         let old = Password { start: Some(noon() - minutes(15)), ..password("old", &name, "abc", 0) };
         let before = password("before", &state.holding.stamp.name("v0"), "abc", 9000);
         state.listed = Listed::Read(vec![password("k1", "", "cur", 48), young, old, before]);
+        assert_eq!(next(&state, Act::CreateSecret), Step::LookElsewhere);
+        state.elsewhere = Some(BTreeSet::new());
         assert_eq!(next(&state, Act::CreateSecret), Step::Remove("old".to_owned()));
         state.settled.insert("old".to_owned());
         assert_eq!(next(&state, Act::CreateSecret), Step::Remove("before".to_owned()));
         state.settled.insert("before".to_owned());
         assert_eq!(next(&state, Act::CreateSecret), add, "another run may be about to store the young one");
+    }
+
+    #[test]
+    fn a_credential_that_was_stored_since_the_rotation_began_is_not_overwritten() {
+        let mut state = state();
+        let overtaken = Step::Abandon(Reason::Overtaken);
+        state.holding.description.created.insert("v1".to_owned(), noon());
+        state.holding.description.created.insert("v2".to_owned(), noon() - minutes(1));
+        for act in [Act::CreateSecret, Act::SetSecret, Act::TestSecret, Act::FinishSecret] {
+            assert_eq!(next(&state, act), overtaken, "{act:?}");
+        }
     }
 
     #[test]

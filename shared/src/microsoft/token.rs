@@ -258,6 +258,8 @@ mod tests {
         for claims in [
             serde_json::json!({"aud": "https://graph.microsoft.com", "tid": tenant().to_string()}),
             serde_json::json!({"aud": AUDIENCE, "tid": "00000000-0000-4000-8000-0000000000bb"}),
+            serde_json::json!({"tid": tenant().to_string()}),
+            serde_json::json!({"aud": AUDIENCE}),
         ] {
             assert!(matches!(parse(&answer(&claims, &Value::from(3599))), Err(TokenError::WrongToken(_))), "{claims}");
         }

@@ -62,9 +62,13 @@ impl Description {
         self.stages.iter().find(|(_, stages)| stages.contains(&stage)).map(|(version, _)| version.as_str())
     }
 
-    /// The version whose rotation has begun and is not over.
+    /// The version whose rotation has begun and is not over. One that is or has been current was finished, wherever the
+    /// platform has left its pending label.
     pub fn open_rotation(&self) -> Option<&str> {
-        self.version(Stage::Pending).filter(|pending| self.version(Stage::Current) != Some(pending))
+        let was_current = |version: &str| {
+            [Stage::Current, Stage::Previous].into_iter().any(|stage| self.version(stage) == Some(version))
+        };
+        self.version(Stage::Pending).filter(|pending| !was_current(pending))
     }
 }
 
@@ -87,7 +91,7 @@ pub enum VaultError {
 /// Contract (AWS Secrets Manager user guide and API reference):
 /// - `put` with a version id already used and the same value does nothing; with another value it is an error;
 /// - labelling a version moves the label from whatever version had it; when `AWSCURRENT` moves, the version that had
-///   it gets `AWSPREVIOUS`; a version left without labels is forgotten;
+///   it gets `AWSPREVIOUS`, and loses `AWSPENDING` if it still had that; a version left without labels is forgotten;
 /// - `begin_rotation` labels an empty version `AWSPENDING`, and is refused while another version that is not also
 ///   current carries that label;
 /// - `cancel_rotation` takes `AWSPENDING` off a version, and is refused where that version does not carry it or is

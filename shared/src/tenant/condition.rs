@@ -34,6 +34,16 @@ impl Condition {
         }
     }
 
+    /// The hour is over in which a claim can be proven.
+    pub fn not_proven_in_time() -> Self {
+        Self {
+            ability: Ability::RoleMissing,
+            state: Some(State::NeedsConsent),
+            next_step: "Send a new invitation: access was not proven within an hour of the approval.".to_owned(),
+            asleep: Some(SLOW_PROBE),
+        }
+    }
+
     /// Somebody of the tenant signed in, and nothing says that they are an administrator.
     pub fn confirming() -> Self {
         Self {

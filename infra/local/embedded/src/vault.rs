@@ -177,6 +177,13 @@ fn forget_unlabelled(transaction: &Transaction<'_>, name: &str) -> Result<(), Va
         .map_err(failed)
 }
 
+fn remove_label(transaction: &Transaction<'_>, name: &str, stage: Stage) -> Result<(), VaultError> {
+    transaction
+        .execute("DELETE FROM secret_label WHERE name = ?1 AND label = ?2", params![name, stage.label()])
+        .map(|_| ())
+        .map_err(failed)
+}
+
 /// Moves a label; the version that loses `AWSCURRENT` gets `AWSPREVIOUS`.
 fn move_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: &str) -> Result<(), VaultError> {
     if stage == Stage::Current
@@ -184,6 +191,10 @@ fn move_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: 
         && old != version
     {
         set_label(transaction, name, Stage::Previous, &old)?;
+        // The pending label of the rotation that made it is over with it.
+        if holder(transaction, name, Stage::Pending)?.as_deref() == Some(&old) {
+            remove_label(transaction, name, Stage::Pending)?;
+        }
     }
     set_label(transaction, name, stage, version)?;
     forget_unlabelled(transaction, name)
@@ -305,12 +316,7 @@ impl Vault for SqliteVault {
                     "no rotation of {name} is open under version {version}"
                 )));
             }
-            transaction
-                .execute(
-                    "DELETE FROM secret_label WHERE name = ?1 AND label = ?2",
-                    params![name, Stage::Pending.label()],
-                )
-                .map_err(failed)?;
+            remove_label(transaction, name, Stage::Pending)?;
             forget_unlabelled(transaction, name)
         })
     }

@@ -38,7 +38,6 @@ pub const TENANTS: [Cast; 7] = [CONTOSO, FABRIKAM, NORTHWIND, TAILSPIN, LITWARE,
 pub const INVITE_MINUTE: u32 = 2;
 pub const ROTATE_MINUTE: u32 = 20;
 pub const CRASH_MINUTE: u32 = 24;
-pub const ROTATED_MINUTE: u32 = 32;
 const WITHDRAW_MINUTE: u32 = 36;
 pub const INVITE_AGAIN_MINUTE: u32 = 54;
 

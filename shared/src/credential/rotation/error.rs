@@ -18,6 +18,8 @@ pub enum Reason {
     NotPending(String),
     #[error("a credential of the kind {0} is not rotated by this version of Muster; nothing was changed")]
     NotRotatable(&'static str),
+    #[error("another credential was stored since this rotation began; it stays current")]
+    Overtaken,
     #[error("the version under rotation holds no secret yet; createSecret comes first")]
     NothingCreated,
     #[error(
@@ -73,7 +75,7 @@ pub enum Disposition {
 impl RotationError {
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Stopped(Reason::OtherPrincipal | Reason::Dead(_)) => Disposition::StartAnew,
+            Self::Stopped(Reason::OtherPrincipal | Reason::Overtaken | Reason::Dead(_)) => Disposition::StartAnew,
             Self::Stopped(Reason::NotProven { .. } | Reason::NothingCreated) => Disposition::Retry,
             Self::Graph(GraphError::Denied(_) | GraphError::Policy(_)) => Disposition::NeedsOperator,
             Self::Graph(_) => Disposition::Retry,
