@@ -33,6 +33,9 @@ pub enum CrashPoint {
     At(u32),
     /// Stops there until everybody else is done, then goes on as if nothing had happened.
     Stall(u32),
+    /// The platform or the network fails there, once: before the call at an odd point, after it has been carried out at
+    /// an even one.
+    Fail(u32),
 }
 
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl Fate {
         let state = self.state();
         match state.point {
             CrashPoint::Never => false,
-            CrashPoint::At(point) | CrashPoint::Stall(point) => state.steps >= point,
+            CrashPoint::At(point) | CrashPoint::Stall(point) | CrashPoint::Fail(point) => state.steps >= point,
         }
     }
 
@@ -85,8 +88,9 @@ impl Fate {
         self.state().stalled = false;
     }
 
-    async fn step(&self) {
-        let pauses = {
+    /// Whether the call fails here.
+    async fn step(&self) -> bool {
+        let (pauses, fails) = {
             let mut state = self.state();
             state.steps += 1;
             match state.point {
@@ -94,7 +98,7 @@ impl Fate {
                 CrashPoint::Stall(point) if point == state.steps => state.stalled = true,
                 _ => {}
             }
-            state.rng.random_range(0..3)
+            (state.rng.random_range(0..3), state.point == CrashPoint::Fail(state.steps))
         };
         for _ in 0..pauses {
             Pause(false).await;
@@ -102,13 +106,42 @@ impl Fate {
         while self.is_dead() || self.is_stalled() {
             Pause(false).await;
         }
+        fails
     }
 
-    async fn around<T>(&self, call: impl Future<Output = T>) -> T {
-        self.step().await;
+    async fn around<T, E: From<Outage>>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        if self.step().await {
+            return Err(Outage.into());
+        }
         let result = call.await;
-        self.step().await;
-        result
+        if self.step().await { Err(Outage.into()) } else { result }
+    }
+}
+
+/// What a caller sees of a failure, whatever became of its call.
+struct Outage;
+
+impl From<Outage> for Unavailable {
+    fn from(_: Outage) -> Self {
+        Self::new("port", "an outage of the story")
+    }
+}
+
+impl From<Outage> for StoreError {
+    fn from(outage: Outage) -> Self {
+        Self::Unavailable(outage.into())
+    }
+}
+
+impl From<Outage> for VaultError {
+    fn from(outage: Outage) -> Self {
+        Self::Unavailable(outage.into())
+    }
+}
+
+impl From<Outage> for HttpError {
+    fn from(_: Outage) -> Self {
+        Self::Broken("an outage of the story".to_owned())
     }
 }
 

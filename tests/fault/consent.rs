@@ -98,6 +98,42 @@ fn a_crash_at_every_point_of_a_consent_leaves_the_way_open() {
 }
 
 #[test]
+fn an_outage_at_every_point_of_a_consent_gets_a_page_and_leaves_the_way_open() {
+    for point in 1.. {
+        let (stage, link) = scene();
+        let fate = Fate::new(1, CrashPoint::Fail(point));
+        let app = chaos::app(&stage, &fate);
+        let mut admin = stage.visitor();
+        let mut ask = |method: &str, url: &str| match request(&mut admin, &app, &fate, method, url) {
+            Ok(page) => page,
+            Err(_) => panic!("nobody dies of an outage"),
+        };
+        let mut page = ask("GET", &link);
+        for leg in 0..3 {
+            let url = match leg {
+                0 if page.status == 200 => page.action().to_owned(),
+                1 if page.status == 302 => stage.simulator.approve(&page.location, ADMIN),
+                2 if page.status == 302 => stage.visitor().sign_in(&page.location, ADMIN),
+                _ => break,
+            };
+            page = ask(if leg == 0 { "POST" } else { "GET" }, &url);
+        }
+        assert!(matches!(page.status, 200 | 400 | 503) && !page.heading().is_empty(), "point {point}: {}", page.status);
+        let bound = stage.tenants().iter().any(|tenant| tenant.claimed_at.is_none());
+        if page.status != 200 {
+            let mut again = stage.visitor();
+            let status = if bound { again.get(&link).status } else { again.consent(&link, ADMIN).status };
+            assert_eq!(status, if bound { 410 } else { 200 }, "point {point}");
+        }
+        verdict(&stage);
+        if !fate.came_true() {
+            assert!(point > 30, "only {point} points");
+            return;
+        }
+    }
+}
+
+#[test]
 fn a_worker_that_is_only_slow_binds_nothing_after_another_did() {
     for point in 1.. {
         let (stage, link) = scene();

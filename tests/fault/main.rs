@@ -137,3 +137,9 @@ fn a_check_beside_a_rotation_never_takes_its_new_secret_away() {
     let points = (1..).take_while(|point| Rotations::check_beside_a_rotation(*point)).count();
     assert!(points > 20, "only {points} points");
 }
+
+#[test]
+fn an_outage_at_every_point_of_a_rotation_leaves_a_working_credential_and_converges() {
+    let points = (1..).take_while(|point| Rotations::scripted(CrashPoint::Fail(*point))).count();
+    assert!(points > 70, "only {points} points");
+}
