@@ -38,10 +38,9 @@ fn a_new_secret_in_the_vault_is_used_without_a_missed_poll() {
 #[test]
 fn a_credential_that_is_refused_is_read_afresh_before_it_is_given_up() {
     let stage = Stage::connected();
-    stage.tick();
     second_secret(&stage);
-    // Stored while the process still remembers the one before, which Entra has taken away.
-    stage.store_application(&json!({"kind": "client_secret", "value": "the-second-secret"}), "v2");
+    // Stored, with a mistake first, while the process still remembers the one before, which Entra has taken away.
+    stage.store_application(&json!({"kind": "client_secret", "value": "mistyped"}), "v2");
     stage.store_application(&json!({"kind": "client_secret", "value": "the-second-secret"}), "v3");
     stage.world(|world| world.application(harness::CLIENT).unwrap().secrets.remove(0));
     let (name, tenant) = (ApplicationName::App, TENANT.parse().unwrap());

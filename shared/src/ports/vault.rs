@@ -125,3 +125,23 @@ pub trait Vault: Send + Sync + std::fmt::Debug {
     /// Names beginning with `prefix`, sorted.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_is_open_while_its_version_has_never_been_current() {
+        use Stage::{Current, Pending, Previous};
+        let open = |stages: &[(&str, &[Stage])]| {
+            let stages = stages.iter().map(|(version, labels)| ((*version).to_owned(), labels.to_vec())).collect();
+            let created = BTreeMap::new();
+            let description = Description { identity: String::new(), stages, created, schedule: Schedule::Nobody };
+            description.open_rotation().map(str::to_owned)
+        };
+        assert_eq!(open(&[("v1", &[Current])]), None);
+        assert_eq!(open(&[("v1", &[Current]), ("v2", &[Pending])]).as_deref(), Some("v2"));
+        assert_eq!(open(&[("v1", &[Previous]), ("v2", &[Current, Pending])]), None, "finished");
+        assert_eq!(open(&[("v2", &[Previous, Pending]), ("v3", &[Current])]), None, "finished, and replaced since");
+    }
+}
