@@ -6,7 +6,7 @@ use url::Url;
 use super::{
     Answer, Broken, Request, Route, Told, admit,
     attempt::{self, Attempt, BadState, Browser, Step},
-    invitation::{self, Token, Unusable},
+    invitation::{self, Invitation, Token, Unusable},
     outcome::Outcome,
     page, refusal,
     returned::Returned,
@@ -140,7 +140,11 @@ impl<'a> Visit<'a> {
                 Outcome::AlreadyDone.into()
             }
             (None, Some(Err(bad_state))) => Outcome::from(bad_state).into(),
-            (None, Some(Ok(attempt))) => self.forward(attempt, &returned).await?,
+            (None, Some(Ok(attempt))) => match &invitation {
+                Some(Err(unusable)) => Outcome::from(*unusable).into(),
+                Some(Ok(open)) => self.forward(attempt, &open.invitation, &returned).await?,
+                None => Outcome::Mangled.into(),
+            },
         };
         if let (Answer::Told(told), Some(Ok(open))) = (&mut answer, &invitation) {
             told.again = Some(Token::of(&open.invitation, &self.keys));
@@ -149,10 +153,15 @@ impl<'a> Visit<'a> {
     }
 
     /// The step that this attempt's turn is.
-    async fn forward(&self, attempt: attempt::Loaded, returned: &Returned) -> Result<Answer, Broken> {
+    async fn forward(
+        &self,
+        attempt: attempt::Loaded,
+        invitation: &Invitation,
+        returned: &Returned,
+    ) -> Result<Answer, Broken> {
         let Some(browser) = &self.browser else { return Ok(Outcome::OtherBrowser.into()) };
         match attempt.attempt.step {
-            Step::Consenting => self.approved(attempt, browser, returned).await,
+            Step::Consenting => self.approved(attempt, invitation, browser, returned).await,
             Step::SigningIn { tenant } => self.signed_in(attempt, browser, tenant, returned).await,
             Step::Over => Ok(Outcome::Replayed.into()),
         }
@@ -162,18 +171,14 @@ impl<'a> Visit<'a> {
     async fn approved(
         &self,
         attempt: attempt::Loaded,
+        invitation: &Invitation,
         browser: &Browser,
         returned: &Returned,
     ) -> Result<Answer, Broken> {
-        let store = self.app.ports.store.as_ref();
         let approved = returned.admin_consent.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let hint = returned.tenant.as_deref().and_then(|tenant| tenant.parse::<TenantId>().ok());
         let (true, Some(tenant)) = (approved, hint) else { return Ok(Outcome::Mangled.into()) };
-        let open = match invitation::load(store, attempt.attempt.invitation, self.now).await? {
-            Err(unusable) => return Ok(Outcome::from(unusable).into()),
-            Ok(open) => open,
-        };
-        if let Some(expected) = open.invitation.expected_tenant.filter(|expected| *expected != tenant) {
+        if let Some(expected) = invitation.expected_tenant.filter(|expected| *expected != tenant) {
             return Ok(Outcome::WrongTenant { expected }.into());
         }
         let client_id = self.client_id().await?;
@@ -181,7 +186,7 @@ impl<'a> Visit<'a> {
             Err(outcome) => return Ok(outcome.into()),
             Ok(discovery) => discovery,
         };
-        let attempt = match attempt.advance(store, Step::SigningIn { tenant }).await {
+        let attempt = match attempt.advance(self.app.ports.store.as_ref(), Step::SigningIn { tenant }).await {
             Err(StoreError::Conflict) => return Ok(Outcome::Replayed.into()),
             advanced => advanced?,
         };
@@ -242,6 +247,7 @@ impl<'a> Visit<'a> {
         let Some(keys) =
             self.small(http::Request::get(discovery.jwks_uri)).await.and_then(|(_, body)| KeySet::parse(&body))
         else {
+            tracing::warn!(request.id = self.request.id, "no keys to check an id_token with");
             return Ok(Err(Outcome::MicrosoftTrouble));
         };
         let nonce = browser.nonce(attempt.id);
@@ -268,9 +274,12 @@ impl<'a> Visit<'a> {
 
     /// An answer of Entra's that needs no token.
     async fn small(&self, request: http::Request) -> Option<(u16, Vec<u8>)> {
-        let answer = self.app.http.send(request).await.ok()?;
-        let status = answer.status;
-        Some((status, answer.body.small(&self.app.clock).await.ok()?))
+        let answer = async {
+            let answer = self.app.http.send(request).await?;
+            let status = answer.status;
+            Ok::<_, http::HttpError>((status, answer.body.small(&self.app.clock).await?))
+        };
+        answer.await.inspect_err(|error| tracing::warn!(request.id = self.request.id, %error, "Entra is silent")).ok()
     }
 
     /// An address of our own.
