@@ -200,7 +200,7 @@ pub struct Connection {
     /// Since when this is only a claim: somebody has approved, and access is not proven yet. A claim blocks nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Timestamp>,
-    /// Every consent that was proven to be an approval of this tenant's, oldest first.
+    /// Who signed in to approve, oldest first; of those for whom neither a role nor an operator speaks, the last few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consents: Vec<Consent>,
     pub feeds: std::collections::BTreeMap<Feed, FeedState>,

@@ -374,7 +374,7 @@ impl Outcome {
             ),
             Self::AlreadyDone => waiting(
                 "This is done already",
-                "Your approval has arrived. Going back or reloading changes nothing about it.".to_owned(),
+                "The invitation has been answered. Going back or reloading changes nothing about it.".to_owned(),
                 "There is nothing more to do. You can close this page.".to_owned(),
             ),
             Self::OtherBrowser => again(
