@@ -150,27 +150,21 @@ impl Stage {
 
     /// A link for this account, for any tenant.
     pub fn invite(&self, account: &str) -> String {
-        self.invite_expecting(account, None)
-    }
-
-    pub fn try_invite(&self, account: &str) -> Result<String, String> {
-        let new = NewInvitation {
-            account: account.to_owned(),
-            feeds: vec![Feed::Alerts],
-            expected_tenant: None,
-            lifetime: shared::consent::invitation::LIFETIME,
-        };
-        block_on(invite(&self.app, &new)).map(|invited| invited.link.to_string()).map_err(|error| error.to_string())
+        self.try_invite(account, None).expect("an invitation")
     }
 
     pub fn invite_expecting(&self, account: &str, tenant: Option<&str>) -> String {
+        self.try_invite(account, tenant).expect("an invitation")
+    }
+
+    pub fn try_invite(&self, account: &str, expected_tenant: Option<&str>) -> Result<String, String> {
         let new = NewInvitation {
             account: account.to_owned(),
             feeds: vec![Feed::Alerts],
-            expected_tenant: tenant.map(str::to_owned),
+            expected_tenant: expected_tenant.map(str::to_owned),
             lifetime: shared::consent::invitation::LIFETIME,
         };
-        block_on(invite(&self.app, &new)).expect("an invitation").link.to_string()
+        block_on(invite(&self.app, &new)).map(|invited| invited.link.to_string()).map_err(|error| error.to_string())
     }
 
     pub fn visitor(&self) -> Visitor<'_> {
@@ -197,9 +191,18 @@ impl Stage {
     }
 
     pub fn connect(&self, tenant: &str) -> Result<(), String> {
+        self.connect_for(tenant, "Contoso")
+    }
+
+    /// The first tenant, for the account of this name.
+    pub fn connect_as(&self, account: &str) -> Result<(), String> {
+        self.connect_for(TENANT, account)
+    }
+
+    fn connect_for(&self, tenant: &str, account: &str) -> Result<(), String> {
         let new = NewConnection {
             tenant_id: tenant.parse()?,
-            account: "Contoso".to_owned(),
+            account: account.to_owned(),
             feeds: vec![Feed::Alerts],
             region: None,
         };

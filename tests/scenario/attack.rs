@@ -596,8 +596,11 @@ fn a_second_customer_does_not_look_like_the_first() {
     stage.visitor().consent(&stage.invite("Contoso"), ADMIN);
     assert_eq!(stage.visitor().consent(&stage.invite("contoso"), ADMIN).status, 200, "the same customer");
     assert_eq!(stage.view().account, "Contoso");
+    assert_eq!(stage.connect_as("CONTOSO"), Ok(()), "nor for an operator who types it in another way");
+    assert!(stage.connect_as("Fabrikam").is_err());
+    assert_eq!(stage.view().account, "Contoso");
     for name in ["\u{200b}", "Con\u{202e}oso", "Contoso\u{200b}", "a\nb", ""] {
-        assert!(stage.try_invite(name).is_err(), "{name:?}");
+        assert!(stage.try_invite(name, None).is_err(), "{name:?}");
     }
 }
 

@@ -457,18 +457,9 @@ fn the_signing_key_may_change_while_an_administrator_is_at_microsofts_page() {
 #[test]
 fn an_operator_may_name_the_expected_tenant_by_domain() {
     let stage = Stage::unapproved();
-    let invite = |tenant: &str| {
-        let new = shared::consent::invitation::NewInvitation {
-            account: "Contoso".to_owned(),
-            feeds: vec![shared::tenant::Feed::Alerts],
-            expected_tenant: Some(tenant.to_owned()),
-            lifetime: shared::consent::invitation::LIFETIME,
-        };
-        let invited = shared::consent::invitation::invite(&stage.app, &new);
-        futures::executor::block_on(invited).map_err(|error| error.to_string())
-    };
+    let invite = |tenant: &str| stage.try_invite("Contoso", Some(tenant));
     stage.tenant(|tenant| tenant.domains.push("contoso.example".to_owned()));
-    let link = invite("Contoso.example").unwrap().link.to_string();
+    let link = invite("Contoso.example").unwrap();
     assert!(stage.visitor().start(&link).contains(TENANT));
     for (wrong, words) in [
         ("contoso", "neither a tenant id"),

@@ -69,9 +69,9 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
         )));
     }
     let store = app.ports.store.as_ref();
-    let account = account::name(&new.account)?;
+    let account = account::known_as(store, &new.account).await?;
     let known = load(store, new.tenant_id).await?;
-    if let Some(bound) = known.as_ref().filter(|known| known.connection.is_bound_elsewhere(account)) {
+    if let Some(bound) = known.as_ref().filter(|known| known.connection.is_bound_elsewhere(&account)) {
         return Err(ConnectError::BoundElsewhere(bound.connection.account.clone()));
     }
     let application = choose_application(app, new.tenant_id).await?;
@@ -81,7 +81,7 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
     };
     let binding = Binding {
         tenant_id: new.tenant_id,
-        account: account::ensure(store, account, app.clock.now()).await?.name,
+        account: account::ensure(store, &account, app.clock.now()).await?.name,
         application,
         region: new.region,
         feeds: new.feeds.clone(),

@@ -39,14 +39,22 @@ pub fn name(text: &str) -> Result<&str, AccountError> {
     plain::line(text, MAX_NAME).ok_or(AccountError::Name)
 }
 
+/// The name that this customer goes by: as it was first written, or as it is written now if nobody knows it yet.
+///
+/// # Errors
+/// [`AccountError`]
+pub async fn known_as(store: &dyn Store, text: &str) -> Result<String, AccountError> {
+    let name = name(text)?;
+    Ok(read(store, &key(name)).await?.map_or_else(|| name.to_owned(), |account| account.name))
+}
+
 /// The account of this name, made if it is new.
 ///
 /// # Errors
 /// [`AccountError`]
 pub async fn ensure(store: &dyn Store, text: &str, now: Timestamp) -> Result<Account, AccountError> {
     let name = name(text)?;
-    // `contoso` is not a second customer beside `Contoso`.
-    let key = Key::new(PARTITION, name.to_lowercase());
+    let key = key(name);
     if let Some(known) = read(store, &key).await? {
         return Ok(known);
     }
@@ -58,6 +66,11 @@ pub async fn ensure(store: &dyn Store, text: &str, now: Timestamp) -> Result<Acc
         Err(StoreError::Conflict) => read(store, &key).await?.ok_or(AccountError::Store(StoreError::Conflict)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// `contoso` is not a second customer beside `Contoso`.
+fn key(name: &str) -> Key {
+    Key::new(PARTITION, name.to_lowercase())
 }
 
 async fn read(store: &dyn Store, key: &Key) -> Result<Option<Account>, StoreError> {
