@@ -118,14 +118,6 @@ impl Vault for CountedVault {
         self.0.put(name, version, value, stages, rotation_token).await
     }
 
-    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.0.begin_rotation(name, version).await
-    }
-
-    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.0.cancel_rotation(name, version).await
-    }
-
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
         self.0.promote(name, to, from).await
     }

@@ -11,6 +11,7 @@ mod report;
 
 use std::{error::Error, path::Path, process::ExitCode, sync::Arc};
 
+use embedded::{Machine, Platform};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     App,
@@ -58,33 +59,34 @@ fn ended(outcome: Result<bool, Failed>) -> ExitCode {
 async fn run(data: &Path) -> Result<Report, Failed> {
     let mut microsoft = Microsoft::start()?;
     let clock = Clock::manual(microsoft::start_time()?);
-    let (app, counts) = app(data, &microsoft, clock)?;
-    take_in(&app).await?;
+    let (machine, counts) = machine(data, &microsoft, clock)?;
+    let app = &machine.app;
+    take_in(app).await?;
     microsoft.log()?;
 
     counts.reset();
     let before = measure::memory("VmRSS")?;
     measure::forget_peak()?;
     let meter = Meter::start()?;
-    tick_until_done(&app, &mut microsoft).await?;
+    tick_until_done(&machine, &mut microsoft).await?;
     let pull = meter.stop()?;
     let peak = measure::memory("VmHWM")?;
     let written = counts.taken();
     let calls = microsoft.log()?;
 
     counts.reset();
-    tick(&app, &mut microsoft).await?;
+    tick(&machine, &mut microsoft).await?;
     let idle = counts.taken();
     let idle_calls = microsoft.log()?;
 
     // After the measurements: the floor holds whole answers in memory, which we never do.
-    let floor = floor::measure(&app, &microsoft.origin, &calls, &data.join("lake")).await?;
+    let floor = floor::measure(app, &microsoft.origin, &calls, &data.join("lake")).await?;
     let delivered =
         list(app.ports.store.as_ref(), app.clock.now()).await?.iter().map(|view| view.ledger.delivered).sum();
     Ok(Report { delivered, pull, before, peak, written, calls: calls.len(), floor, idle, idle_calls })
 }
 
-fn app(data: &Path, microsoft: &Microsoft, clock: Clock) -> Result<(App, Arc<Counts>), Failed> {
+fn machine(data: &Path, microsoft: &Microsoft, clock: Clock) -> Result<(Machine, Arc<Counts>), Failed> {
     let origin = &microsoft.origin;
     let config = Config::from_lookup(|name| match name {
         "MUSTER_LOGIN_URL" | "MUSTER_DEFENDER_URL" => Some(origin.clone()),
@@ -93,8 +95,10 @@ fn app(data: &Path, microsoft: &Microsoft, clock: Clock) -> Result<(App, Arc<Cou
         _ => None,
     })?;
     let http = Client::network(config.trusted_origins())?;
-    let (ports, counts) = counting::over(embedded::open(data, &clock)?);
-    Ok((App::new(Arc::new(config), ports, http, clock), counts))
+    let Platform { ports, deliveries, rotations } = embedded::open(data, &clock)?;
+    let (ports, counts) = counting::over(ports);
+    let app = App::new(Arc::new(config), ports, http, clock);
+    Ok((Machine { app, deliveries, rotations }, counts))
 }
 
 async fn take_in(app: &App) -> Result<(), Failed> {
@@ -110,9 +114,10 @@ async fn take_in(app: &App) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn tick_until_done(app: &App, microsoft: &mut Microsoft) -> Result<(), Failed> {
+async fn tick_until_done(machine: &Machine, microsoft: &mut Microsoft) -> Result<(), Failed> {
     for _ in 0..MAX_TICKS {
-        tick(app, microsoft).await?;
+        tick(machine, microsoft).await?;
+        let app = &machine.app;
         let views = list(app.ports.store.as_ref(), app.clock.now()).await?;
         if views.iter().all(|view| !view.backlog) {
             return Ok(());
@@ -122,12 +127,13 @@ async fn tick_until_done(app: &App, microsoft: &mut Microsoft) -> Result<(), Fai
 }
 
 /// One minute later on both clocks: the schedule fires, the queue is emptied.
-async fn tick(app: &App, microsoft: &mut Microsoft) -> Result<(), Failed> {
+async fn tick(machine: &Machine, microsoft: &mut Microsoft) -> Result<(), Failed> {
+    let app = &machine.app;
     microsoft.advance_a_minute()?;
     app.clock.advance(SignedDuration::from_mins(1));
     let now: Timestamp = app.clock.now();
     local::serve::fire(app, now, 60).await;
-    let worker = local::worker::Worker::new(app.clone());
+    let worker = local::worker::Worker::new(machine.clone());
     while worker.drain(10).await? > 0 {}
     Ok(())
 }

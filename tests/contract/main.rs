@@ -22,9 +22,11 @@ macro_rules! suite {
 }
 
 #[cfg(test)]
+mod deliveries;
+#[cfg(test)]
 mod lake;
 #[cfg(test)]
-mod queue;
+mod rotations;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use embedded::{Deliveries, Delivery, Machine, Rotations};
 use futures::{FutureExt, future::BoxFuture};
 use harness::{SimulatorTransport, Stage};
 use jiff::SignedDuration;
@@ -19,7 +20,7 @@ use shared::{
     ports::{
         Ports, Unavailable,
         lake::{Lake, Put},
-        queue::{Delivery, Outgoing, Queue},
+        queue::{Outgoing, Queue},
         store::{Item, Key, Store, StoreError, Write},
         vault::{Description, Stage as Label, Vault, VaultError, Version},
     },
@@ -186,7 +187,10 @@ impl Queue for Chaotic<dyn Queue> {
     async fn send(&self, messages: &[Outgoing]) -> Result<(), Unavailable> {
         self.fate.around(self.port.send(messages)).await
     }
+}
 
+#[async_trait]
+impl Deliveries for Chaotic<dyn Deliveries> {
     async fn receive(&self, max: usize, visibility: SignedDuration) -> Result<Vec<Delivery>, Unavailable> {
         self.fate.around(self.port.receive(max, visibility)).await
     }
@@ -228,14 +232,6 @@ impl Vault for Chaotic<dyn Vault> {
         self.fate.around(self.port.put(name, version, value, stages, rotation_token)).await
     }
 
-    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.fate.around(self.port.begin_rotation(name, version)).await
-    }
-
-    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.fate.around(self.port.cancel_rotation(name, version)).await
-    }
-
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
         self.fate.around(self.port.promote(name, to, from)).await
     }
@@ -246,6 +242,17 @@ impl Vault for Chaotic<dyn Vault> {
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
         self.fate.around(self.port.list(prefix)).await
+    }
+}
+
+#[async_trait]
+impl Rotations for Chaotic<dyn Rotations> {
+    async fn begin(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.fate.around(self.port.begin(name, version)).await
+    }
+
+    async fn cancel(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.fate.around(self.port.cancel(name, version)).await
     }
 }
 
@@ -278,6 +285,15 @@ pub fn app(stage: &Stage, fate: &Fate) -> App {
     let config = stage.app.config.clone();
     let http = Client::in_process(transport, config.trusted_origins());
     App::new(config, ports, http, stage.app.clock.clone())
+}
+
+/// As [`app`], with the host's hands under the same fate.
+pub fn machine(stage: &Stage, fate: &Fate) -> Machine {
+    Machine {
+        app: app(stage, fate),
+        deliveries: Arc::new(Chaotic { fate: fate.clone(), port: stage.deliveries.clone() }),
+        rotations: Arc::new(Chaotic { fate: fate.clone(), port: stage.rotations.clone() }),
+    }
 }
 
 /// Runs one worker alone until it is done, dead or stalled. True when it is done.

@@ -166,7 +166,7 @@ fn what_a_slow_pull_found_before_does_not_undo_a_fresh_approval() {
         stage.pass(harness::minutes(90));
         futures::executor::block_on(local::serve::fire(&stage.app, stage.now(), 60));
         let fate = Fate::new(1, CrashPoint::Stall(point));
-        let worker = local::worker::Worker::new(chaos::app(&stage, &fate));
+        let worker = local::worker::Worker::new(chaos::machine(&stage, &fate));
         let mut slow = async { worker.drain(10).await.map(|_| ()).expect("the queue answers") }.boxed_local();
         if !chaos::run_alone(&fate, &mut slow) {
             let page = stage.visitor().consent(&stage.invite("Contoso"), ADMIN);

@@ -330,8 +330,8 @@ impl Rotations {
         self.stage.world(simulator::World::clear_scripts);
         for _ in 0..4 {
             self.stage.days(1);
-            let app = self.stage.app.clone();
-            let daily = async move { local::rotate::daily(&app).await }.boxed();
+            let machine = self.stage.machine();
+            let daily = async move { local::rotate::daily(&machine).await }.boxed();
             self.run(vec![(Fate::new(0, CrashPoint::Never), daily)]);
             self.must_work();
         }

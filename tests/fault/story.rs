@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use embedded::Machine;
 use futures::{FutureExt, executor::block_on, future::BoxFuture};
 use harness::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes, seconds, stamp};
 use jiff::{SignedDuration, Timestamp};
 use local::worker::Worker;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::json;
-use shared::{App, tenant::list::list};
+use shared::tenant::list::list;
 use simulator::{Alert, Fault, Route, Tenant};
 
 use crate::chaos::{self, CrashPoint, Fate};
@@ -26,8 +27,8 @@ pub struct Summary {
 }
 
 /// Handles messages until the queue is empty.
-fn worker(app: App) -> BoxFuture<'static, ()> {
-    let worker = Worker::new(app);
+fn worker(machine: Machine) -> BoxFuture<'static, ()> {
+    let worker = Worker::new(machine);
     async move { while worker.drain(2).await.expect("the queue answers") > 0 {} }.boxed()
 }
 
@@ -82,7 +83,7 @@ impl Story {
         stage.put(Alert::new("da-broken", at(0) + seconds(3)).without("lastUpdateTime"));
         stage.pass(minutes(1));
         let fate = Fate::new(1, point);
-        let mut doomed = worker(chaos::app(&stage, &fate));
+        let mut doomed = worker(chaos::machine(&stage, &fate));
         let mut story = Self { stage, rng: SmallRng::seed_from_u64(1), alerts: 0, deaths: 0, verbose: false };
         block_on(local::serve::fire(&story.stage.app, story.stage.now(), 60));
         let done = chaos::run_alone(&fate, &mut doomed);
@@ -107,7 +108,7 @@ impl Story {
         stage.connect(TENANT).expect("the tenant has approved");
         stage.put(Alert::new("da1", at(0) + seconds(30)));
         let fate = Fate::new(1, CrashPoint::Stall(16));
-        let shared = Worker::new(chaos::app(&stage, &fate));
+        let shared = Worker::new(chaos::machine(&stage, &fate));
         let tick = || {
             stage.pass(minutes(1));
             block_on(local::serve::fire(&stage.app, stage.now(), 60));
@@ -255,7 +256,7 @@ impl Story {
 
     fn work(&mut self, fates: Vec<Fate>) {
         let workers: Vec<(Fate, BoxFuture<'_, ()>)> =
-            fates.iter().map(|fate| (fate.clone(), worker(chaos::app(&self.stage, fate)))).collect();
+            fates.iter().map(|fate| (fate.clone(), worker(chaos::machine(&self.stage, fate)))).collect();
         chaos::run(&mut self.rng, workers);
         let deaths = fates.iter().filter(|fate| fate.is_dead()).count();
         self.deaths += deaths;
@@ -329,10 +330,7 @@ impl Story {
         }
         let quarantined = self.stage.quarantined().len();
         assert_eq!(quarantined as u64, views.iter().map(|view| view.ledger.quarantined).sum::<u64>());
-        assert_eq!(
-            block_on(self.stage.app.ports.alerts.dead_letters()).expect("the queue answers"),
-            Vec::<String>::new()
-        );
+        assert_eq!(block_on(self.stage.deliveries.dead_letters()).expect("the queue answers"), Vec::<String>::new());
         Summary {
             delivered: events.len(),
             quarantined,

@@ -81,7 +81,7 @@ impl Stage {
     }
 
     pub fn begin(&self, version: &str) {
-        block_on(self.app.ports.vault.begin_rotation("muster/app", version)).expect("no rotation is open");
+        block_on(self.rotations.begin("muster/app", version)).expect("no rotation is open");
     }
 
     /// Drives one piece of work to its end; time passes in small steps, and `meanwhile` happens every second.

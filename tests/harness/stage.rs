@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use embedded::{Database, VaultKey};
+use embedded::{Database, Deliveries, Machine, Rotations, VaultKey};
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use local::worker::Worker;
@@ -86,6 +86,8 @@ pub fn application() -> Application {
 pub struct Stage {
     pub simulator: Simulator,
     pub app: App,
+    pub deliveries: Arc<dyn Deliveries>,
+    pub rotations: Arc<dyn Rotations>,
     pub lake: Arc<MemoryLake>,
     pub store: Arc<RecordingStore>,
     /// Every origin that a request was sent to.
@@ -108,7 +110,9 @@ impl Stage {
         let config = Config::from_lookup(|name| settings.get(name).cloned()).expect("a valid configuration");
         let database = Database::in_memory().expect("SQLite in memory");
         let lake = Arc::new(MemoryLake::default());
-        let mut ports = embedded::ports(&database, VaultKey::ephemeral().expect("randomness"), lake.clone(), &clock);
+        let key = VaultKey::ephemeral().expect("randomness");
+        let embedded::Platform { mut ports, deliveries, rotations } =
+            embedded::platform(&database, key, lake.clone(), &clock);
         let store = RecordingStore::over(ports.store.clone());
         ports.store = store.clone();
         let origins = Arc::default();
@@ -124,7 +128,7 @@ impl Stage {
             registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
             world.add_tenant(Tenant::new(TENANT, "Contoso").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
         });
-        let stage = Self { simulator, app, lake, store, origins };
+        let stage = Self { simulator, app, deliveries, rotations, lake, store, origins };
         stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v1");
         block_on(local::vault::ensure_signing_key(&stage.app)).expect("the vault takes a key");
         stage
@@ -227,6 +231,12 @@ impl Stage {
         self.world(|world| world.script(Route::Alerts, faults));
     }
 
+    /// The host of everything on this stage.
+    pub fn machine(&self) -> Machine {
+        let (app, deliveries, rotations) = (self.app.clone(), self.deliveries.clone(), self.rotations.clone());
+        Machine { app, deliveries, rotations }
+    }
+
     pub fn now(&self) -> Timestamp {
         self.app.clock.now()
     }
@@ -252,7 +262,7 @@ impl Stage {
 
     /// Handles messages until the queue is empty.
     pub fn drain(&self) {
-        let worker = Worker::new(self.app.clone());
+        let worker = Worker::new(self.machine());
         while block_on(worker.drain(10)).expect("the queue answers") > 0 {}
     }
 

@@ -1,4 +1,4 @@
-//! A customer comes in over TCP: `muster invite`, a browser, `muster serve`, and the same page as a Lambda function.
+//! A customer comes in over TCP: `muster invite`, a browser, `muster serve`.
 
 use std::{net::TcpListener, path::Path};
 
@@ -13,7 +13,6 @@ use url::Url;
 use crate::{
     microsoft::{Microsoft, STRANGER},
     programs::until,
-    runtime_api::{Answer, Function},
 };
 
 /// An origin that nobody uses, as yet.
@@ -72,35 +71,6 @@ fn an_invited_administrator_lets_a_tenant_in_and_nothing_on_the_way_is_logged() 
     for secret in [token, "code=", "eyJ", "Ada <b>"] {
         assert!(!log.contains(secret), "`{secret}` was logged");
     }
-}
-
-#[test]
-fn the_callback_answers_under_the_runtime_api_with_a_page() {
-    let microsoft = Microsoft::new();
-    let data = microsoft.data_folder();
-    let link = invite(&microsoft, "https://muster.example.com", &[], data.path());
-    let mut callback = Function::start("consent-callback", |start| {
-        let start = microsoft.seen_by(start).env("MUSTER_DATA", data.path());
-        start.env("MUSTER_PUBLIC_URL", "https://muster.example.com")
-    });
-    let mut get = |path: &str| {
-        let answer = callback.invoke(json!({
-            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": {},
-            "isBase64Encoded": false, "requestContext": {"requestId": "Jx1=", "timeEpoch": 0,
-                "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"}},
-        }));
-        let Answer::Response(response) = answer else { panic!("{answer:?}") };
-        response
-    };
-    let page = get(link.path());
-    assert_eq!((&page["statusCode"], &page["isBase64Encoded"]), (&json!(200), &json!(false)));
-    assert_eq!(page["headers"]["content-type"], json!("text/html; charset=utf-8"));
-    let cookie = page["cookies"][0].as_str().unwrap();
-    assert!(cookie.starts_with("__Host-") && cookie.ends_with("; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
-    assert!(page["body"].as_str().unwrap().contains("Fabrikam Europe"));
-    assert_eq!(get("/consent/callback")["statusCode"], json!(400));
-    assert_eq!(get("/elsewhere")["statusCode"], json!(404));
-    callback.process.kill();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Real processes: the program `muster` and the Lambda programs, killed, asked wrongly, and driven as AWS drives them.
+//! Real processes: the program `muster`, killed, asked wrongly, and driven as people drive it.
 //!
 //! Time is the machine's here, so tests wait; each wait polls and has a deadline.
 
@@ -14,7 +14,5 @@ mod microsoft;
 mod programs;
 #[cfg(test)]
 mod rotate;
-#[cfg(test)]
-mod runtime_api;
 #[cfg(test)]
 mod verbs;

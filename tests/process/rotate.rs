@@ -1,17 +1,16 @@
-//! `muster rotate`, and the function behind it, as programs: against Microsoft over TCP, with real waits made short.
+//! `muster rotate` as a program: against Microsoft over TCP, with real waits made short.
 
 use std::path::Path;
 
 use harness::{CLIENT, HOME, SECRET, TENANT};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
-use shared::{clock::Clock, ports::vault::Vault};
+use serde_json::json;
+use shared::clock::Clock;
 use simulator::{CredentialPropagation, Tenant};
 
 use crate::{
     microsoft::{Microsoft, vault_entry},
     programs::{Start, until},
-    runtime_api::{Answer, Function},
 };
 
 const USAGE: i32 = 64;
@@ -42,8 +41,8 @@ fn made(microsoft: &Microsoft) -> Vec<String> {
     })
 }
 
-fn vault(data: &Path) -> std::sync::Arc<dyn Vault> {
-    embedded::open(data, &Clock::System).unwrap().vault
+fn platform(data: &Path) -> embedded::Platform {
+    embedded::open(data, &Clock::System).unwrap()
 }
 
 #[test]
@@ -73,11 +72,11 @@ fn a_rotation_that_was_killed_is_resumed_under_its_own_token() {
     let killed = rotate(&microsoft, data.path(), "300").run();
     until("the first token is earned", || killed.stderr().contains("1 of 5").then_some(()));
     killed.kill();
-    let open = futures::executor::block_on(vault(data.path()).describe("muster/app")).unwrap();
+    let open = futures::executor::block_on(platform(data.path()).ports.vault.describe("muster/app")).unwrap();
     let open = open.open_rotation().unwrap().to_owned();
     rotate(&microsoft, data.path(), "0").finish().exits(0);
     assert_eq!(made(&microsoft).len(), 1, "it was created once");
-    let after = futures::executor::block_on(vault(data.path()).describe("muster/app")).unwrap();
+    let after = futures::executor::block_on(platform(data.path()).ports.vault.describe("muster/app")).unwrap();
     assert_eq!(after.version(shared::ports::vault::Stage::Current), Some(open.as_str()));
 }
 
@@ -111,41 +110,4 @@ fn without_the_right_the_operator_reads_what_to_grant_and_nothing_is_left_open()
     refused.says(&["muster/app is not rotated", "Application.ReadWrite.OwnedBy", "owner", "muster vault put app"]);
     let listed = microsoft.muster(&["vault", "list"], data.path()).finish().exits(0).stdout;
     assert!(!listed.contains("AWSPENDING"), "{listed}");
-}
-
-#[test]
-fn the_function_takes_secrets_managers_steps_and_the_daily_check() {
-    let microsoft = microsoft();
-    let data = microsoft.data_folder();
-    let mut function = Function::start("credential-rotation", |start| {
-        microsoft.seen_by(start).env("MUSTER_DATA", data.path()).env("MUSTER_CANARY_SPACING_SECONDS", "0")
-    });
-    futures::executor::block_on(vault(data.path()).begin_rotation("muster/app", "v2")).unwrap();
-    let outcomes = [
-        ("createSecret", "created"),
-        ("set_secret", "verified"),
-        ("testSecret", "proven"),
-        ("finish_secret", "finished"),
-        ("finishSecret", "already_current"),
-    ];
-    for (step, outcome) in outcomes {
-        let event = json!({
-            "Step": step, "SecretId": "muster/app", "ClientRequestToken": "v2", "RotationToken": "t-o-k-e-n",
-        });
-        let Answer::Response(answer) = function.invoke(event) else { panic!("{step} failed") };
-        assert_eq!(answer["outcome"], outcome, "{step}");
-    }
-    let Answer::Response(report) = function.invoke(json!({"check": "credentials", "scheduled_time": Timestamp::now()}))
-    else {
-        panic!("the check failed")
-    };
-    assert_eq!((&report["checked"], &report["due"]), (&json!(1), &json!([])), "{report:#}");
-    for event in [json!({}), json!({"Step": "dropSecret"}), Value::Null] {
-        let Answer::Error(error) = function.invoke(event) else { panic!("that is no event") };
-        assert!(
-            error["errorMessage"].as_str().unwrap().contains("neither a step of a rotation nor a check"),
-            "{error}"
-        );
-    }
-    function.process.kill();
 }

@@ -20,7 +20,7 @@ fn pain_06_one_expiring_secret_takes_nobody_down() {
         let hand_made = secrets.iter_mut().find(|secret| secret.key_id == HAND_MADE).unwrap();
         (hand_made.start, hand_made.end) = (at(0), ends);
     });
-    let daily = |stage: &Stage| stage.drive(local::rotate::daily(&stage.app), Stage::assert_polls);
+    let daily = |stage: &Stage| stage.drive(local::rotate::daily(&stage.machine()), Stage::assert_polls);
     // Before half of its life is over nothing happens; then it is replaced, and replaced again.
     let (mut lives, mut current) = (vec![], HAND_MADE.to_owned());
     for day in 1..=400 {
@@ -109,7 +109,7 @@ fn pain_15_a_half_committed_rotation_keeps_the_current_secret_working_and_conver
             assert!(stuck && report.due == ["muster/app"], "{broken_off}: {report:?}");
         }
         // The host resumes it under its own token.
-        stage.drive(local::rotate::daily(&stage.app), Stage::assert_polls);
+        stage.drive(local::rotate::daily(&stage.machine()), Stage::assert_polls);
         assert_eq!(stage.at_entra(), keys(&[HAND_MADE, LOOK_ALIKE, &stage.key_id(Current)]), "{broken_off}");
         assert_eq!(block_on(stage.app.ports.vault.describe("muster/app")).unwrap().version(Current), Some("v2"));
     }
@@ -123,10 +123,10 @@ fn a_rotation_that_can_never_succeed_is_given_up_for_another() {
     // Somebody tidies up in the portal.
     let pending = stage.key_id(Pending);
     stage.world(|world| world.application(CLIENT).unwrap().secrets.retain(|secret| secret.key_id != pending));
-    let first = stage.drive(local::rotate::run(&stage.app, "app"), |_| {}).unwrap_err();
+    let first = stage.drive(local::rotate::run(&stage.machine(), "app"), |_| {}).unwrap_err();
     assert!(first.to_string().contains("goes on where it stands"), "{first}");
     stage.pass(minutes(60));
-    stage.drive(local::rotate::run(&stage.app, "app"), |_| {}).unwrap();
+    stage.drive(local::rotate::run(&stage.machine(), "app"), |_| {}).unwrap();
     let described = block_on(stage.app.ports.vault.describe("muster/app")).unwrap();
     assert!(described.version(Current).is_some_and(|version| version != "v2") && described.open_rotation().is_none());
     assert_eq!(stage.at_entra(), keys(&[HAND_MADE, LOOK_ALIKE, &stage.key_id(Current)]));
@@ -186,12 +186,12 @@ fn what_an_operator_stores_after_a_rotation_stays() {
     stage.rotate("v2");
     let by_hand = json!({"kind": "client_secret", "value": SECRET, "key_id": HAND_MADE});
     stage.store_application(&by_hand, "v3");
-    stage.drive(local::rotate::daily(&stage.app), |_| {});
+    stage.drive(local::rotate::daily(&stage.machine()), |_| {});
     assert_eq!(stage.key_id(Current), HAND_MADE, "the daily work does not bring the old one back");
     let findings = stage.check().findings;
     assert!(findings.iter().all(|finding| finding.kind != Kind::RotationStuck), "{findings:?}");
     let pace = shared::credential::rotation::Pace::new(local::rotate::UNHURRIED, |_, _| {});
-    stage.drive(local::rotate::rotate(&stage.app, "muster/app", &pace), |_| {}).unwrap();
+    stage.drive(local::rotate::rotate(&stage.machine(), "muster/app", &pace), |_| {}).unwrap();
     assert_eq!(stage.key_id(Previous), HAND_MADE, "and the next rotation begins from it");
 }
 
@@ -212,7 +212,7 @@ fn what_an_operator_stores_during_a_rotation_stays() {
         assert_eq!(stage.key_id(Current), HAND_MADE, "after {done} steps");
         // The host begins another one, and nothing is left of the first.
         let pace = shared::credential::rotation::Pace::new(local::rotate::UNHURRIED, |_, _| {});
-        stage.drive(local::rotate::rotate(&stage.app, "muster/app", &pace), |_| {}).unwrap();
+        stage.drive(local::rotate::rotate(&stage.machine(), "muster/app", &pace), |_| {}).unwrap();
         assert_eq!(stage.key_id(Previous), HAND_MADE, "after {done} steps");
     }
 }

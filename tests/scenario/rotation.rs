@@ -265,13 +265,9 @@ fn a_secret_that_another_entry_lives_by_is_not_removed() {
 fn two_vaults_on_one_application_leave_each_other_alone() {
     let (here, there) = (Stage::rotating(), Stage::rotating());
     // The other installation works against this one's Microsoft.
-    let there = shared::App::new(
-        here.app.config.clone(),
-        there.app.ports.clone(),
-        here.app.http.clone(),
-        here.app.clock.clone(),
-    );
-    block_on(there.ports.vault.begin_rotation("muster/app", "v2")).unwrap();
+    let (rotations, ports) = (there.rotations.clone(), there.app.ports.clone());
+    let there = shared::App::new(here.app.config.clone(), ports, here.app.http.clone(), here.app.clock.clone());
+    block_on(rotations.begin("muster/app", "v2")).unwrap();
     here.drive(rotate(&there, "v2"), |_| {}).unwrap();
     let entry = block_on(there.ports.vault.read("muster/app", Current, None)).unwrap();
     let theirs = shared::credential::entry::Entry::parse(&entry.value).unwrap().key_id.unwrap();
@@ -338,7 +334,7 @@ fn another_applications_secret_is_never_promoted() {
             assert!(error.to_string().contains("another application or another home tenant"), "{name}: {error}");
             assert_eq!(error.disposition(), Disposition::StartAnew);
         }
-        block_on(stage.app.ports.vault.cancel_rotation("muster/app", &version)).unwrap();
+        block_on(stage.rotations.cancel("muster/app", &version)).unwrap();
     }
     assert_eq!((stage.key_id(Current), stage.graph_calls("Password")), (HAND_MADE.to_owned(), 0));
 }

@@ -75,14 +75,6 @@ impl Vault for Strict {
         }
     }
 
-    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.vault.begin_rotation(by_arn(name), version).await
-    }
-
-    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.vault.cancel_rotation(by_arn(name), version).await
-    }
-
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
         self.vault.promote(by_arn(name), to, from).await
     }

@@ -222,7 +222,7 @@ fn an_unreadable_message_becomes_a_dead_letter_and_stops_nobody() {
     stage.put(Alert::new("da1", at(0) + seconds(10)));
     stage.ticks(60);
     assert_eq!(stage.ids(), ["da1"]);
-    assert_eq!(futures::executor::block_on(stage.app.ports.alerts.dead_letters()).unwrap(), ["{not ours"]);
+    assert_eq!(futures::executor::block_on(stage.deliveries.dead_letters()).unwrap(), ["{not ours"]);
 }
 
 #[test]

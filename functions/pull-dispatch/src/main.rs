@@ -8,8 +8,7 @@ use shared::config::EXIT_USAGE;
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing::init_default_subscriber();
-    // The ports are the embedded ones, in the folder that MUSTER_DATA names.
-    let app = match embedded::app_from_environment() {
+    let app = match aws::app_from_environment().await {
         Ok(app) => app,
         Err(mistake) => {
             eprintln!("pull-dispatch: {mistake}");

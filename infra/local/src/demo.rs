@@ -12,6 +12,7 @@ mod world;
 
 use std::sync::Arc;
 
+use embedded::{Machine, Platform};
 use jiff::{Timestamp, ToSpan, Unit};
 use shared::{
     App,
@@ -19,7 +20,7 @@ use shared::{
     config::Config,
     consent::connect,
     http::Client,
-    ports::{Ports, vault::Stage},
+    ports::vault::Stage,
     secret::Secret,
     tenant::{Feed, list::list},
 };
@@ -44,15 +45,16 @@ pub async fn run(once: bool) -> Result<(), Failure> {
 
     let data = std::env::temp_dir().join(format!("muster-demo-{}-{}", start.as_second(), std::process::id()));
     let clock = Clock::manual(start);
-    let mut ports = embedded::open(&data, &clock).map_err(Failure::failed)?;
-    let dying = crash::DyingLake::over(ports.lake.clone());
-    ports.lake = dying.clone();
-    let app = app(ports, &microsoft, &public_url, clock.clone())?;
+    let mut platform = embedded::open(&data, &clock).map_err(Failure::failed)?;
+    let dying = crash::DyingLake::over(platform.ports.lake.clone());
+    platform.ports.lake = dying.clone();
+    let machine = machine(platform, &microsoft, &public_url, clock.clone())?;
+    let app = &machine.app;
     let web = tokio::spawn(web::serve(app.clone(), listener));
 
     eprintln!("A simulated Microsoft answers on {microsoft}; one hour passes in a few seconds.\n");
-    connect_tenants(&app).await?;
-    story::tell(&app, &simulator, &dying, start).await?;
+    connect_tenants(app).await?;
+    story::tell(&machine, &simulator, &dying, start).await?;
     web.abort();
 
     let views = list(app.ports.store.as_ref(), app.clock.now()).await.map_err(Failure::failed)?;
@@ -77,7 +79,7 @@ fn story_start() -> Result<Timestamp, Failure> {
     rounded.checked_sub((i64::from(story::MINUTES) + 5).minutes()).map_err(Failure::failed)
 }
 
-fn app(ports: Ports, microsoft: &Url, public_url: &Url, clock: Clock) -> Result<App, Failure> {
+fn machine(platform: Platform, microsoft: &Url, public_url: &Url, clock: Clock) -> Result<Machine, Failure> {
     let config = Config::from_lookup(|name| match name {
         "MUSTER_LOGIN_URL" | "MUSTER_DEFENDER_URL" | "MUSTER_GRAPH_URL" => Some(microsoft.to_string()),
         "MUSTER_PUBLIC_URL" => Some(public_url.to_string()),
@@ -87,7 +89,8 @@ fn app(ports: Ports, microsoft: &Url, public_url: &Url, clock: Clock) -> Result<
     })
     .map_err(Failure::failed)?;
     let http = Client::network(config.trusted_origins()).map_err(Failure::failed)?;
-    Ok(App::new(Arc::new(config), ports, http, clock))
+    let app = App::new(Arc::new(config), platform.ports, http, clock);
+    Ok(Machine { app, deliveries: platform.deliveries, rotations: platform.rotations })
 }
 
 async fn connect_tenants(app: &App) -> Result<(), Failure> {

@@ -1,12 +1,16 @@
 //! The program `muster`: one machine, one data folder, the same handlers as on AWS.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
+use embedded::Machine;
 use jiff::SignedDuration;
 use local::Failure;
 use shared::{
-    App,
     clock::Clock,
     config::{Config, EXIT_USAGE},
     consent::invitation::NewInvitation,
@@ -146,17 +150,17 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Serve { data, listen, tick } => {
             shared::log::init("info");
-            local::serve::run(open(&data)?, &data, listen, tick).await
+            local::serve::run(machine(&data)?, &data, listen, tick).await
         }
         Verb::Vault { verb: VaultVerb::Put { name, data } } => {
             shared::log::init("warn");
             let entry = local::vault::read_entry(&name, std::io::stdin())?;
-            local::vault::put(&open(&data)?, &name, &entry).await
+            local::vault::put(&machine(&data)?.app, &name, &entry).await
         }
         Verb::Vault { verb: VaultVerb::List { data } } => {
             shared::log::init("warn");
-            match open_existing(&data)? {
-                Some(app) => local::vault::list(&app).await,
+            match existing(&data)? {
+                Some(machine) => local::vault::list(&machine.app).await,
                 None => Ok(()),
             }
         }
@@ -169,13 +173,13 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 lifetime: SignedDuration::from_hours(hours.into()),
             };
             local::invite::check(&configuration()?, &new)?;
-            local::invite::run(&open(&data)?, &new).await
+            local::invite::run(&machine(&data)?.app, &new).await
         }
         Verb::Rotate { name, data } => {
             shared::log::init("warn");
             local::rotate::check(&configuration()?, &name)?;
-            let app = open_existing(&data)?.ok_or_else(|| Failure::failed(format!("there is no {name} to rotate")))?;
-            local::rotate::run(&app, &name).await
+            let machine = existing(&data)?.ok_or_else(|| Failure::failed(format!("there is no {name} to rotate")))?;
+            local::rotate::run(&machine, &name).await
         }
         Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
             shared::log::init("warn");
@@ -191,11 +195,11 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 feeds: parse_feeds(&feeds)?,
                 region: region.map(|region| region.parse()).transpose().map_err(usage)?,
             };
-            local::connect::run(&open(&data)?, &new).await
+            local::connect::run(&machine(&data)?.app, &new).await
         }
         Verb::Tenants { data, json } => {
             shared::log::init("warn");
-            local::tenants::run(open_existing(&data)?.as_ref(), json).await
+            local::tenants::run(existing(&data)?.as_ref().map(|machine| &machine.app), json).await
         }
     }
 }
@@ -205,19 +209,19 @@ fn parse_feeds(feeds: &[String]) -> Result<Vec<Feed>, Failure> {
 }
 
 /// For verbs that only look: nothing is made for a mistyped name, and nothing is what there is in it.
-fn open_existing(data: &std::path::Path) -> Result<Option<App>, Failure> {
+fn existing(data: &Path) -> Result<Option<Machine>, Failure> {
     let config = configuration()?;
     if !embedded::exists(data) {
         eprintln!("{} is no data folder of muster yet; `muster vault put` or `muster serve` makes it", data.display());
         return Ok(None);
     }
-    embedded::app(data, config, Clock::System).map(Some).map_err(Failure::failed)
+    embedded::machine(data, config, Clock::System).map(Some).map_err(Failure::failed)
 }
 
 fn configuration() -> Result<Config, Failure> {
     Config::from_environment().map_err(|mistakes| Failure::Usage(mistakes.to_string()))
 }
 
-fn open(data: &std::path::Path) -> Result<App, Failure> {
-    embedded::app(data, configuration()?, Clock::System).map_err(Failure::failed)
+fn machine(data: &Path) -> Result<Machine, Failure> {
+    embedded::machine(data, configuration()?, Clock::System).map_err(Failure::failed)
 }

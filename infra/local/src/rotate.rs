@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use credential_rotation::{Answer, Error, handle};
+use embedded::Machine;
 use serde_json::json;
 use shared::{
-    App,
     config::Config,
     credential::{
         name::{EntryKind, EntryName},
@@ -39,19 +39,21 @@ pub fn check(config: &Config, short: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure`] with the next step. The old secret works on, and another run resumes.
-pub async fn run(app: &App, short: &str) -> Result<(), Failure> {
-    check(&app.config, short)?;
-    let full = format!("{}/{short}", app.config.secrets_prefix);
+pub async fn run(machine: &Machine, short: &str) -> Result<(), Failure> {
+    let config = &machine.app.config;
+    check(config, short)?;
+    let full = format!("{}/{short}", config.secrets_prefix);
     let pace = Pace::new(UNHURRIED, |earned, needed| {
         eprintln!("waiting for the new secret to be known everywhere: {earned} of {needed} tokens");
     });
-    rotate(app, &full, &pace).await.map_err(|error| Failure::failed(format!("{full} is not rotated: {error}")))?;
+    rotate(machine, &full, &pace).await.map_err(|error| Failure::failed(format!("{full} is not rotated: {error}")))?;
     eprintln!("{full} is rotated; the secret before it works on until the next rotation.");
     Ok(())
 }
 
 /// Once a day: checks every credential, and rotates what is due. What fails is logged and tried again the next day.
-pub async fn daily(app: &App) {
+pub async fn daily(machine: &Machine) {
+    let app = &machine.app;
     let pace = Pace::new(UNHURRIED, |_, _| {});
     let event = json!({"check": "credentials", "scheduled_time": app.clock.now()});
     let due = match handle(app, event, &pace).await {
@@ -63,7 +65,7 @@ pub async fn daily(app: &App) {
         }
     };
     for full in due {
-        match rotate(app, &full, &pace).await {
+        match rotate(machine, &full, &pace).await {
             Ok(()) => tracing::info!(vault.name = full, "rotated"),
             Err(error) => tracing::error!(vault.name = full, %error, "not rotated; the secret before it works on"),
         }
@@ -74,21 +76,22 @@ pub async fn daily(app: &App) {
 ///
 /// # Errors
 /// The error of the step that failed. Whatever happens, the current credential works.
-pub async fn rotate(app: &App, full: &str, pace: &Pace) -> Result<(), Error> {
-    let version = begin(app, full).await?;
-    match steps(app, full, &version, pace).await {
+pub async fn rotate(machine: &Machine, full: &str, pace: &Pace) -> Result<(), Error> {
+    let version = begin(machine, full).await?;
+    match steps(machine, full, &version, pace).await {
         Err(error) if error.disposition() == Disposition::StartAnew => {
             tracing::warn!(vault.name = full, %error, "this rotation can never succeed, another one begins");
-            cancel(app, full, &version).await?;
-            let version = begin(app, full).await?;
-            steps(app, full, &version, pace).await
+            cancel(machine, full, &version).await?;
+            let version = begin(machine, full).await?;
+            steps(machine, full, &version, pace).await
         }
         other => other,
     }
 }
 
 /// The version to rotate to: that of a rotation which is open already, or a new one.
-async fn begin(app: &App, full: &str) -> Result<String, Error> {
+async fn begin(machine: &Machine, full: &str) -> Result<String, Error> {
+    let app = &machine.app;
     let vault = &app.ports.vault;
     let explain = |cause: RotationError| {
         let short = full.strip_prefix(&app.config.secrets_prefix).unwrap_or(full).trim_start_matches('/');
@@ -99,7 +102,7 @@ async fn begin(app: &App, full: &str) -> Result<String, Error> {
         return Ok(open.to_owned());
     }
     let version = version_id().map_err(|cause| VaultError::InvalidRequest(cause.to_string()))?;
-    match vault.begin_rotation(full, &version).await {
+    match machine.rotations.begin(full, &version).await {
         Ok(()) => Ok(version),
         // Somebody else was faster. The same rotation may be driven by two.
         Err(refused @ VaultError::InvalidRequest(_)) => {
@@ -110,21 +113,21 @@ async fn begin(app: &App, full: &str) -> Result<String, Error> {
 }
 
 /// Closes the rotation to this version. That somebody else was faster is no failure.
-async fn cancel(app: &App, full: &str, version: &str) -> Result<(), VaultError> {
-    match app.ports.vault.cancel_rotation(full, version).await {
+async fn cancel(machine: &Machine, full: &str, version: &str) -> Result<(), VaultError> {
+    match machine.rotations.cancel(full, version).await {
         Err(VaultError::InvalidRequest(_)) => Ok(()),
         other => other,
     }
 }
 
-async fn steps(app: &App, full: &str, version: &str, pace: &Pace) -> Result<(), Error> {
+async fn steps(machine: &Machine, full: &str, version: &str, pace: &Pace) -> Result<(), Error> {
     for step in STEPS {
         let event = json!({"Step": step, "SecretId": full, "ClientRequestToken": version});
-        let result = handle(app, event, pace).await;
+        let result = handle(&machine.app, event, pace).await;
         if let Err(error) = result {
             // Where a person has to act first and nothing is stored, nothing is left open either.
             let nothing_stored = step == Act::CreateSecret && error.disposition() == Disposition::NeedsOperator;
-            if nothing_stored && let Err(cause) = cancel(app, full, version).await {
+            if nothing_stored && let Err(cause) = cancel(machine, full, version).await {
                 tracing::warn!(vault.name = full, %cause, "the rotation stays open");
             }
             return Err(error);

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use embedded::Machine;
 use jiff::{Timestamp, Unit};
 use shared::{
     App,
@@ -36,8 +37,9 @@ const FAREWELL: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When the address is taken or the vault fails.
-pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result<(), Failure> {
-    vault::ensure_signing_key(&app).await?;
+pub async fn run(machine: Machine, data: &Path, listen: SocketAddr, tick: u32) -> Result<(), Failure> {
+    let app = &machine.app;
+    vault::ensure_signing_key(app).await?;
     let listener = TcpListener::bind(listen).await.map_err(|cause| Failure::failed(format!("{listen}: {cause}")))?;
     let address = listener.local_addr().map_err(Failure::failed)?;
     eprintln!("muster serves on http://{address}, pulls every {tick} s, and fills {}", data.join("lake").display());
@@ -46,9 +48,9 @@ pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result
         None => eprintln!("invitations need MUSTER_PUBLIC_URL, the origin that people's browsers see"),
     }
     let stopping = Arc::new(AtomicBool::new(false));
-    let mut tasks = start(&app, tick, &stopping);
+    let mut tasks = start(&machine, tick, &stopping);
     let mut web = tokio::spawn(web::serve(app.clone(), listener));
-    let housekeeping = tokio::spawn(housekeeping(app.clone(), data.to_owned()));
+    let housekeeping = tokio::spawn(housekeeping(machine.clone(), data.to_owned()));
     let ended = tokio::select! {
         () = interrupted() => None,
         // None of them ends by itself: this is a defect, and half a server is worse than none.
@@ -70,23 +72,23 @@ pub async fn run(app: App, data: &Path, listen: SocketAddr, tick: u32) -> Result
 }
 
 /// Once a day, what has outlived its use, and the credentials.
-async fn housekeeping(app: App, data: PathBuf) {
+async fn housekeeping(machine: Machine, data: PathBuf) {
     // Not at once: whoever starts a server to look around has not asked for a new secret.
     let mut days = interval_at(Instant::now() + SETTLED, Duration::from_secs(24 * 3600));
     loop {
         days.tick().await;
-        if let Err(error) = embedded::forget_expired(&data, app.clock.now()) {
+        if let Err(error) = embedded::forget_expired(&data, machine.app.clock.now()) {
             tracing::warn!(%error, "old state stays another day");
         }
-        rotate::daily(&app).await;
+        rotate::daily(&machine).await;
     }
 }
 
 /// Starts the scheduler and the workers.
-pub fn start(app: &App, tick: u32, stopping: &Arc<AtomicBool>) -> JoinSet<()> {
+pub fn start(machine: &Machine, tick: u32, stopping: &Arc<AtomicBool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(schedule(app.clone(), tick, stopping.clone()));
-    let worker = Worker::new(app.clone());
+    tasks.spawn(schedule(machine.app.clone(), tick, stopping.clone()));
+    let worker = Worker::new(machine.clone());
     for _ in 0..WORKERS {
         tasks.spawn(work(worker.clone(), stopping.clone()));
     }

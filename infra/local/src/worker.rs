@@ -6,13 +6,10 @@ use std::{
 };
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use embedded::{Delivery, Machine};
 use jiff::SignedDuration;
 use shared::{
-    App,
-    ports::{
-        Unavailable,
-        queue::{Delivery, MAX_BATCH},
-    },
+    ports::{Unavailable, queue::MAX_BATCH},
     tenant::{
         TenantId,
         dispatch::{Part, PullMessage},
@@ -28,13 +25,13 @@ const VISIBILITY: SignedDuration = SignedDuration::from_mins(6);
 /// pass under way or the next tick covers it; otherwise one slow tenant would in time hold every worker.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    app: App,
+    machine: Machine,
     under_way: Arc<Mutex<HashSet<(TenantId, Part)>>>,
 }
 
 impl Worker {
-    pub fn new(app: App) -> Self {
-        Self { app, under_way: Arc::default() }
+    pub fn new(machine: Machine) -> Self {
+        Self { machine, under_way: Arc::default() }
     }
 
     /// Receives up to `max` messages of the alerts queue and handles them. Tells how many there were.
@@ -42,7 +39,7 @@ impl Worker {
     /// # Errors
     /// When the queue fails; messages already handled may come again.
     pub async fn drain(&self, max: usize) -> Result<usize, Unavailable> {
-        let queue = &self.app.ports.alerts;
+        let queue = &self.machine.deliveries;
         let deliveries = queue.receive(max.min(MAX_BATCH), VISIBILITY).await?;
         let mut claims = Vec::new();
         let mut event = SqsEvent::default();
@@ -59,7 +56,7 @@ impl Worker {
             message.body = Some(delivery.body.clone());
             event.records.push(message);
         }
-        let response = alert_pull::handle(&self.app, event).await;
+        let response = alert_pull::handle(&self.machine.app, event).await;
         drop(claims);
         for delivery in &deliveries {
             let failed =

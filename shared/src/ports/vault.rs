@@ -88,14 +88,12 @@ pub enum VaultError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Contract (AWS Secrets Manager user guide and API reference):
+/// Contract (AWS Secrets Manager user guide and API reference). Rotations are begun and called off by the host: by the
+/// service itself on AWS.
+///
 /// - `put` with a version id already used and the same value does nothing; with another value it is an error;
 /// - labelling a version moves the label from whatever version had it; when `AWSCURRENT` moves, the version that had
 ///   it gets `AWSPREVIOUS`, and loses `AWSPENDING` if it still had that; a version left without labels is forgotten;
-/// - `begin_rotation` labels an empty version `AWSPENDING`, and is refused while another version that is not also
-///   current carries that label;
-/// - `cancel_rotation` takes `AWSPENDING` off a version, and is refused where that version does not carry it or is
-///   current, because a finished rotation is the platform's own to tidy up;
 /// - `promote` moves `AWSCURRENT` and is refused when `from` does not carry it, so repeating it fails.
 #[async_trait]
 pub trait Vault: Send + Sync + std::fmt::Debug {
@@ -112,10 +110,6 @@ pub trait Vault: Send + Sync + std::fmt::Debug {
         stages: &[Stage],
         rotation_token: Option<&str>,
     ) -> Result<(), VaultError>;
-
-    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError>;
-
-    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError>;
 
     /// Moves `AWSCURRENT` to version `to`, off version `from`.
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError>;

@@ -3,6 +3,7 @@
 //! Several processes may use one data folder at the same time: `muster tenants` while `muster serve` runs.
 
 mod database;
+mod host;
 mod lake;
 mod queue;
 mod store;
@@ -11,15 +12,16 @@ mod vault;
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 pub use database::{Database, OpenError};
+pub use host::{Deliveries, Delivery, Machine, Platform, Rotations};
 use jiff::Timestamp;
 pub use lake::FolderLake;
 pub use queue::SqliteQueue;
 use shared::{
     App,
     clock::Clock,
-    config::{Config, Mistakes},
+    config::Config,
     http::Client,
-    ports::Ports,
+    ports::{Ports, lake::Lake},
 };
 pub use store::SqliteStore;
 pub use vault::{SqliteVault, VaultKey};
@@ -28,13 +30,13 @@ pub use vault::{SqliteVault, VaultKey};
 ///
 /// # Errors
 /// [`OpenError`], in words for the person at the keyboard.
-pub fn open(data: &Path, clock: &Clock) -> Result<Ports, OpenError> {
+pub fn open(data: &Path, clock: &Clock) -> Result<Platform, OpenError> {
     // What lies here is the customers' business and nobody else's on this machine.
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|cause| OpenError::new(data, &cause))?;
     let database = Database::open(&data.join("muster.db"))?;
     let key = VaultKey::open(&data.join("vault.key"))?;
     let lake = FolderLake::open(&data.join("lake"))?;
-    Ok(ports(&database, key, Arc::new(lake), clock))
+    Ok(platform(&database, key, Arc::new(lake), clock))
 }
 
 /// Whether this is a data folder already.
@@ -51,41 +53,24 @@ pub fn forget_expired(data: &Path, now: Timestamp) -> Result<(), OpenError> {
     SqliteStore::new(Database::open(&path)?).forget_expired(now).map_err(|cause| OpenError::new(&path, &cause))
 }
 
-/// As [`app`], from the environment alone: `MUSTER_DATA` names the data folder.
-///
-/// # Errors
-/// Every mistake, one a line.
-pub fn app_from_environment() -> Result<App, String> {
-    let data = std::env::var_os("MUSTER_DATA").filter(|value| !value.is_empty());
-    let (config, data) = match (Config::from_environment(), data) {
-        (Ok(config), Some(data)) => (config, data),
-        (config, data) => {
-            let mut mistakes = config.err().map_or(Vec::new(), |mistakes| mistakes.0);
-            if data.is_none() {
-                mistakes.push("MUSTER_DATA is not set; it names the data folder".to_owned());
-            }
-            return Err(Mistakes(mistakes).to_string());
-        }
-    };
-    app(Path::new(&data), config, Clock::System).map_err(|error| error.to_string())
-}
-
-/// Everything an operation needs, on this data folder and the real network.
+/// A host on this data folder and the real network.
 ///
 /// # Errors
 /// [`OpenError`], also when the platform's certificates cannot be loaded.
-pub fn app(data: &Path, config: Config, clock: Clock) -> Result<App, OpenError> {
-    let ports = open(data, &clock)?;
+pub fn machine(data: &Path, config: Config, clock: Clock) -> Result<Machine, OpenError> {
+    let Platform { ports, deliveries, rotations } = open(data, &clock)?;
     let http = Client::network(config.trusted_origins()).map_err(|cause| OpenError::new(data, &cause))?;
-    Ok(App::new(Arc::new(config), ports, http, clock))
+    Ok(Machine { app: App::new(Arc::new(config), ports, http, clock), deliveries, rotations })
 }
 
-/// The ports over a database and a lake of the caller's choosing.
-pub fn ports(database: &Database, key: VaultKey, lake: Arc<dyn shared::ports::lake::Lake>, clock: &Clock) -> Ports {
-    Ports {
-        store: Arc::new(SqliteStore::new(database.clone())),
-        vault: Arc::new(SqliteVault::new(database.clone(), key, clock.clone())),
-        lake,
-        alerts: Arc::new(SqliteQueue::new(database.clone(), "alerts", clock.clone())),
+/// The platform over a database and a lake of the caller's choosing.
+pub fn platform(database: &Database, key: VaultKey, lake: Arc<dyn Lake>, clock: &Clock) -> Platform {
+    let vault = Arc::new(SqliteVault::new(database.clone(), key, clock.clone()));
+    let alerts = Arc::new(SqliteQueue::new(database.clone(), "alerts", clock.clone()));
+    let store = Arc::new(SqliteStore::new(database.clone()));
+    Platform {
+        ports: Ports { store, vault: vault.clone(), lake, alerts: alerts.clone() },
+        deliveries: alerts,
+        rotations: vault,
     }
 }

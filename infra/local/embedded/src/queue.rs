@@ -7,11 +7,11 @@ use shared::{
     clock::Clock,
     ports::{
         Unavailable,
-        queue::{Delivery, MAX_RECEIVES, Outgoing, Queue},
+        queue::{MAX_RECEIVES, Outgoing, Queue},
     },
 };
 
-use crate::Database;
+use crate::{Database, Deliveries, Delivery};
 
 const PORT: &str = "queue";
 
@@ -52,7 +52,10 @@ impl Queue for SqliteQueue {
             Ok(())
         })
     }
+}
 
+#[async_trait]
+impl Deliveries for SqliteQueue {
     async fn receive(&self, max: usize, visibility: SignedDuration) -> Result<Vec<Delivery>, Unavailable> {
         let (now, hidden_until) = (self.at(SignedDuration::ZERO), self.at(visibility));
         // Idle workers look often; only one that finds something needs to write.

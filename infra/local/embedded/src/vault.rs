@@ -24,7 +24,7 @@ use shared::{
     secret::Secret,
 };
 
-use crate::{Database, OpenError};
+use crate::{Database, OpenError, Rotations};
 
 const PORT: &str = "vault";
 const KEY_BYTES: usize = 32;
@@ -263,29 +263,6 @@ impl Vault for SqliteVault {
         })
     }
 
-    async fn begin_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.database.write(PORT, |transaction| {
-            let current =
-                holder(transaction, name, Stage::Current)?.ok_or_else(|| VaultError::NotFound(name.to_owned()))?;
-            match holder(transaction, name, Stage::Pending)? {
-                Some(pending) if pending == version => return Ok(()),
-                Some(pending) if pending != current => {
-                    return Err(VaultError::InvalidRequest(format!(
-                        "a rotation of {name} is in progress under version {pending}"
-                    )));
-                }
-                _ => {}
-            }
-            transaction
-                .execute(
-                    "INSERT OR IGNORE INTO secret_version (name, version, sealed, created_at) VALUES (?1, ?2, NULL, ?3)",
-                    params![name, version, self.clock.now().as_microsecond()],
-                )
-                .map_err(failed)?;
-            move_label(transaction, name, Stage::Pending, version)
-        })
-    }
-
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
         self.database.write(PORT, |transaction| {
             let current =
@@ -305,19 +282,6 @@ impl Vault for SqliteVault {
                 return Err(VaultError::NotFound(format!("{name} version {to}")));
             }
             move_label(transaction, name, Stage::Current, to)
-        })
-    }
-
-    async fn cancel_rotation(&self, name: &str, version: &str) -> Result<(), VaultError> {
-        self.database.write(PORT, |transaction| {
-            let is_current = holder(transaction, name, Stage::Current)?.as_deref() == Some(version);
-            if is_current || holder(transaction, name, Stage::Pending)?.as_deref() != Some(version) {
-                return Err(VaultError::InvalidRequest(format!(
-                    "no rotation of {name} is open under version {version}"
-                )));
-            }
-            remove_label(transaction, name, Stage::Pending)?;
-            forget_unlabelled(transaction, name)
         })
     }
 
@@ -356,5 +320,44 @@ impl Vault for SqliteVault {
                 .query_map(params![prefix], |row| row.get(0))?
                 .collect()
         })?)
+    }
+}
+
+#[async_trait]
+impl Rotations for SqliteVault {
+    async fn begin(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.database.write(PORT, |transaction| {
+            let current =
+                holder(transaction, name, Stage::Current)?.ok_or_else(|| VaultError::NotFound(name.to_owned()))?;
+            match holder(transaction, name, Stage::Pending)? {
+                Some(pending) if pending == version => return Ok(()),
+                Some(pending) if pending != current => {
+                    return Err(VaultError::InvalidRequest(format!(
+                        "a rotation of {name} is in progress under version {pending}"
+                    )));
+                }
+                _ => {}
+            }
+            transaction
+                .execute(
+                    "INSERT OR IGNORE INTO secret_version (name, version, sealed, created_at) VALUES (?1, ?2, NULL, ?3)",
+                    params![name, version, self.clock.now().as_microsecond()],
+                )
+                .map_err(failed)?;
+            move_label(transaction, name, Stage::Pending, version)
+        })
+    }
+
+    async fn cancel(&self, name: &str, version: &str) -> Result<(), VaultError> {
+        self.database.write(PORT, |transaction| {
+            let is_current = holder(transaction, name, Stage::Current)?.as_deref() == Some(version);
+            if is_current || holder(transaction, name, Stage::Pending)?.as_deref() != Some(version) {
+                return Err(VaultError::InvalidRequest(format!(
+                    "no rotation of {name} is open under version {version}"
+                )));
+            }
+            remove_label(transaction, name, Stage::Pending)?;
+            forget_unlabelled(transaction, name)
+        })
     }
 }

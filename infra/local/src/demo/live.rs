@@ -17,7 +17,7 @@ use simulator::Simulator;
 use tokio::{net::TcpListener, time::sleep};
 use url::Url;
 
-use super::{app, story, world};
+use super::{machine, story, world};
 use crate::{Failure, serve, tenants, web};
 
 /// Seconds between ticks.
@@ -31,15 +31,16 @@ const UNWATCHED: Duration = Duration::from_secs(120);
 /// When the folder or the port is gone.
 pub async fn go_on(simulator: Simulator, data: &Path, microsoft: &Url, public_url: &Url) -> Result<(), Failure> {
     simulator.follow_real_clock();
-    let ports = embedded::open(data, &Clock::System).map_err(Failure::failed)?;
-    let live = app(ports, microsoft, public_url, Clock::System)?;
+    let platform = embedded::open(data, &Clock::System).map_err(Failure::failed)?;
+    let machine = machine(platform, microsoft, public_url, Clock::System)?;
+    let live = &machine.app;
     let address = (public_url.host_str().unwrap_or_default(), public_url.port().unwrap_or_default());
     let listener = TcpListener::bind(address).await.map_err(Failure::failed)?;
     tokio::spawn(web::serve(live.clone(), listener));
     let stopping = Arc::new(AtomicBool::new(false));
-    let tasks = serve::start(&live, TICK, &stopping);
+    let tasks = serve::start(&machine, TICK, &stopping);
 
-    let link = story::invitation(&live, &world::WOODGROVE).await?;
+    let link = story::invitation(live, &world::WOODGROVE).await?;
     println!("\nThe tenants go on in real time, pulled every {TICK} s.\n");
     println!(
         "Let a tenant in yourself. Open this invitation for Woodgrove in a browser, continue to the simulated Microsoft,"

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use embedded::Machine;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -27,18 +28,24 @@ pub const MINUTES: u32 = 60;
 
 /// # Errors
 /// When something in the story does not go as it must.
-pub async fn tell(app: &App, simulator: &Simulator, dying: &DyingLake, start: Timestamp) -> Result<(), Failure> {
+pub async fn tell(
+    machine: &Machine,
+    simulator: &Simulator,
+    dying: &DyingLake,
+    start: Timestamp,
+) -> Result<(), Failure> {
+    let app = &machine.app;
     let bar = ProgressBar::new(u64::from(MINUTES));
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} min  {msg}").map_err(Failure::failed)?;
     bar.set_style(style);
-    let worker = Worker::new(app.clone());
+    let worker = Worker::new(machine.clone());
     let mut rotation = None;
     for minute in 0..MINUTES {
         let now = start + MINUTE * i32::try_from(minute + 1).unwrap_or(i32::MAX);
         simulator.set_now(now);
         app.clock.advance(MINUTE);
         let mut lines = world::happen(simulator, minute, now);
-        lines.extend(act(app, simulator, &mut rotation, minute).await?);
+        lines.extend(act(machine, simulator, &mut rotation, minute).await?);
         for line in lines {
             bar.suspend(|| eprintln!("{minute:>4} min  {line}"));
         }
@@ -71,12 +78,12 @@ pub async fn tell(app: &App, simulator: &Simulator, dying: &DyingLake, start: Ti
 
 /// What the provider and its customers' administrators do in this minute.
 async fn act(
-    app: &App,
+    machine: &Machine,
     simulator: &Simulator,
     rotation: &mut Option<JoinHandle<Result<(), Failure>>>,
     minute: u32,
 ) -> Result<Option<String>, Failure> {
-    let proseware = &world::PROSEWARE;
+    let (app, proseware) = (&machine.app, &world::PROSEWARE);
     match minute {
         world::INVITE_MINUTE => {
             let page = come_in(app, simulator, proseware, world::PROSEWARES_ADMINISTRATOR).await?;
@@ -84,8 +91,8 @@ async fn act(
         }
         world::ROTATE_MINUTE => {
             rotation.replace(tokio::spawn({
-                let app = app.clone();
-                async move { renew(&app).await }
+                let machine = machine.clone();
+                async move { renew(&machine).await }
             }));
             Ok(Some("The application's secret is being renewed, while everybody is pulled".to_owned()))
         }
@@ -102,10 +109,10 @@ async fn act(
 }
 
 /// As the platform does it: what fails is done again.
-async fn renew(app: &App) -> Result<(), Failure> {
+async fn renew(machine: &Machine) -> Result<(), Failure> {
     let pace = Pace::new(rotate::UNHURRIED, |_, _| {});
     loop {
-        match rotate::rotate(app, "muster/app", &pace).await {
+        match rotate::rotate(machine, "muster/app", &pace).await {
             Err(error) if error.disposition() == Disposition::Retry => {}
             ended => return ended.map_err(Failure::failed),
         }

@@ -1,13 +1,13 @@
-//! The queue's contract.
+//! How a queue hands its messages out: the host's part on one machine, and SQS's on AWS.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use embedded::{Database, SqliteQueue};
+use embedded::{Database, Deliveries, Delivery, SqliteQueue};
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use shared::{
     clock::Clock,
-    ports::queue::{Delivery, MAX_BATCH, MAX_RECEIVES, Outgoing, Queue},
+    ports::queue::{MAX_BATCH, MAX_RECEIVES, Outgoing, Queue},
 };
 
 use crate::{Open, race};
@@ -35,10 +35,14 @@ suite! {
     ]
 }
 
+trait Hosted: Queue + Deliveries {}
+
+impl<T: Queue + Deliveries> Hosted for T {}
+
 /// The queues of one platform, and the hand on their clock.
 struct Platform {
-    feed: Open<dyn Queue>,
-    other_feed: Open<dyn Queue>,
+    feed: Open<dyn Hosted>,
+    other_feed: Open<dyn Hosted>,
     clock: Clock,
 }
 
@@ -55,7 +59,7 @@ fn in_a_file() -> Platform {
 fn sqlite(database: impl Fn() -> Database + 'static) -> Platform {
     let clock = Clock::manual("2026-11-22T12:00:00Z".parse().unwrap());
     let database = Arc::new(database);
-    let on = |name: &'static str| -> Open<dyn Queue> {
+    let on = |name: &'static str| -> Open<dyn Hosted> {
         let (database, clock) = (database.clone(), clock.clone());
         Box::new(move || Arc::new(SqliteQueue::new(database(), name, clock.clone())))
     };
@@ -74,13 +78,13 @@ fn message(body: &str) -> Outgoing {
     Outgoing { body: body.to_owned(), delay: SignedDuration::ZERO }
 }
 
-async fn send(queue: &Arc<dyn Queue>, bodies: &[&str]) {
+async fn send(queue: &Arc<dyn Hosted>, bodies: &[&str]) {
     let messages: Vec<Outgoing> = bodies.iter().map(|body| message(body)).collect();
     queue.send(&messages).await.unwrap();
 }
 
 /// Everything visible, hidden for a minute.
-async fn receive(queue: &Arc<dyn Queue>) -> Vec<Delivery> {
+async fn receive(queue: &Arc<dyn Hosted>) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     loop {
         let more = queue.receive(MAX_BATCH, MINUTE).await.unwrap();
@@ -91,13 +95,13 @@ async fn receive(queue: &Arc<dyn Queue>) -> Vec<Delivery> {
     }
 }
 
-async fn receive_one(queue: &Arc<dyn Queue>) -> Delivery {
+async fn receive_one(queue: &Arc<dyn Hosted>) -> Delivery {
     let mut deliveries = receive(queue).await;
     assert_eq!(deliveries.len(), 1, "{deliveries:?}");
     deliveries.remove(0)
 }
 
-async fn assert_nothing(queue: &Arc<dyn Queue>, why: &str) {
+async fn assert_nothing(queue: &Arc<dyn Hosted>, why: &str) {
     assert_eq!(receive(queue).await, Vec::new(), "{why}");
 }
 
@@ -201,7 +205,7 @@ async fn a_delayed_message_waits(platform: Platform) {
 }
 
 /// Delivers everything visible as often as it is ever delivered, and lets the last time pass.
-async fn exhaust(platform: &Platform, queue: &Arc<dyn Queue>, expected: usize) {
+async fn exhaust(platform: &Platform, queue: &Arc<dyn Hosted>, expected: usize) {
     for count in 1..=MAX_RECEIVES {
         let deliveries = receive(queue).await;
         assert_eq!(deliveries.len(), expected, "delivery {count}");

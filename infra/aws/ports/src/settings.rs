@@ -1,0 +1,93 @@
+//! The names of a stage's table, bucket and queues, from the environment.
+
+use shared::config::Mistakes;
+use url::{Host, Url};
+
+/// What a stack tells its functions about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub table: String,
+    pub bucket: String,
+    pub alerts_queue_url: String,
+}
+
+impl Settings {
+    /// # Errors
+    /// Every name that is missing or cannot be one.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut mistakes = Vec::new();
+        let mut read = |name: &str, what: &str, check: fn(&str) -> Result<(), &'static str>| {
+            let text = lookup(name).unwrap_or_default();
+            let wrong = if text.is_empty() { Some("is not set".to_owned()) } else { None };
+            let wrong = wrong.or_else(|| check(&text).err().map(|why| format!("is `{text}`: {why}")));
+            mistakes.extend(wrong.map(|wrong| format!("{name} {wrong}; it names {what}")));
+            text
+        };
+        let settings = Self {
+            table: read("MUSTER_TABLE", "the state table", table),
+            bucket: read("MUSTER_BUCKET", "the lake's bucket", bucket),
+            alerts_queue_url: read("MUSTER_ALERTS_QUEUE_URL", "the alerts feed's queue", queue_url),
+        };
+        if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }
+    }
+}
+
+/// DynamoDB's rule for names.
+fn table(text: &str) -> Result<(), &'static str> {
+    let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if fits && (3..=255).contains(&text.len()) { Ok(()) } else { Err("use 3 to 255 letters, digits and _.-") }
+}
+
+/// S3's rule for names.
+fn bucket(text: &str) -> Result<(), &'static str> {
+    let fits = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte));
+    if fits && (3..=63).contains(&text.len()) { Ok(()) } else { Err("use 3 to 63 small letters, digits, dots and -") }
+}
+
+/// Messages name tenants, so they travel encrypted unless they stay on this machine.
+fn queue_url(text: &str) -> Result<(), &'static str> {
+    let url = Url::parse(text).map_err(|_| "give the queue's URL")?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let fits = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+    if fits { Ok(()) } else { Err("give an https URL") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Mistakes> {
+        let value = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Settings::from_lookup(value)
+    }
+
+    #[test]
+    fn a_stacks_names_are_read() {
+        let settings = read(&[
+            ("MUSTER_TABLE", "muster-State-1"),
+            ("MUSTER_BUCKET", "muster-lake-1"),
+            ("MUSTER_ALERTS_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/000000000000/muster-Alerts"),
+        ]);
+        assert_eq!(settings.unwrap().table, "muster-State-1");
+    }
+
+    #[test]
+    fn every_missing_or_impossible_name_is_reported_at_once() {
+        let Mistakes(mistakes) = read(&[]).unwrap_err();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert!(mistakes[0].contains("MUSTER_TABLE is not set"), "{mistakes:?}");
+        let Mistakes(mistakes) = read(&[
+            ("MUSTER_TABLE", "a b"),
+            ("MUSTER_BUCKET", "Lake"),
+            ("MUSTER_ALERTS_QUEUE_URL", "http://sqs.example.com/queue"),
+        ])
+        .unwrap_err();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert!(mistakes[2].contains("http://sqs.example.com/queue") && mistakes[2].contains("https"), "{mistakes:?}");
+    }
+}

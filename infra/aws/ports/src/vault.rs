@@ -1,0 +1,185 @@
+//! The vault in Secrets Manager. Every read names a staging label, and the version where it is known.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::DateTime,
+    types::{Filter, FilterNameStringType},
+};
+use jiff::Timestamp;
+use shared::{
+    ports::{
+        Unavailable,
+        vault::{Description, Schedule, Stage, Stages, Vault, VaultError, Version},
+    },
+    secret::Secret,
+};
+
+use crate::error::unavailable;
+
+const PORT: &str = "vault";
+
+#[derive(Debug)]
+pub struct SecretsManagerVault {
+    client: Client,
+}
+
+impl SecretsManagerVault {
+    pub fn new(sdk: &SdkConfig) -> Self {
+        Self { client: Client::new(sdk) }
+    }
+
+    async fn create(&self, name: &str, version: &str, value: &Secret<String>) -> Result<(), VaultError> {
+        let create = self.client.create_secret().name(name).client_request_token(version).secret_string(value.expose());
+        create.send().await.map(|_| ()).map_err(|error| failed("CreateSecret", name, version, &error))
+    }
+
+    /// When each version was made. Secrets Manager lists them apart from their labels.
+    async fn made(&self, name: &str) -> Result<BTreeMap<String, Timestamp>, VaultError> {
+        let mut pages =
+            self.client.list_secret_version_ids().secret_id(name).include_deprecated(false).into_paginator().send();
+        let mut made = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("ListSecretVersionIds", name, "", &error))?;
+            for version in page.versions.unwrap_or_default() {
+                let at = version.created_date.as_ref().and_then(timestamp);
+                made.extend(version.version_id.zip(at));
+            }
+        }
+        Ok(made)
+    }
+
+    /// Takes `AWSPENDING` off a version that something newer has replaced, or the next rotation would be refused as one
+    /// that is still in progress.
+    async fn tidy(&self, name: &str) -> Result<(), VaultError> {
+        let described = self.client.describe_secret().secret_id(name).send().await;
+        let described = described.map_err(|error| failed("DescribeSecret", name, "", &error))?;
+        let stages = stages(described.version_ids_to_stages());
+        let finished = |labels: &&Vec<Stage>| labels.contains(&Stage::Pending) && labels.contains(&Stage::Previous);
+        let Some((version, _)) = stages.iter().find(|(_, labels)| finished(labels)) else { return Ok(()) };
+        let update = self.client.update_secret_version_stage().secret_id(name).version_stage(Stage::Pending.label());
+        let update = update.remove_from_version_id(version).send().await;
+        update.map(|_| ()).map_err(|error| failed("UpdateSecretVersionStage", name, version, &error))
+    }
+}
+
+#[async_trait]
+impl Vault for SecretsManagerVault {
+    async fn read(&self, name: &str, stage: Stage, version: Option<&str>) -> Result<Version, VaultError> {
+        let get = self.client.get_secret_value().secret_id(name).version_stage(stage.label());
+        let got = get.set_version_id(version.map(str::to_owned)).send().await;
+        let got = got.map_err(|error| match failed("GetSecretValue", name, stage.label(), &error) {
+            // A version that exists without this label.
+            VaultError::InvalidRequest(told) if version.is_some() && told.contains("VersionStage") => {
+                VaultError::NotFound(format!("{name} {}", stage.label()))
+            }
+            other => other,
+        })?;
+        match (got.version_id, got.secret_string) {
+            (Some(id), Some(value)) => Ok(Version { id, value: Secret::new(value) }),
+            _ => Err(VaultError::InvalidRequest(format!("{name} {} holds no text", stage.label()))),
+        }
+    }
+
+    async fn put(
+        &self,
+        name: &str,
+        version: &str,
+        value: &Secret<String>,
+        stages: &[Stage],
+        rotation_token: Option<&str>,
+    ) -> Result<(), VaultError> {
+        if stages.is_empty() {
+            return Err(VaultError::InvalidRequest("a version without a label is forgotten at once".to_owned()));
+        }
+        let put = self.client.put_secret_value().secret_id(name).client_request_token(version);
+        let put = put.secret_string(value.expose()).set_rotation_token(rotation_token.map(str::to_owned));
+        let labels = stages.iter().map(|stage| stage.label().to_owned()).collect();
+        match put.set_version_stages(Some(labels)).send().await {
+            Ok(_) if stages.contains(&Stage::Current) => self.tidy(name).await,
+            Ok(_) => Ok(()),
+            Err(error) => match failed("PutSecretValue", name, version, &error) {
+                VaultError::NotFound(_) if stages == [Stage::Current] => self.create(name, version, value).await,
+                VaultError::NotFound(_) => Err(VaultError::InvalidRequest(format!(
+                    "there is no secret {name}, and its first version is its current one"
+                ))),
+                other => Err(other),
+            },
+        }
+    }
+
+    async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
+        let update = self.client.update_secret_version_stage().secret_id(name).version_stage(Stage::Current.label());
+        let update = update.move_to_version_id(to).remove_from_version_id(from).send().await;
+        update.map(|_| ()).map_err(|error| failed("UpdateSecretVersionStage", name, to, &error))
+    }
+
+    async fn describe(&self, name: &str) -> Result<Description, VaultError> {
+        let described = self.client.describe_secret().secret_id(name).send().await;
+        let described = described.map_err(|error| failed("DescribeSecret", name, "", &error))?;
+        let mut stages = stages(described.version_ids_to_stages());
+        stages.retain(|_, labels| !labels.is_empty());
+        let made = self.made(name).await?;
+        // A version that still awaits its value may be missing from the list: then the secret changed last when it began.
+        let changed = described.last_changed_date().and_then(timestamp);
+        let mut created = BTreeMap::new();
+        for version in stages.keys() {
+            let unknown =
+                || Unavailable::new(PORT, format!("Secrets Manager says of {name} {version} not when it was made"));
+            created.insert(version.clone(), made.get(version).copied().or(changed).ok_or_else(unknown)?);
+        }
+        let schedule = match described.rotation_enabled() {
+            Some(true) => Schedule::Platform { next: described.next_rotation_date().and_then(timestamp) },
+            _ => Schedule::Nobody,
+        };
+        Ok(Description { identity: described.arn.unwrap_or_else(|| name.to_owned()), stages, created, schedule })
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
+        let mut call = self.client.list_secrets();
+        if !prefix.is_empty() {
+            call = call.filters(Filter::builder().key(FilterNameStringType::Name).values(prefix).build());
+        }
+        let mut pages = call.into_paginator().send();
+        let mut names = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("ListSecrets", prefix, "", &error))?;
+            names.extend(page.secret_list.into_iter().flatten().filter_map(|secret| secret.name));
+        }
+        // The filter is Secrets Manager's; what a prefix is, is ours.
+        names.retain(|name| name.starts_with(prefix));
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Our labels of each version; others may carry labels of their own.
+fn stages(of_versions: Option<&std::collections::HashMap<String, Vec<String>>>) -> Stages {
+    let ours = |labels: &Vec<String>| {
+        let all = [Stage::Current, Stage::Pending, Stage::Previous];
+        all.into_iter().filter(|stage| labels.iter().any(|label| label == stage.label())).collect()
+    };
+    of_versions.into_iter().flatten().map(|(version, labels)| (version.clone(), ours(labels))).collect()
+}
+
+fn timestamp(at: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(at.as_nanos()).ok()
+}
+
+fn failed<E>(call: &str, name: &str, which: &str, error: &SdkError<E, HttpResponse>) -> VaultError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let told = || error.message().unwrap_or_default().to_owned();
+    match error.code() {
+        Some("ResourceNotFoundException") => VaultError::NotFound(format!("{name} {which}").trim_end().to_owned()),
+        Some("ResourceExistsException") => VaultError::VersionExists(which.to_owned()),
+        Some("InvalidRequestException" | "InvalidParameterException") => VaultError::InvalidRequest(told()),
+        _ => unavailable(PORT, call, error).into(),
+    }
+}
