@@ -1,0 +1,17 @@
+//! The laboratory: an AWS on loopback, and the tools from other package registries that tests need.
+//!
+//! Nothing here is installed by hand and nothing lands in the tree: tools lie beside what cargo builds.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a laboratory that cannot be set up fails the test that asked for it"
+)]
+
+mod ministack;
+mod tools;
+mod wait;
+
+pub use ministack::Ministack;
+pub use tools::Tools;
+pub use wait::until;

@@ -1,0 +1,140 @@
+//! Tools from PyPI, each set in a virtual environment of its own beside what cargo builds.
+//!
+//! They are pinned with everything they need, by hash, and only ready-made wheels are taken, so installing runs nobody's
+//! code but pip's. Two sets, because ministack and checkov each insist on a botocore of their own.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tools {
+    /// ministack: AWS's services on loopback.
+    Ministack,
+    /// cfn-lint and checkov: what is wrong with a template before anybody deploys it.
+    Lint,
+}
+
+impl Tools {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ministack => "ministack",
+            Self::Lint => "lint",
+        }
+    }
+
+    fn requirements(self) -> &'static str {
+        match self {
+            Self::Ministack => include_str!("../requirements/ministack.txt"),
+            Self::Lint => include_str!("../requirements/lint.txt"),
+        }
+    }
+
+    /// The folder of the tools' programs. Installs them where they are not there yet; whoever comes meanwhile, from this
+    /// process or another, waits for that.
+    ///
+    /// # Panics
+    /// When they cannot be installed; the message says what to do.
+    pub fn programs(self) -> PathBuf {
+        let home = target_folder().join("tools");
+        fs::create_dir_all(&home).expect("cargo's target folder can be written");
+        let lock = File::create(home.join(format!("{}.lock", self.name()))).expect("a lock file");
+        lock.lock().expect("the lock");
+        let environment = home.join(self.name());
+        if !self.is_installed(&environment) {
+            self.install(&environment);
+        }
+        environment.join("bin")
+    }
+
+    /// The environment bears the requirements it was made from, written when all of them were there. Its interpreter is
+    /// a link to the machine's, which may have gone since.
+    fn is_installed(self, environment: &Path) -> bool {
+        let made_from = fs::read_to_string(environment.join("requirements.txt")).unwrap_or_default();
+        made_from == self.requirements() && environment.join("bin/python").exists()
+    }
+
+    fn install(self, environment: &Path) {
+        if environment.exists() {
+            fs::remove_dir_all(environment).expect("an outdated environment can be removed");
+        }
+        let made = Command::new("python3").args(["-m", "venv"]).arg(environment).output();
+        let made = made.unwrap_or_else(|error| panic!("python3 does not start ({error}). {FIX}"));
+        assert!(made.status.success(), "python3 makes no virtual environment: {}{FIX}", told(&made));
+        let wanted = environment.join("wanted.txt");
+        fs::write(&wanted, self.requirements()).expect("a file of our own");
+        let installed = Command::new(environment.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"])
+            .args(["--only-binary", ":all:", "--requirement"])
+            .arg(&wanted)
+            .output()
+            .expect("the interpreter that was just made");
+        assert!(
+            installed.status.success(),
+            "{} is not installed: {}The package index, PyPI or what pip's configuration names, must be reachable once.",
+            self.name(),
+            told(&installed)
+        );
+        fs::rename(&wanted, environment.join("requirements.txt")).expect("a rename within a folder");
+    }
+}
+
+const FIX: &str = "The tests on the wire need Python 3.11 or newer with its venv module: on Debian and Ubuntu \
+                   `apt-get install python3-venv`, on macOS `brew install python`.";
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
+}
+
+/// Cargo's target folder, from where the running test lies: `{target}/{profile}/deps/{test}`.
+pub(crate) fn target_folder() -> PathBuf {
+    let itself = env::current_exe().expect("a test knows where it runs");
+    let built = itself.ancestors().find(|folder| folder.ends_with("deps"));
+    let folder = built.and_then(Path::parent).and_then(Path::parent);
+    folder.unwrap_or_else(|| panic!("{} is no test that cargo has built", itself.display())).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Every requirement is one exact version and carries hashes, so that pip takes nothing else.
+    #[test]
+    fn every_requirement_is_pinned_by_version_and_hash() {
+        for tools in [Tools::Ministack, Tools::Lint] {
+            let text = tools.requirements().replace("\\\n", "");
+            let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+            assert!(lines.len() >= 5, "{tools:?}: {lines:?}");
+            for line in lines {
+                assert!(line.contains("==") && line.contains("--hash=sha256:"), "{tools:?}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_pinned_tools_are_the_ones_that_were_judged() {
+        for (tools, pin) in [
+            (Tools::Ministack, "\nministack==1.5.33 "),
+            (Tools::Lint, "\ncfn-lint==1.58.0 "),
+            (Tools::Lint, "\ncheckov==3.3.30 "),
+        ] {
+            assert!(tools.requirements().contains(pin), "{pin}");
+        }
+    }
+
+    #[test]
+    fn everybody_who_asks_at_once_gets_the_same_working_tools() {
+        let folders: Vec<PathBuf> = thread::scope(|scope| {
+            let asking: Vec<_> = (0..4).map(|_| scope.spawn(|| Tools::Ministack.programs())).collect();
+            asking.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(folders.iter().all(|folder| *folder == folders[0]), "{folders:?}");
+        let help = Command::new(folders[0].join("ministack")).arg("--help").output().unwrap();
+        assert!(help.status.success(), "{}", told(&help));
+    }
+}

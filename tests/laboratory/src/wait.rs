@@ -1,0 +1,45 @@
+//! Waiting for other processes: by looking again and again, never for ever.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Polls until there is an answer.
+///
+/// # Panics
+/// When there is none by the deadline; the message says what was waited for.
+#[track_caller]
+pub fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < deadline, "waited {deadline:?} in vain until {what}");
+        thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_late_is_found() {
+        let mut looks = 0;
+        let found = until("the third look", Duration::from_secs(60), || {
+            looks += 1;
+            (looks == 3).then_some("here")
+        });
+        assert_eq!((found, looks), ("here", 3));
+    }
+
+    #[test]
+    #[should_panic(expected = "in vain until pigs fly")]
+    fn what_never_comes_is_named() {
+        until("pigs fly", Duration::ZERO, || None::<()>);
+    }
+}
