@@ -8,10 +8,15 @@
     reason = "a laboratory that cannot be set up fails the test that asked for it"
 )]
 
+mod aws;
+mod gateway;
 mod ministack;
 mod tools;
 mod wait;
 
+pub use aws::{Aws, Operator, Said};
+pub use gateway::{Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Verdict};
 pub use ministack::Ministack;
+pub use reqwest::Method;
 pub use tools::Tools;
 pub use wait::until;

@@ -1,0 +1,79 @@
+//! Secrets Manager's calls.
+
+use serde_json::Value;
+
+use crate::gateway::{condition::Context, policy::Permission};
+
+/// The condition keys that each operation's request fills in (service authorization reference), besides the secret's id.
+const KNOWN: [(&str, &[(&str, &str)]); 12] = [
+    ("CancelRotateSecret", &[]),
+    ("CreateSecret", &[]),
+    ("DeleteSecret", &[]),
+    ("DescribeSecret", &[]),
+    ("GetSecretValue", &[("secretsmanager:versionid", "VersionId"), ("secretsmanager:versionstage", "VersionStage")]),
+    ("ListSecretVersionIds", &[]),
+    ("ListSecrets", &[]),
+    ("PutSecretValue", &[]),
+    ("RestoreSecret", &[]),
+    ("RotateSecret", &[]),
+    ("TagResource", &[]),
+    ("UpdateSecretVersionStage", &[("secretsmanager:versionstage", "VersionStage")]),
+];
+
+pub(super) fn permissions(operation: &str, body: &Value) -> Result<Vec<Permission>, String> {
+    let (_, keys) = KNOWN
+        .iter()
+        .find(|(known, _)| *known == operation)
+        .ok_or_else(|| format!("secretsmanager:{operation} is not known"))?;
+    let mut context = Context::new();
+    let resource = match operation {
+        // It has no resource level.
+        "ListSecrets" => "*",
+        "CreateSecret" => text(body, "Name")?,
+        _ => text(body, "SecretId")?,
+    };
+    if body["SecretId"].is_string() {
+        context.insert("secretsmanager:secretid".to_owned(), vec![resource.to_owned()]);
+    }
+    for (key, field) in *keys {
+        if let Some(value) = body[*field].as_str() {
+            context.insert((*key).to_owned(), vec![value.to_owned()]);
+        }
+    }
+    Ok(vec![Permission { action: format!("secretsmanager:{operation}"), resource: resource.to_owned(), context }])
+}
+
+fn text<'a>(body: &'a Value, name: &str) -> Result<&'a str, String> {
+    body[name].as_str().ok_or_else(|| format!("the request has no {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::gateway::call::tests::{needs, request};
+
+    fn call(operation: &str, body: &Value) -> Result<Vec<String>, String> {
+        let target = format!("secretsmanager.{operation}");
+        needs(&request("POST", "/", &[("x-amz-target", &target)], &body.to_string()))
+    }
+
+    #[test]
+    fn a_read_says_which_label_it_asks_for() {
+        let needed = call("GetSecretValue", &json!({"SecretId": "muster/app", "VersionStage": "AWSPENDING"})).unwrap();
+        assert_eq!(
+            needed,
+            ["secretsmanager:GetSecretValue on muster/app, secretsmanager:secretid [\"muster/app\"], \
+              secretsmanager:versionstage [\"AWSPENDING\"]"]
+        );
+        let silent = call("GetSecretValue", &json!({"SecretId": "muster/app"})).unwrap();
+        assert!(!silent[0].contains("versionstage"), "{silent:?}");
+    }
+
+    #[test]
+    fn a_list_is_of_no_secret() {
+        assert_eq!(call("ListSecrets", &json!({})).unwrap(), ["secretsmanager:ListSecrets on *"]);
+        assert!(call("PutSecretValue", &json!({})).is_err());
+        assert!(call("BatchGetSecretValue", &json!({"SecretIdList": ["a"]})).is_err());
+    }
+}
