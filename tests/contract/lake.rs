@@ -14,11 +14,12 @@ use futures::executor::block_on;
 use harness::MemoryLake;
 use shared::ports::lake::{Lake, Put};
 
-use crate::{Open, race};
+use crate::{Open, aws, race};
 
 suite! {
     folder => in_a_folder(),
-    memory => in_memory();
+    memory => in_memory(),
+    s3 => in_s3();
     [
         what_was_never_put_is_not_there,
         an_object_reads_back_as_it_was_put,
@@ -41,6 +42,12 @@ fn in_a_folder() -> Open<dyn Lake> {
 fn in_memory() -> Open<dyn Lake> {
     let lake = Arc::new(MemoryLake::default());
     Box::new(move || lake.clone())
+}
+
+fn in_s3() -> Open<dyn Lake> {
+    let sdk = aws::account();
+    let bucket = aws::bucket(&sdk);
+    Box::new(move || Arc::new(::aws::S3Lake::new(&sdk, &bucket)))
 }
 
 const KEY: &str = "alerts/tenant=a0000000-0000-4000-8000-0000000000aa/day=2026-11-22/from_until-00000001.ndjson.gz";

@@ -14,6 +14,7 @@ macro_rules! suite {
             $(
                 #[test]
                 fn $clause() {
+                    let _runtime = crate::aws::enter();
                     ::futures::executor::block_on(super::$clause($open));
                 }
             )+
@@ -22,9 +23,13 @@ macro_rules! suite {
 }
 
 #[cfg(test)]
+mod aws;
+#[cfg(test)]
 mod deliveries;
 #[cfg(test)]
 mod lake;
+#[cfg(test)]
+mod queue;
 #[cfg(test)]
 mod rotations;
 #[cfg(test)]
@@ -55,6 +60,7 @@ where
             .enumerate()
             .map(|(number, handle)| {
                 scope.spawn(move || {
+                    let _runtime = aws::enter();
                     start.wait();
                     work(number, handle)
                 })

@@ -7,11 +7,12 @@ use futures::executor::block_on;
 use serde_json::{Value, json};
 use shared::ports::store::{Expect, Item, Key, MAX_ITEM_BYTES, MAX_WRITES, Store, StoreError, Write};
 
-use crate::{Open, race};
+use crate::{Open, aws, race};
 
 suite! {
     sqlite_in_memory => in_memory(),
-    sqlite_in_a_file => in_a_file();
+    sqlite_in_a_file => in_a_file(),
+    dynamodb => dynamodb();
     [
         what_is_not_there_reads_as_nothing,
         a_put_is_read_back_as_it_was_written,
@@ -43,6 +44,12 @@ fn in_memory() -> Open<dyn Store> {
 fn in_a_file() -> Open<dyn Store> {
     let folder = tempfile::tempdir().unwrap();
     Box::new(move || Arc::new(SqliteStore::new(Database::open(&folder.path().join("muster.db")).unwrap())))
+}
+
+fn dynamodb() -> Open<dyn Store> {
+    let sdk = aws::account();
+    aws::table(&sdk, "state");
+    Box::new(move || Arc::new(::aws::DynamoStore::new(&sdk, "state")))
 }
 
 fn key(sort: &str) -> Key {

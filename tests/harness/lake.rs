@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use shared::ports::{
     Unavailable,
-    lake::{Lake, Put},
+    lake::{Lake, Put, validate},
 };
 
 #[derive(Debug, Default)]
@@ -24,9 +24,7 @@ impl MemoryLake {
 #[async_trait]
 impl Lake for MemoryLake {
     async fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<Put, Unavailable> {
-        if key.split('/').any(|segment| segment.is_empty() || segment.starts_with('.')) {
-            return Err(Unavailable::new("lake", format!("`{key}` is no object key")));
-        }
+        validate(key)?;
         let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if objects.contains_key(key) {
             return Ok(Put::Exists);

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{
     entry::Entry,
-    name::EntryName,
+    name::{EntryKind, EntryName},
     ownership::{Holding, Stamp},
     rotation::RotationError,
 };
@@ -74,13 +74,15 @@ pub(super) async fn pending(
 pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<BTreeSet<String>, RotationError> {
     let mut found = BTreeSet::new();
     for other in app.ports.vault.list(&format!("{}/", app.config.secrets_prefix)).await? {
-        if other == name.full {
+        let kind = EntryName::parse(&other, &app.config.secrets_prefix).map(|entry| entry.kind);
+        // No application lives by the signing key, and what bears no name of ours is not ours to read.
+        if other == name.full || matches!(kind, None | Some(EntryKind::Signing)) {
             continue;
         }
         for stage in [Stage::Current, Stage::Previous, Stage::Pending] {
             match entry(app, &other, stage, None).await {
                 Ok(entry) => found.extend(entry.and_then(|entry| entry.key_id)),
-                // The signing key, or a damaged entry: no application lives by it.
+                // A damaged entry: no application lives by it.
                 Err(RotationError::Unusable { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -12,6 +12,19 @@ pub enum Put {
     Exists,
 }
 
+/// Whether this is a key: segments that are neither empty nor begin with a dot.
+///
+/// # Errors
+/// [`Unavailable`] naming the key; every implementation asks before it does anything.
+pub fn validate(key: &str) -> Result<(), Unavailable> {
+    let fits = |segment: &str| !segment.is_empty() && !segment.starts_with('.') && !segment.contains('\\');
+    if key.split('/').all(fits) {
+        Ok(())
+    } else {
+        Err(Unavailable::new("lake", format!("`{}` is no object key", key.escape_default())))
+    }
+}
+
 /// Contract: of any number of concurrent puts under one key exactly one answers `Created`; a reader sees the whole
 /// object or none; once `Created` has been answered the object survives a crash. Keys are relative paths of segments
 /// without `.` and `..`.

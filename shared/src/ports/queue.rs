@@ -8,14 +8,26 @@ use super::Unavailable;
 /// SQS gives and takes ten messages in one batch; larger slices are cut by the implementation.
 pub const MAX_BATCH: usize = 10;
 
+/// SQS's longest delay.
+pub const MAX_DELAY: SignedDuration = SignedDuration::from_mins(15);
+
 /// How often a message is handed out before it becomes a dead letter.
 pub const MAX_RECEIVES: u32 = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub body: String,
-    /// Invisible for so long; SQS takes at most 15 minutes.
+    /// Invisible for so long, at most [`MAX_DELAY`].
     pub delay: SignedDuration,
+}
+
+/// The check that every implementation makes before it sends anything.
+///
+/// # Errors
+/// [`Unavailable`] naming a delay that no queue takes.
+pub fn validate(messages: &[Outgoing]) -> Result<(), Unavailable> {
+    let all_fit = messages.iter().all(|message| (SignedDuration::ZERO..=MAX_DELAY).contains(&message.delay));
+    if all_fit { Ok(()) } else { Err(Unavailable::new("queue", "a message is delayed by 15 minutes at most")) }
 }
 
 /// Contract: a sent message is delivered at least once, in no promised order and not before its delay is over. What an

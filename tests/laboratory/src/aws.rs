@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(900);
 pub struct Aws {
     client: Client,
     endpoint: String,
+    /// Twelve digits, which ministack takes from the access key.
+    account: String,
 }
 
 /// Status and text of an answer.
@@ -43,8 +45,12 @@ impl Said {
 
 impl Aws {
     pub fn new(endpoint: &str) -> Self {
+        Self::of_account(endpoint, Ministack::ACCOUNT)
+    }
+
+    pub fn of_account(endpoint: &str, account: &str) -> Self {
         let client = Client::builder().timeout(PATIENCE).no_proxy().build().expect("a client without any files");
-        Self { client, endpoint: endpoint.to_owned() }
+        Self { client, endpoint: endpoint.to_owned(), account: account.to_owned() }
     }
 
     /// A call of a service that speaks JSON: the target is, say, `secretsmanager.GetSecretValue`.
@@ -72,7 +78,7 @@ impl Aws {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Said {
-        let scope = format!("test/20261122/{}/{service}/aws4_request", Ministack::REGION);
+        let scope = format!("{}/20261122/{}/{service}/aws4_request", self.account, Ministack::REGION);
         let signature = "0".repeat(64);
         let mut request = self
             .client

@@ -55,6 +55,7 @@ struct Door {
 }
 
 struct Judge {
+    account: String,
     client: Client,
     endpoint: String,
     vault: Vault,
@@ -78,10 +79,19 @@ impl Gateway {
     /// # Panics
     /// When the machine has no threads for it.
     pub fn before(ministack: &Ministack) -> Self {
+        Self::before_account(ministack, Ministack::ACCOUNT)
+    }
+
+    /// As [`Gateway::before`], for the callers of another account.
+    ///
+    /// # Panics
+    /// When the machine has no threads for it.
+    pub fn before_account(ministack: &Ministack, account: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let client = Client::builder().no_proxy().build().expect("a client without any files");
-        let vault = Vault::new(Aws::new(&ministack.endpoint()));
-        let judge = Judge { client, endpoint: ministack.endpoint(), vault, journal: Journal::default() };
+        let vault = Vault::new(Aws::of_account(&ministack.endpoint(), account));
+        let account = account.to_owned();
+        let judge = Judge { account, client, endpoint: ministack.endpoint(), vault, journal: Journal::default() };
         Self { judge: Arc::new(judge), runtime: runtime.expect("a runtime") }
     }
 
@@ -168,7 +178,7 @@ async fn answer(judge: &Judge, door: &Door, request: hyper::Request<Incoming>) -
 
 impl Judge {
     async fn answer(&self, door: &Door, request: Request) -> Answer {
-        let place = Place { region: Ministack::REGION, account: Ministack::ACCOUNT };
+        let place = Place { region: Ministack::REGION, account: &self.account };
         let mut call = match call::read(&request, place) {
             Ok(call) => call,
             Err(unknown) => {

@@ -5,7 +5,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::{Client, config::Builder, primitives::ByteStream};
 use shared::ports::{
     Unavailable,
-    lake::{Lake, Put},
+    lake::{Lake, Put, validate},
 };
 
 use crate::error::unavailable;
@@ -33,6 +33,7 @@ impl Lake for S3Lake {
     /// A put whose answer was lost is repeated by the SDK and finds its own object: then it answers `Exists`, and whoever
     /// asked reads back what is there.
     async fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<Put, Unavailable> {
+        validate(key)?;
         let content_type = if key.ends_with(".gz") { "application/gzip" } else { "application/json" };
         // Shared, not copied, by every try.
         let bytes = bytes::Bytes::from(bytes);
@@ -58,6 +59,7 @@ impl Lake for S3Lake {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        validate(key)?;
         let got = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = match got {
             Ok(object) => object,

@@ -5,7 +5,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::{Client, error::BuildError, types::SendMessageBatchRequestEntry};
 use shared::ports::{
     Unavailable,
-    queue::{MAX_BATCH, Outgoing, Queue},
+    queue::{MAX_BATCH, Outgoing, Queue, validate},
 };
 
 use crate::error::unavailable;
@@ -65,6 +65,7 @@ fn entry(number: usize, message: &Outgoing) -> Result<SendMessageBatchRequestEnt
 #[async_trait]
 impl Queue for SqsQueue {
     async fn send(&self, messages: &[Outgoing]) -> Result<(), Unavailable> {
+        validate(messages)?;
         for batch in messages.chunks(MAX_BATCH) {
             self.send_batch(batch).await?;
         }

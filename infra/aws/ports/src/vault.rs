@@ -34,6 +34,22 @@ impl SecretsManagerVault {
         Self { client: Client::new(sdk) }
     }
 
+    async fn put_version(
+        &self,
+        name: &str,
+        version: &str,
+        value: &Secret<String>,
+        stages: &[Stage],
+        rotation_token: Option<&str>,
+    ) -> Result<(), VaultError> {
+        let labels = stages.iter().map(|stage| stage.label().to_owned()).collect();
+        let put = self.client.put_secret_value().secret_id(name).client_request_token(version);
+        let put = put.secret_string(value.expose()).set_version_stages(Some(labels));
+        let put = put.set_rotation_token(rotation_token.map(str::to_owned)).send().await;
+        put.map(|_| ()).map_err(|error| failed("PutSecretValue", name, version, &error))
+    }
+
+    /// Makes the secret with its first version, which is its current one.
     async fn create(&self, name: &str, version: &str, value: &Secret<String>) -> Result<(), VaultError> {
         let create = self.client.create_secret().name(name).client_request_token(version).secret_string(value.expose());
         create.send().await.map(|_| ()).map_err(|error| failed("CreateSecret", name, version, &error))
@@ -97,19 +113,13 @@ impl Vault for SecretsManagerVault {
         if stages.is_empty() {
             return Err(VaultError::InvalidRequest("a version without a label is forgotten at once".to_owned()));
         }
-        let put = self.client.put_secret_value().secret_id(name).client_request_token(version);
-        let put = put.secret_string(value.expose()).set_rotation_token(rotation_token.map(str::to_owned));
-        let labels = stages.iter().map(|stage| stage.label().to_owned()).collect();
-        match put.set_version_stages(Some(labels)).send().await {
-            Ok(_) if stages.contains(&Stage::Current) => self.tidy(name).await,
-            Ok(_) => Ok(()),
-            Err(error) => match failed("PutSecretValue", name, version, &error) {
-                VaultError::NotFound(_) if stages == [Stage::Current] => self.create(name, version, value).await,
-                VaultError::NotFound(_) => Err(VaultError::InvalidRequest(format!(
-                    "there is no secret {name}, and its first version is its current one"
-                ))),
-                other => Err(other),
-            },
+        match self.put_version(name, version, value, stages, rotation_token).await {
+            Ok(()) if stages.contains(&Stage::Current) => self.tidy(name).await,
+            Err(VaultError::NotFound(_)) if stages == [Stage::Current] => self.create(name, version, value).await,
+            Err(VaultError::NotFound(_)) => Err(VaultError::InvalidRequest(format!(
+                "there is no secret {name}, and its first version is its current one"
+            ))),
+            other => other,
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use shared::ports::{
     Unavailable,
-    lake::{Lake, Put},
+    lake::{Lake, Put, validate},
 };
 
 use crate::OpenError;
@@ -45,12 +45,8 @@ impl FolderLake {
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, Unavailable> {
-        let fits = |segment: &str| !segment.is_empty() && !segment.starts_with('.') && !segment.contains('\\');
-        if key.split('/').all(fits) {
-            Ok(self.root.join(key))
-        } else {
-            Err(Unavailable::new(PORT, format!("`{}` is no object key", key.escape_default())))
-        }
+        validate(key)?;
+        Ok(self.root.join(key))
     }
 
     /// A file that nobody else has. One of that name may be there: in a container every process has the same id, and

@@ -7,7 +7,7 @@ use shared::{
     clock::Clock,
     ports::{
         Unavailable,
-        queue::{MAX_RECEIVES, Outgoing, Queue},
+        queue::{MAX_RECEIVES, Outgoing, Queue, validate},
     },
 };
 
@@ -39,6 +39,7 @@ fn failed(cause: rusqlite::Error) -> Unavailable {
 #[async_trait]
 impl Queue for SqliteQueue {
     async fn send(&self, messages: &[Outgoing]) -> Result<(), Unavailable> {
+        validate(messages)?;
         if messages.is_empty() {
             return Ok(());
         }

@@ -74,14 +74,14 @@ impl fmt::Display for Call {
 
 /// Where everything is.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
-    pub region: &'static str,
-    pub account: &'static str,
+pub struct Place<'a> {
+    pub region: &'a str,
+    pub account: &'a str,
 }
 
 /// # Errors
 /// A service, an operation or a shape that is not known here: what it may do cannot be judged.
-pub fn read(request: &Request, place: Place) -> Result<Call, String> {
+pub fn read(request: &Request, place: Place<'_>) -> Result<Call, String> {
     let target = request.header("x-amz-target");
     let (service, operation, permissions) = if let Some(operation) = target.strip_prefix("DynamoDB_20120810.") {
         (Service::DynamoDb, operation.to_owned(), dynamodb::permissions(operation, &request.json()?, place)?)
@@ -105,7 +105,7 @@ pub fn read(request: &Request, place: Place) -> Result<Call, String> {
 mod tests {
     use super::*;
 
-    pub(super) const PLACE: Place = Place { region: "eu-central-1", account: "1" };
+    pub(super) const PLACE: Place<'static> = Place { region: "eu-central-1", account: "1" };
 
     pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Request {
         Request {

@@ -8,7 +8,7 @@ use crate::gateway::{condition::Context, policy::Permission};
 /// The hash key of every table of ours.
 const HASH_KEY: &str = "pk";
 
-pub(super) fn permissions(operation: &str, body: &Value, place: Place) -> Result<Vec<Permission>, String> {
+pub(super) fn permissions(operation: &str, body: &Value, place: Place<'_>) -> Result<Vec<Permission>, String> {
     match operation {
         "GetItem" | "DeleteItem" | "UpdateItem" => Ok(vec![on_item(operation, body, &body["Key"], place)?]),
         "PutItem" => Ok(vec![on_item(operation, body, &body["Item"], place)?]),
@@ -26,7 +26,7 @@ fn items(body: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// One part of a transaction that writes.
-fn write(item: &Value, place: Place) -> Result<Permission, String> {
+fn write(item: &Value, place: Place<'_>) -> Result<Permission, String> {
     for (name, action, key) in [
         ("Put", "PutItem", "Item"),
         ("Delete", "DeleteItem", "Key"),
@@ -40,12 +40,12 @@ fn write(item: &Value, place: Place) -> Result<Permission, String> {
     Err(format!("a part of a transaction is not known: {item}"))
 }
 
-fn on_item(action: &str, part: &Value, key: &Value, place: Place) -> Result<Permission, String> {
+fn on_item(action: &str, part: &Value, key: &Value, place: Place<'_>) -> Result<Permission, String> {
     let hash = key[HASH_KEY]["S"].as_str().ok_or_else(|| format!("{action} names no {HASH_KEY}"))?;
     permission(action, part, hash, place)
 }
 
-fn permission(action: &str, part: &Value, leading_key: &str, place: Place) -> Result<Permission, String> {
+fn permission(action: &str, part: &Value, leading_key: &str, place: Place<'_>) -> Result<Permission, String> {
     let table = part["TableName"].as_str().ok_or_else(|| format!("{action} names no table"))?;
     Ok(Permission {
         action: format!("dynamodb:{action}"),

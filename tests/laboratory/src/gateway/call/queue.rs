@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Place;
 use crate::gateway::{condition::Context, policy::Permission};
 
-pub(super) fn permissions(operation: &str, body: &Value, place: Place) -> Result<Vec<Permission>, String> {
+pub(super) fn permissions(operation: &str, body: &Value, place: Place<'_>) -> Result<Vec<Permission>, String> {
     let action = operation.strip_suffix("Batch").unwrap_or(operation);
     let known = ["SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes"];
     if !known.contains(&action) {
