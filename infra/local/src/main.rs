@@ -6,11 +6,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use embedded::Machine;
 use jiff::SignedDuration;
 use local::Failure;
 use shared::{
+    App,
     clock::Clock,
     config::{Config, EXIT_USAGE},
     consent::invitation::NewInvitation,
@@ -53,8 +54,8 @@ enum Verb {
     Invite {
         /// The customer; made if new.
         account: String,
-        #[arg(long)]
-        data: PathBuf,
+        #[command(flatten)]
+        place: Place,
         /// Which feeds to ask for, separated by commas.
         #[arg(long, default_value = "alerts", value_delimiter = ',')]
         feeds: Vec<String>,
@@ -79,8 +80,8 @@ enum Verb {
         /// The customer it belongs to; made if new.
         #[arg(long)]
         account: String,
-        #[arg(long)]
-        data: PathBuf,
+        #[command(flatten)]
+        place: Place,
         /// Which feeds to pull, separated by commas.
         #[arg(long, default_value = "alerts", value_delimiter = ',')]
         feeds: Vec<String>,
@@ -93,12 +94,24 @@ enum Verb {
     },
     /// Lists the tenants: state, capabilities, watermark, freshness, ledger.
     Tenants {
-        #[arg(long)]
-        data: PathBuf,
+        #[command(flatten)]
+        place: Place,
         /// A JSON array instead of a table.
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Whose state a verb works on.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Place {
+    /// The data folder of this machine.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The stack on AWS that the environment names: MUSTER_TABLE and so on, as its functions have them.
+    #[arg(long)]
+    aws: bool,
 }
 
 #[derive(Subcommand)]
@@ -106,13 +119,13 @@ enum VaultVerb {
     /// Stores a credential, read as JSON from standard input: `app`, or `tenants/{id}`.
     Put {
         name: String,
-        #[arg(long)]
-        data: PathBuf,
+        #[command(flatten)]
+        place: Place,
     },
     /// Lists names, stages and expiry; never values.
     List {
-        #[arg(long)]
-        data: PathBuf,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -152,19 +165,19 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             shared::log::init("info");
             local::serve::run(machine(&data)?, &data, listen, tick).await
         }
-        Verb::Vault { verb: VaultVerb::Put { name, data } } => {
+        Verb::Vault { verb: VaultVerb::Put { name, place } } => {
             shared::log::init("warn");
             let entry = local::vault::read_entry(&name, std::io::stdin())?;
-            local::vault::put(&machine(&data)?.app, &name, &entry).await
+            local::vault::put(&place.app().await?, &name, &entry).await
         }
-        Verb::Vault { verb: VaultVerb::List { data } } => {
+        Verb::Vault { verb: VaultVerb::List { place } } => {
             shared::log::init("warn");
-            match existing(&data)? {
-                Some(machine) => local::vault::list(&machine.app).await,
+            match place.existing_app().await? {
+                Some(app) => local::vault::list(&app).await,
                 None => Ok(()),
             }
         }
-        Verb::Invite { account, data, feeds, expect, hours } => {
+        Verb::Invite { account, place, feeds, expect, hours } => {
             shared::log::init("warn");
             let new = NewInvitation {
                 account,
@@ -173,7 +186,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 lifetime: SignedDuration::from_hours(hours.into()),
             };
             local::invite::check(&configuration()?, &new)?;
-            local::invite::run(&machine(&data)?.app, &new).await
+            local::invite::run(&place.app().await?, &new).await
         }
         Verb::Rotate { name, data } => {
             shared::log::init("warn");
@@ -181,7 +194,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             let machine = existing(&data)?.ok_or_else(|| Failure::failed(format!("there is no {name} to rotate")))?;
             local::rotate::run(&machine, &name).await
         }
-        Verb::Connect { tenant_id, account, data, feeds, region, storage } => {
+        Verb::Connect { tenant_id, account, place, feeds, region, storage } => {
             shared::log::init("warn");
             if storage.is_some() {
                 return Err(Failure::Usage(
@@ -195,11 +208,29 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 feeds: parse_feeds(&feeds)?,
                 region: region.map(|region| region.parse()).transpose().map_err(usage)?,
             };
-            local::connect::run(&machine(&data)?.app, &new).await
+            local::connect::run(&place.app().await?, &new).await
         }
-        Verb::Tenants { data, json } => {
+        Verb::Tenants { place, json } => {
             shared::log::init("warn");
-            local::tenants::run(existing(&data)?.as_ref().map(|machine| &machine.app), json).await
+            local::tenants::run(place.existing_app().await?.as_ref(), json).await
+        }
+    }
+}
+
+impl Place {
+    /// What the verb works with; a data folder is made if it is new.
+    async fn app(&self) -> Result<App, Failure> {
+        match &self.data {
+            Some(data) => Ok(machine(data)?.app),
+            None => aws::app_from_environment().await.map_err(Failure::Usage),
+        }
+    }
+
+    /// As [`Place::app`], for verbs that only look: nothing is made for a mistyped name.
+    async fn existing_app(&self) -> Result<Option<App>, Failure> {
+        match &self.data {
+            Some(data) => Ok(existing(data)?.map(|machine| machine.app)),
+            None => self.app().await.map(Some),
         }
     }
 }
