@@ -34,3 +34,5 @@ soak: ## the fault run over 20,000 seeds
 
 clean: ## remove what was built
 	cargo clean
+
+include infra/aws/aws.mk

@@ -1,0 +1,46 @@
+# The targets that package Muster for AWS and deploy it. infra/aws/README.md is the story; this is what its commands do.
+
+.PHONY: package deploy destroy
+
+ARCH ?= arm64
+STACK ?= muster
+REGION ?= $(AWS_REGION)
+CARGO_TARGET_DIR ?= target
+
+FUNCTIONS := $(notdir $(wildcard functions/*))
+TOOLS := $(CARGO_TARGET_DIR)/tools/packaging
+PACKAGES := $(CARGO_TARGET_DIR)/package/$(ARCH)
+TRIPLE := $(patsubst arm64,aarch64,$(ARCH))-unknown-linux-gnu
+AWS = aws $(if $(REGION),--region $(REGION))
+# A release is named by what is in it: CloudFormation notices another key, not another object under the same key.
+RELEASE = muster/$$(cat $(PACKAGES)/*.zip | sha256sum | cut -c1-16)
+
+# Amazon Linux 2023 has glibc 2.34. The release profile in Cargo.toml says all there is to say about optimizing; cargo-lambda's
+# own idea of it would turn panics into dead environments.
+package: $(TOOLS)/requirements.txt ## the functions as zips for AWS: ARCH=arm64 or x86_64
+	@ls -d $$(rustc --print sysroot)/lib/rustlib/$(TRIPLE) >/dev/null 2>&1 || \
+	  { echo "Rust cannot build for $(ARCH) here. Say: rustup target add $(TRIPLE), or ARCH=x86_64"; exit 1; }
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" cargo lambda build --locked --release --disable-optimizations --output-format zip \
+	  --target $(TRIPLE).2.34 --lambda-dir $(PACKAGES) $(FUNCTIONS:%=--package %)
+	@cd $(PACKAGES) && for name in $(FUNCTIONS); do mv $$name/bootstrap.zip $$name.zip; done && wc -c *.zip
+
+$(TOOLS)/requirements.txt: infra/aws/packaging.txt
+	python3 -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement $<
+	cp $< $@
+
+# The template is larger than CloudFormation takes by hand, so it travels through the same bucket as the packages. Parameters
+# that are not given keep the value they have.
+deploy: package ## packages and deploys: ARTIFACTS=bucket, and STACK, REGION, ARCH, PARAMETERS="Name='value' …"
+	@test -n "$(ARTIFACTS)" || { echo "Say ARTIFACTS=, a bucket for packages in the stack's region (infra/aws/README.md, step 2)."; exit 64; }
+	$(AWS) s3 cp $(PACKAGES) s3://$(ARTIFACTS)/$(RELEASE) --recursive --exclude '*' --include '*.zip'
+	$(AWS) cloudformation deploy --stack-name $(STACK) --template-file infra/aws/template.yaml --s3-bucket $(ARTIFACTS) \
+	  --s3-prefix muster/templates --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
+	  --parameter-overrides Architecture=$(ARCH) ArtifactBucket=$(ARTIFACTS) ArtifactPrefix=$(RELEASE) $(PARAMETERS)
+	$(AWS) cloudformation describe-stacks --stack-name $(STACK) --output table --query 'Stacks[0].Outputs[].[OutputKey,OutputValue]'
+
+destroy: ## deletes the stack STACK=… and keeps its data; says what is left
+	@test "$(origin STACK)" = "command line" || { echo "Say which: make destroy STACK=$(STACK)"; exit 64; }
+	$(AWS) cloudformation delete-stack --stack-name $(STACK)
+	$(AWS) cloudformation wait stack-delete-complete --stack-name $(STACK)
+	@sed -n '/^## What is left/,/^## /{/^## /!p}' infra/aws/README.md
