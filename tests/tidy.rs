@@ -461,6 +461,58 @@ mod rules {
     }
 
     #[test]
+    fn the_template_deploys_every_function_with_every_setting() {
+        let template = text("infra/aws/template.yaml");
+        let packaged = |function: &String| template.contains(&format!("${{ArtifactPrefix}}/{function}.zip"));
+        let missing = functions().into_iter().filter(|function| !packaged(function));
+        holds("What is built is deployed.", missing);
+
+        let sources = ["shared/src/config.rs", "infra/aws/ports/src/settings.rs"].map(text);
+        let read = sources.iter().flat_map(|source| settings(source.split("#[cfg(test)]").next().unwrap()));
+        let read: BTreeSet<String> = read.collect();
+        assert!(read.len() >= 12, "only {read:?} were found");
+        let keys = template.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(key, _)| key);
+        let given: Vec<&str> = keys.filter(|key| key.starts_with("MUSTER_")).collect();
+        let names: BTreeSet<&str> = read.iter().map(String::as_str).chain(given.iter().copied()).collect();
+        let wrong = names.into_iter().filter_map(|name| {
+            let times = given.iter().filter(|key| **key == name).count();
+            let expected = if read.contains(name) { functions().len() } else { 0 };
+            (times != expected).then(|| format!("{name} is given {times} times instead of {expected}"))
+        });
+        holds("Functions have one environment: what the code reads, no less and no more.", wrong);
+    }
+
+    #[test]
+    fn the_templates_first_resources_are_those_that_outlive_a_stack() {
+        let template = text("infra/aws/template.yaml");
+        let resources = template.split_once("\nResources:\n").unwrap().1;
+        // The recipe in infra/aws/README.md cuts here, and imports what stands above.
+        let kept = resources.split_once("\n  LakePolicy:\n").unwrap().0;
+        let types: Vec<&str> = kept.lines().filter_map(|line| line.strip_prefix("    Type: ")).collect();
+        assert_eq!(types, ["AWS::DynamoDB::Table", "AWS::S3::Bucket"], "What is imported is the table and the lake.");
+        assert_eq!(kept.matches("    DeletionPolicy: Retain").count(), 2, "Both stay when the stack goes.");
+        let readme = text("infra/aws/README.md");
+        assert!(
+            readme.contains("sed '/^  LakePolicy:/,$d' infra/aws/template.yaml"),
+            "the recipe has changed; change this"
+        );
+    }
+
+    #[test]
+    fn every_alarm_has_its_row_in_the_runbook() {
+        let template = text("infra/aws/template.yaml");
+        let name = |line: &str| {
+            line.split_once("AlarmName: {\"Fn::Sub\": \"${AWS::StackName}-")?.1.split('"').next().map(str::to_owned)
+        };
+        let alarms: Vec<String> = template.lines().filter_map(name).collect();
+        assert!(alarms.len() >= 16, "only {alarms:?} were found");
+        let readme = text("infra/aws/README.md");
+        let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
+        let missing = alarms.into_iter().filter(|alarm| !rows.iter().any(|row| row.contains(&format!("`{alarm}`"))));
+        holds("Who is woken at night finds the alarm's name, its meaning and the next step.", missing);
+    }
+
+    #[test]
     fn the_readme_names_every_setting() {
         let config = text("shared/src/config.rs");
         let read = settings(config.split("#[cfg(test)]").next().unwrap());
