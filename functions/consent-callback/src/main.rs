@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use lambda_runtime::{LambdaEvent, service_fn, tracing};
+use lambda_runtime::{LambdaEvent, service_fn};
 use shared::config::EXIT_USAGE;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing::init_default_subscriber();
+    shared::log::init_function();
     // The ports are the embedded ones, in the folder that MUSTER_DATA names.
     let app = match embedded::app_from_environment() {
         Ok(app) => app,

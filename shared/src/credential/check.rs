@@ -46,9 +46,24 @@ pub struct Report {
     /// How many entries were looked at.
     pub checked: usize,
     pub findings: Vec<Finding>,
+    /// When the first of the current credentials ends, of those whose end is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_end: Option<Timestamp>,
     /// The entries, by their full names, that whoever hosts the vault should rotate now. Where the platform has its own
     /// schedule for a secret, that is none of them.
     pub due: Vec<String>,
+}
+
+impl Report {
+    /// How many findings somebody has to do something about.
+    pub fn pressing(&self) -> u64 {
+        self.findings.iter().filter(|finding| finding.severity >= Severity::Warning).count() as u64
+    }
+
+    /// Whole days until the first credential ends; 0 once one has ended.
+    pub fn days_left(&self, now: Timestamp) -> Option<u64> {
+        self.first_end.map(|end| u64::try_from(end.duration_since(now).as_hours() / 24).unwrap_or(0))
+    }
 }
 
 /// One thing that a person should know. Never a secret.
