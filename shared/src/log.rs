@@ -7,11 +7,7 @@ use std::str::FromStr;
 
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::filter_fn,
-    fmt::MakeWriter,
-    layer::SubscriberExt,
-    registry::Registry,
+    EnvFilter, Layer, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, registry::Registry,
     util::SubscriberInitExt,
 };
 

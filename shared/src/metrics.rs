@@ -232,8 +232,7 @@ mod tests {
 
     #[test]
     fn the_largest_document_keeps_every_limit_of_the_format() {
-        let numbers: Vec<(Metric, u64)> =
-            Metric::ALL.iter().flat_map(|metric| [(*metric, u64::MAX); 1_000]).collect();
+        let numbers: Vec<(Metric, u64)> = Metric::ALL.iter().flat_map(|metric| [(*metric, u64::MAX); 1_000]).collect();
         let text = written(&numbers).unwrap();
         assert!(text.len() < 1 << 20, "{} bytes", text.len());
         let root: Value = serde_json::from_str(&text).unwrap();

@@ -72,8 +72,43 @@ fn a_tick_is_dispatched_and_its_messages_are_pulled_under_the_runtime_api() {
     }
     assert_eq!(delivered(), 1);
     assert_eq!(dispatch.invoke(tick("alerts")), Answer::Response(json!({"messages": 1})));
-    dispatch.process.kill();
-    pull.process.kill();
+
+    let (told, logged) = lines(&dispatch.process.kill().stdout);
+    assert_eq!(told.iter().map(|document| document["Dispatched"].as_u64()).collect::<Vec<_>>(), [Some(2), Some(1)]);
+    assert_eq!(told[0]["function"], "pull-dispatch");
+    assert!(logged.iter().any(|line| line["message"] == "a tick is dispatched" && line["duration_ms"].is_u64()));
+
+    let (told, logged) = lines(&pull.process.kill().stdout);
+    let sum = |name: &str| told.iter().filter_map(|document| document[name].as_u64()).sum::<u64>();
+    assert_eq!((sum("Fetched"), sum("Delivered"), sum("LedgerImbalance"), sum("MessagesFailed")), (1, 1, 0, 1));
+    assert!(told.iter().all(|document| document["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Muster"));
+    let pulled = logged.iter().filter(|line| line["message"] == "pulled alerts");
+    assert!(pulled.clone().count() > 0 && pulled.clone().all(|line| line["tenant.id"] == TENANT), "{logged:?}");
+}
+
+/// What a function printed: its metrics, and its log, each line of which says to which invocation it belongs.
+fn lines(stdout: &str) -> (Vec<Value>, Vec<Value>) {
+    let all = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
+    let (told, logged): (Vec<Value>, Vec<Value>) = all.partition(|line| line.get("_aws").is_some());
+    for line in &logged {
+        assert!(line["span"]["requestId"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+    (told, logged)
+}
+
+#[test]
+fn a_function_that_only_warns_still_says_which_invocation_it_was_and_still_measures() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let mut pull = Function::start("alert-pull", |start| {
+        microsoft.seen_by(start).env("MUSTER_DATA", data.path()).env("AWS_LAMBDA_LOG_LEVEL", "WARN")
+    });
+    assert_eq!(pull.invoke(sqs(&[("unreadable", "{}")])), failures(&["unreadable"]));
+    let (told, logged) = lines(&pull.process.kill().stdout);
+    assert_eq!((told.len(), &told[0]["MessagesFailed"]), (1, &json!(1)));
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert_eq!((&logged[0]["level"], &logged[0]["message.id"]), (&json!("ERROR"), &json!("unreadable")));
+    assert_eq!(logged[0]["span"]["requestId"], "00000000-0000-4000-8000-000000000001");
 }
 
 #[test]

@@ -29,7 +29,9 @@ async fn main() -> ExitCode {
     let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(LONGEST);
         let pace = Pace::new(left.saturating_sub(FAREWELL), |_, _| {});
-        credential_rotation::handle(app, event.payload, &pace).await.map_err(|error| lambda_runtime::Error::from(error.to_string()))
+        credential_rotation::handle(app, event.payload, &pace)
+            .await
+            .map_err(|error| lambda_runtime::Error::from(error.to_string()))
     }));
     match run.await {
         Ok(()) => ExitCode::SUCCESS,

@@ -279,7 +279,10 @@ impl<'a> Visit<'a> {
             let status = answer.status;
             Ok::<_, http::HttpError>((status, answer.body.small(&self.app.clock).await?))
         };
-        answer.await.inspect_err(|error| tracing::warn!(request.id = self.request.id, %error, "Entra did not answer")).ok()
+        answer
+            .await
+            .inspect_err(|error| tracing::warn!(request.id = self.request.id, %error, "Entra did not answer"))
+            .ok()
     }
 
     /// An address of our own.

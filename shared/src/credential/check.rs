@@ -376,6 +376,15 @@ mod tests {
     };
     use crate::secret::Secret;
 
+    #[test]
+    fn the_days_left_are_whole_ones_of_the_first_end_and_never_below_none() {
+        let left = |after: Option<i64>| {
+            let first_end = after.map(|after| noon() + hours(after));
+            Report { first_end, ..Report::default() }.days_left(noon())
+        };
+        assert_eq!([left(Some(49)), left(Some(47)), left(Some(-100)), left(None)], [Some(2), Some(1), Some(0), None]);
+    }
+
     /// An entry that is well: `k1`, current for two days, ends in 178.
     fn facts() -> Facts {
         Facts {

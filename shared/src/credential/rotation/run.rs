@@ -195,7 +195,11 @@ async fn add(
             Ok(())
         }
         Err(VaultError::VersionExists(version)) => {
-            tracing::info!(vault.name = event.secret_id, vault.version = version, "another run of this step was faster");
+            tracing::info!(
+                vault.name = event.secret_id,
+                vault.version = version,
+                "another run of this step was faster"
+            );
             take_back(&mut passwords, &made).await;
             state.holding.pending = read::pending(app, &event.secret_id, &event.version, true).await?;
             match state.holding.pending {
