@@ -29,13 +29,20 @@ async fn handle_message(app: &App, recorded: &Recorded, body: String) -> Result<
     let message: PullMessage = serde_json::from_str(&body).map_err(|cause| MessageFailed::unreadable(&cause))?;
     let outcome = pull(app, &message, recorded).await?;
     let duration_ms = app.clock.milliseconds_since(began);
+    let PullMessage { tenant_id, part, .. } = message;
     match outcome {
         // Most passes find nothing new, a thousand times an hour.
         Outcome::NothingToDo | Outcome::Pulled { delivered: 0, complete: true } => {
-            tracing::debug!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, duration_ms, "nothing new");
+            tracing::debug!(tenant.id = %tenant_id, ?part, duration_ms, "nothing new");
         }
-        outcome => {
-            tracing::info!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, duration_ms, "pulled alerts");
+        Outcome::Pulled { delivered, complete } => {
+            tracing::info!(tenant.id = %tenant_id, ?part, delivered, complete, duration_ms, "pulled alerts");
+        }
+        Outcome::Stopped(ability) => {
+            tracing::info!(tenant.id = %tenant_id, ?part, ?ability, duration_ms, "a pull was stopped by Microsoft's answer");
+        }
+        Outcome::Yielded => {
+            tracing::info!(tenant.id = %tenant_id, ?part, duration_ms, "a pull was left to another worker");
         }
     }
     Ok(())

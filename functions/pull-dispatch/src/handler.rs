@@ -45,6 +45,10 @@ pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, Error> {
     recorded.add(Metric::Dispatched, messages as u64);
     app.metrics.write(&recorded, app.clock.now());
     let (feed, duration_ms) = (tick.feed.name(), app.clock.milliseconds_since(began));
-    tracing::info!(feed, scheduled_time = %tick.scheduled_time, messages, duration_ms, "a tick is dispatched");
+    if messages > 0 {
+        tracing::info!(feed, scheduled_time = %tick.scheduled_time, messages, duration_ms, "a tick is dispatched");
+    } else {
+        tracing::debug!(feed, scheduled_time = %tick.scheduled_time, duration_ms, "no tenant is due");
+    }
     Ok(Dispatched { messages })
 }

@@ -3,6 +3,7 @@
 mod call;
 mod fetch;
 mod look;
+mod measure;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use url::Url;
 use super::{
     commit::{CommitError, Desk},
     ladder::{self, Rung, Trouble},
-    progress::{AlertFeed, Depth, Ledger, LivePlan, Walk, WalkReason},
+    progress::{AlertFeed, Depth, LivePlan, Walk, WalkReason},
     window::Window,
 };
 use crate::{
@@ -108,27 +109,6 @@ impl Budget {
     }
 }
 
-/// What a commit counted. Where nothing was fetched there is nothing to say.
-fn record_counts(recorded: &Recorded, counts: Ledger) {
-    if counts == Ledger::default() {
-        return;
-    }
-    for (metric, count) in [
-        (Metric::Fetched, counts.fetched),
-        (Metric::Delivered, counts.delivered),
-        (Metric::Deduplicated, counts.deduplicated),
-        (Metric::Quarantined, counts.quarantined),
-        (Metric::LedgerImbalance, counts.imbalance()),
-    ] {
-        recorded.add(metric, count);
-    }
-}
-
-/// Two clocks may disagree by a little; nothing happens before it does.
-fn whole_seconds(time: SignedDuration) -> u64 {
-    u64::try_from(time.as_secs()).unwrap_or(0)
-}
-
 async fn attempt(
     app: &App,
     message: &PullMessage,
@@ -140,7 +120,7 @@ async fn attempt(
     if !desk.connection.connection.is_due(Feed::Alerts, now.max(message.scheduled_time)) {
         return Ok(Outcome::NothingToDo);
     }
-    record_counts(recorded, desk.finish_open_intent().await?);
+    measure::record_counts(recorded, desk.finish_open_intent().await?);
     let Some(work) = Work::plan(app, message, &desk.feed, now) else { return Ok(Outcome::NothingToDo) };
     desk.measures_lateness = matches!(work, Work::Live(_));
     let mut pass = Pass::new(app, desk, work, budget, recorded);
@@ -391,10 +371,7 @@ impl<'a> Pass<'a> {
             }
         };
         self.settle(condition, now).await?;
-        if matches!(self.work, Work::Live(_)) && self.desk.connection.connection.state.should_be_fresh() {
-            let age = now.duration_since(self.desk.feed.looks.watermark());
-            self.recorded.add(Metric::FreshnessSeconds, whole_seconds(age));
-        }
+        self.measure_freshness(now);
         Ok(ending)
     }
 

@@ -5,7 +5,7 @@ use std::{
     string::FromUtf8Error,
 };
 
-use super::{Advance, Pass, Stop, Work, call::CallFailed, look::Page, record_counts, whole_seconds};
+use super::{Advance, Pass, Stop, Work, call::CallFailed, look::Page};
 use crate::{
     alert::{
         Sighting,
@@ -17,7 +17,6 @@ use crate::{
         seen::{Bucket, text_mark},
         window::{Group, Window, groups},
     },
-    metrics::Metric,
     microsoft::{
         defender::{MAX_TOP, alert_request},
         time::TICK,
@@ -124,10 +123,7 @@ impl Pass<'_> {
             .await?;
         self.came_forward |= brings_forward || committed.counts.delivered > 0;
         self.delivered += committed.counts.delivered;
-        record_counts(self.recorded, committed.counts);
-        for late in committed.lateness {
-            self.recorded.add(Metric::LatenessSeconds, whole_seconds(late));
-        }
+        self.measure_commit(committed);
         Ok(())
     }
 
