@@ -251,6 +251,8 @@ mod rules {
             ("shared/src/credential/check.rs", decision, "what is found is decided here and gathered elsewhere"),
             ("shared/src/config", &["plain"], "settings are read before anything else is there"),
             ("shared/src/clock", &[], "time stands below everything"),
+            ("shared/src/log", &[], "so does what everybody says"),
+            ("shared/src/metrics", &[], "a number is a number, whatever it counts"),
             ("shared/src/secret", &[], "so does secrecy"),
         ];
         let mut violations = Vec::new();
@@ -346,6 +348,30 @@ mod rules {
         others.retain(|source| source.path != "shared/src/clock.rs");
         let words = ["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now"];
         holds("Decisions take `now` as an argument, so that tests can move it.", lines_with(&others, &words));
+    }
+
+    /// Or its lines would be taken for a library's, and only be heard when they warn.
+    #[test]
+    fn the_log_knows_every_crate_of_ours() {
+        let manifests =
+            files("Cargo.toml").into_iter().filter(|file| file.is_under(&["functions/", "shared/", "infra/"]));
+        let names = manifests.flat_map(|file| {
+            let name = |line: &str| Some(line.strip_prefix("name = \"")?.strip_suffix('"')?.replace('-', "_"));
+            file.text.lines().filter_map(name).collect::<Vec<_>>()
+        });
+        let names: BTreeSet<String> = names.collect();
+        assert!(names.len() >= 7, "only {names:?} were found");
+        let log = text("shared/src/log.rs");
+        let unknown = names.into_iter().filter(|name| !log.contains(&format!("    \"{name}\",\n")));
+        holds("`OURS` in shared/src/log.rs names every crate that ships.", unknown);
+    }
+
+    #[test]
+    fn only_metrics_and_logs_are_printed() {
+        let mut others = sources_under(&["functions/", "shared/src/"]);
+        others.retain(|source| !source.is_under(&["shared/src/log.rs", "shared/src/metrics.rs"]));
+        let words = ["stdout(", "stderr(", " print!(", " println!(", " eprint!("];
+        holds("A function's standard output is its log, line by line.", lines_with(&others, &words));
     }
 
     #[test]

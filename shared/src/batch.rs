@@ -5,6 +5,11 @@ use std::future::Future;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::{FutureExt, StreamExt, stream};
 
+use crate::{
+    metrics::{Metric, Recorded},
+    tenant::TenantId,
+};
+
 /// Messages of one batch that are handled at the same time. A pull mostly waits for Microsoft.
 const CONCURRENCY: usize = 10;
 
@@ -15,14 +20,29 @@ pub enum MessageFailed {
     #[error("unreadable message: {0}")]
     Unreadable(String),
     /// The platform failed underneath; the next delivery tries again.
-    #[error("{0}")]
-    Platform(String),
+    #[error("{cause}")]
+    Platform { tenant_id: TenantId, cause: String },
 }
 
-/// Runs `handle` on every message and answers which ones failed.
+impl MessageFailed {
+    /// A message that is not ours. What it says instead is nobody's business in a log, so this tells only where.
+    pub fn unreadable(cause: &serde_json::Error) -> Self {
+        let kind = cause.classify();
+        Self::Unreadable(format!("{kind:?} error at line {} column {}", cause.line(), cause.column()))
+    }
+
+    fn tenant_id(&self) -> Option<TenantId> {
+        match self {
+            Self::Unreadable(_) => None,
+            Self::Platform { tenant_id, .. } => Some(*tenant_id),
+        }
+    }
+}
+
+/// Runs `handle` on every message and answers which ones failed, which is recorded too.
 ///
 /// The answer is always a list: `null` or an empty object would tell Lambda that all went well (AWS.md 3).
-pub async fn handle<F, Fut>(event: SqsEvent, handle: F) -> SqsBatchResponse
+pub async fn handle<F, Fut>(event: SqsEvent, recorded: &Recorded, handle: F) -> SqsBatchResponse
 where
     F: Fn(String) -> Fut,
     Fut: Future<Output = Result<(), MessageFailed>>,
@@ -35,7 +55,9 @@ where
     let mut response = SqsBatchResponse::default();
     while let Some((id, outcome)) = outcomes.next().await {
         if let Err(error) = outcome {
-            tracing::error!(message_id = %id, %error, "message failed and goes back to the queue");
+            let tenant_id = error.tenant_id().map(tracing::field::display);
+            tracing::error!(message.id = id, tenant.id = tenant_id, %error, "a message failed and goes back to the queue");
+            recorded.add(Metric::MessagesFailed, 1);
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = id;
             response.batch_item_failures.push(failure);
@@ -54,14 +76,15 @@ mod tests {
             r#"{"Records":[{"messageId":"a","body":"good"},{"messageId":"b","body":"bad"},{"messageId":"c"}]}"#,
         )
         .unwrap();
-        let response = futures::executor::block_on(handle(event, |body| async move {
+        let recorded = Recorded::default();
+        let response = futures::executor::block_on(handle(event, &recorded, |body| async move {
             if body == "good" { Ok(()) } else { Err(MessageFailed::Unreadable(body)) }
         }));
         let mut failed: Vec<_> = response.batch_item_failures.iter().map(|f| f.item_identifier.as_str()).collect();
         failed.sort_unstable();
         assert_eq!(failed, ["b", "c"]);
 
-        let none = futures::executor::block_on(handle(SqsEvent::default(), |_| async { Ok(()) }));
+        let none = futures::executor::block_on(handle(SqsEvent::default(), &recorded, |_| async { Ok(()) }));
         assert_eq!(serde_json::to_string(&none).unwrap(), r#"{"batchItemFailures":[]}"#);
     }
 }

@@ -30,6 +30,11 @@ impl Clock {
         }
     }
 
+    /// What has passed since then, as logs tell it. A clock that was set back meanwhile says 0.
+    pub fn milliseconds_since(&self, began: Timestamp) -> u64 {
+        u64::try_from(self.now().duration_since(began).as_millis()).unwrap_or(0)
+    }
+
     /// Moves a manual clock; the machine's own clock is nobody's to move.
     pub fn advance(&self, by: SignedDuration) {
         if let Self::Manual(at) = self {

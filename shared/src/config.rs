@@ -37,6 +37,8 @@ pub struct Config {
     pub raw_data: bool,
     /// Between the successful tokens that a new credential must earn before it is promoted.
     pub canary_spacing: SignedDuration,
+    /// The name of the function that we are on Lambda (its own `AWS_LAMBDA_FUNCTION_NAME`); elsewhere none.
+    pub function: Option<String>,
 }
 
 /// National clouds do not mix: login, APIs and audiences are one row of MICROSOFT.md 2.9.
@@ -202,6 +204,7 @@ impl Config {
                 _ => Err("say on or off".to_owned()),
             }),
             canary_spacing: SignedDuration::from_secs(read.integer("MUSTER_CANARY_SPACING_SECONDS", 15, 0..=300)),
+            function: read.parse("AWS_LAMBDA_FUNCTION_NAME", None, |text| Ok(Some(text.to_owned()))),
         };
         if read.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(read.mistakes)) }
     }

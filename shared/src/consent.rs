@@ -92,7 +92,7 @@ enum Broken {
 
 /// Answers one request, always with a redirect or a page for people.
 pub async fn answer(app: &App, request: &web::Request) -> web::Response {
-    let site = Site::new(&app.config, request);
+    let (site, began) = (Site::new(&app.config, request), app.clock.now());
     let out_of_order = |broken: &Broken| {
         tracing::error!(request.id, error = %broken, "a consent page cannot be given");
         site.told(&Outcome::OutOfOrder.into())
@@ -114,7 +114,9 @@ pub async fn answer(app: &App, request: &web::Request) -> web::Response {
                 // Anybody can have any number of these.
                 tracing::debug!(request.id, "no invitation of ours");
             } else {
-                tracing::info!(request.id, outcome = ?told.outcome, "consent");
+                let tenant_id = told.receipt.as_ref().map(|receipt| tracing::field::display(receipt.tenant));
+                let duration_ms = app.clock.milliseconds_since(began);
+                tracing::info!(request.id, tenant.id = tenant_id, outcome = ?told.outcome, duration_ms, "a consent was answered");
             }
             told.again = told.again.or(visit.invited);
             site.told(&told)

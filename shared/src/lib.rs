@@ -9,6 +9,7 @@ pub mod consent;
 pub mod credential;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod microsoft;
 pub mod plain;
 pub mod ports;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use clock::Clock;
 use config::Config;
+use metrics::Metrics;
 use microsoft::tokens::Tokens;
 use ports::Ports;
 
@@ -34,11 +36,15 @@ pub struct App {
     pub http: http::Client,
     pub tokens: Arc<Tokens>,
     pub clock: Clock,
+    /// Where the numbers of an invocation go.
+    pub metrics: Metrics,
 }
 
 impl App {
     pub fn new(config: Arc<Config>, ports: Ports, http: http::Client, clock: Clock) -> Self {
         let tokens = Arc::new(Tokens::new(http.clone(), ports.vault.clone(), config.clone(), clock.clone()));
-        Self { config, ports, http, tokens, clock }
+        let function = config.function.clone();
+        let metrics = function.map_or(Metrics::Unread, |function| Metrics::StandardOutput { function });
+        Self { config, ports, http, tokens, clock, metrics }
     }
 }

@@ -127,6 +127,13 @@ pub enum State {
     Removed,
 }
 
+impl State {
+    /// Whether data should flow, so that its age is worth an alarm. Where a customer has to act first it only grows.
+    pub fn should_be_fresh(self) -> bool {
+        matches!(self, Self::Active | Self::CredentialFault)
+    }
+}
+
 /// What one feed of one tenant can do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -334,7 +341,7 @@ pub async fn load_shard(store: &dyn Store, shard: u8) -> Result<Vec<Loaded>, Sto
     let readable = items.into_iter().filter_map(|(key, item)| match Loaded::from_item(item) {
         Ok(loaded) => Some(loaded),
         Err(error) => {
-            tracing::error!(tenant.id = %key.sort, %error, "a tenant is left out");
+            tracing::error!(tenant.id = %key.sort, %error, "the state of a tenant cannot be read; the tenant is left out");
             None
         }
     });

@@ -6,6 +6,7 @@
     reason = "a stage that cannot be set up fails the test that asked for it"
 )]
 
+mod canary;
 mod lake;
 mod rotation;
 mod stage;
@@ -13,6 +14,7 @@ mod store;
 mod transport;
 mod visitor;
 
+pub use canary::{Canary, Leak};
 pub use lake::MemoryLake;
 pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{

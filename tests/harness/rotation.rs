@@ -19,7 +19,7 @@ use shared::{
 };
 use simulator::{ClientSecret, Quota, Tenant};
 
-use crate::{CLIENT, HOME, SECRET, Stage, at, minutes, seconds};
+use crate::{CLIENT, HOME, SECRET, Stage, at, canary::overhear, minutes, seconds};
 
 /// The key id of the secret that somebody made by hand.
 pub const HAND_MADE: &str = "a0000000-0000-4000-8000-00000000000c";
@@ -37,7 +37,12 @@ pub fn keys(ids: &[&str]) -> BTreeSet<String> {
 /// One step, as Secrets Manager asks for it.
 pub async fn step(app: &App, name: &str, version: &str) -> Result<Answer, Error> {
     let event = json!({"Step": name, "SecretId": "muster/app", "ClientRequestToken": version});
-    handle(app, event, &Pace::new(Duration::from_secs(890), |_, _| {})).await
+    let answer = handle(app, event, &Pace::new(Duration::from_secs(890), |_, _| {})).await;
+    match &answer {
+        Ok(answer) => overhear(serde_json::to_string(answer).expect("an answer is JSON")),
+        Err(error) => overhear(format!("{error} {error:?}")),
+    }
+    answer
 }
 
 /// All four steps.

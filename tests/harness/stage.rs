@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use embedded::{Database, Deliveries, Machine, Rotations, VaultKey};
@@ -19,6 +19,7 @@ use shared::{
         invitation::{NewInvitation, invite},
     },
     http::Client,
+    metrics::Metrics,
     ports::vault::Stage as Label,
     record::read_object,
     secret::Secret,
@@ -33,7 +34,10 @@ use simulator::{
     UserKind, World,
 };
 
-use crate::{MemoryLake, RecordingStore, SimulatorTransport, Visitor};
+use crate::{
+    Canary, MemoryLake, RecordingStore, SimulatorTransport, Visitor,
+    canary::{Listener, overhear},
+};
 
 pub const CLIENT: &str = "a0000000-0000-4000-8000-00000000c11e";
 pub const HOME: &str = "a0000000-0000-4000-8000-000000000001";
@@ -92,6 +96,15 @@ pub struct Stage {
     pub store: Arc<RecordingStore>,
     /// Every origin that a request was sent to.
     pub origins: Arc<Mutex<BTreeSet<String>>>,
+    /// The documents of metrics, one for each invocation that had something to tell.
+    documents: Arc<Mutex<Vec<String>>>,
+    /// What visitors were shown.
+    pages: Mutex<Vec<String>>,
+    /// The tokens of invitations, which stand in links, and on the page of whoever follows one.
+    links: Mutex<Vec<String>>,
+    /// What browsers keep for us.
+    cookies: Mutex<Vec<String>>,
+    listener: Listener,
 }
 
 impl Stage {
@@ -102,6 +115,7 @@ impl Stage {
 
     /// With these settings of the environment.
     pub fn with(settings: &[(&str, &str)]) -> Self {
+        let listener = Listener::new();
         let simulator = Simulator::new(7, at(0));
         let clock = Clock::manual(at(0));
         let public = [("MUSTER_PUBLIC_URL", PUBLIC_URL), ("MUSTER_PROVIDER_NAME", "Example & Sons Security")];
@@ -119,7 +133,9 @@ impl Stage {
         let transport =
             SimulatorTransport { simulator: simulator.clone(), clock: clock.clone(), origins: Arc::clone(&origins) };
         let http = Client::in_process(Arc::new(transport), config.trusted_origins());
-        let app = App::new(Arc::new(config), ports, http, clock);
+        let mut app = App::new(Arc::new(config), ports, http, clock);
+        let documents = Arc::default();
+        app.metrics = Metrics::Kept(Arc::clone(&documents));
         simulator.world(|world| {
             world.add_application(application());
             let registration = world.registration(CLIENT);
@@ -128,7 +144,21 @@ impl Stage {
             registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
             world.add_tenant(Tenant::new(TENANT, "Contoso").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
         });
-        let stage = Self { simulator, app, deliveries, rotations, lake, store, origins };
+        let (pages, links, cookies) = Default::default();
+        let stage = Self {
+            simulator,
+            app,
+            deliveries,
+            rotations,
+            lake,
+            store,
+            origins,
+            documents,
+            pages,
+            links,
+            cookies,
+            listener,
+        };
         stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v1");
         block_on(local::vault::ensure_signing_key(&stage.app)).expect("the vault takes a key");
         stage
@@ -168,7 +198,13 @@ impl Stage {
             expected_tenant: expected_tenant.map(str::to_owned),
             lifetime: shared::consent::invitation::LIFETIME,
         };
-        block_on(invite(&self.app, &new)).map(|invited| invited.link.to_string()).map_err(|error| error.to_string())
+        let invited = block_on(invite(&self.app, &new));
+        let link = invited.map(|invited| invited.link.to_string()).map_err(|error| error.to_string());
+        match &link {
+            Ok(link) => note(&self.links, link.rsplit('/').next().unwrap_or_default()),
+            Err(error) => overhear(error),
+        }
+        link
     }
 
     pub fn visitor(&self) -> Visitor<'_> {
@@ -210,7 +246,10 @@ impl Stage {
             feeds: vec![Feed::Alerts],
             region: None,
         };
-        block_on(connect(&self.app, &new)).map(|_| ()).map_err(|error| error.to_string())
+        block_on(connect(&self.app, &new))
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+            .inspect_err(|error| overhear(error))
     }
 
     pub fn world<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
@@ -352,6 +391,65 @@ impl Stage {
         self.simulator.log().into_iter().filter(|entry| entry.target.starts_with("/api/")).collect()
     }
 
+    /// The metrics of every invocation since this was last asked, each without what the format adds.
+    pub fn metrics(&self) -> Vec<Value> {
+        let bare = |document: String| {
+            let mut root: serde_json::Map<String, Value> = serde_json::from_str(&document).expect("JSON");
+            root.retain(|name, _| name != "_aws" && name != "function");
+            Value::Object(root)
+        };
+        self.documents().into_iter().map(bare).collect()
+    }
+
+    /// The documents themselves. None names a tenant: an id has hyphens, and nothing else here does.
+    pub fn documents(&self) -> Vec<String> {
+        let documents = std::mem::take(&mut *self.documents.lock().unwrap_or_else(PoisonError::into_inner));
+        for document in &documents {
+            assert!(!document.contains('-'), "{document}");
+            overhear(document);
+        }
+        documents
+    }
+
+    /// Everything that was logged so far, at whatever level.
+    pub fn heard(&self) -> String {
+        self.listener.heard()
+    }
+
+    /// A browser was shown this page.
+    pub(crate) fn shown(&self, page: &str) {
+        note(&self.pages, page);
+    }
+
+    /// A browser was given this to keep.
+    pub(crate) fn given(&self, cookie: &str) {
+        note(&self.cookies, cookie);
+    }
+
+    /// Nothing secret is in anything that leaves us, and nobody's name where it does not belong.
+    fn assert_nothing_leaked(&self) {
+        let canary = Canary::of(&self.simulator).and(noted(&self.cookies));
+        canary.look_for_secrets(&noted(&self.pages).join("\n")).expect("a page is no place for a secret");
+        // Whoever was invited sees their own link on a page; a log shows it to others.
+        let canary = canary.and(noted(&self.links));
+        self.documents();
+        canary.look_for_anything(&self.heard()).expect("a log is no place for a secret, nor for a name");
+        let inside = format!("{:?} {:?} {:?}", self.app.config, self.app.tokens, self.app.ports.vault);
+        canary.look_for_anything(&inside).expect("whatever is printed of ourselves, no secret is");
+        canary.look_for_secrets(&self.store.written()).expect("the state is no place for a secret");
+        for (key, object) in self.lake.objects() {
+            let mut text = key.clone();
+            let unpacked = read_object(&object, |line| {
+                text.push_str(line);
+                Ok(())
+            });
+            if unpacked.is_err() {
+                text.push_str(&String::from_utf8_lossy(&object));
+            }
+            canary.look_for_secrets(&text).expect("the lake is no place for a secret");
+        }
+    }
+
     /// No version twice, and the ledger says what the lake holds.
     pub fn assert_exactly_once(&self) {
         let uids: Vec<String> = self
@@ -368,6 +466,14 @@ impl Stage {
     }
 }
 
+fn note(book: &Mutex<Vec<String>>, text: &str) {
+    book.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+}
+
+fn noted(book: &Mutex<Vec<String>>) -> Vec<String> {
+    book.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 impl Default for Stage {
     fn default() -> Self {
         Self::new()
@@ -375,10 +481,11 @@ impl Default for Stage {
 }
 
 impl Drop for Stage {
-    /// A request that the simulator does not know is a defect, whatever else the story shows.
+    /// A request that the simulator does not know is a defect, and so is a leak, whatever else the story shows.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(self.simulator.refusals(), Vec::<String>::new(), "requests unknown to the simulator");
+            self.assert_nothing_leaked();
         }
     }
 }

@@ -80,13 +80,16 @@ impl<'a> Visitor<'a> {
     /// Keeps the cookies and shows the rest.
     pub fn receive(&mut self, response: ApiGatewayV2httpResponse) -> Page {
         self.keep(&response);
-        page(response)
+        let page = page(response);
+        self.stage.shown(&page.body);
+        page
     }
 
     fn keep(&mut self, response: &ApiGatewayV2httpResponse) {
         for cookie in &response.cookies {
             let pair = cookie.split(';').next().unwrap_or_default();
             let (name, value) = pair.split_once('=').expect("a cookie has a value");
+            self.stage.given(value.split('.').next().unwrap_or_default());
             self.cookies.insert(name.to_owned(), value.to_owned());
         }
     }

@@ -42,7 +42,7 @@ fn an_invited_administrator_lets_a_tenant_in_and_nothing_on_the_way_is_logged() 
     let serving = microsoft
         .muster(&["serve", "--listen", listen, "--tick", "1"], data.path())
         .env("MUSTER_PUBLIC_URL", &public_url)
-        .env("RUST_LOG", "trace")
+        .never_says(link.path().rsplit('/').next().unwrap())
         .run();
     until("the server listens", || std::net::TcpStream::connect(listen).ok());
 
@@ -61,15 +61,9 @@ fn an_invited_administrator_lets_a_tenant_in_and_nothing_on_the_way_is_logged() 
 
     let log = serving.terminate().exits(0).stderr;
     assert!(log.contains("TRACE"), "the log was not talkative");
-    let token = link.path().rsplit('/').next().unwrap();
-    for entry in microsoft.simulator.log() {
-        for name in ["state=", "code_challenge=", "nonce="] {
-            let secret = entry.target.split(['?', '&']).find_map(|pair| pair.strip_prefix(name));
-            assert!(secret.is_none_or(|secret| !log.contains(secret)), "{name} was logged");
-        }
-    }
-    for secret in [token, "code=", "eyJ", "Ada <b>"] {
-        assert!(!log.contains(secret), "`{secret}` was logged");
+    // Secrets and names are looked for in whatever a program prints; these belong to the way.
+    for part in ["code=", "state=", "nonce=", "code_challenge="] {
+        assert!(!log.contains(part), "`{part}` was logged");
     }
 }
 

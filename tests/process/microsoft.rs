@@ -71,7 +71,7 @@ impl Microsoft {
     /// Points a program here.
     pub fn seen_by(&self, start: Start) -> Start {
         let names = ["MUSTER_LOGIN_URL", "MUSTER_DEFENDER_URL", "MUSTER_GRAPH_URL"];
-        names.into_iter().fold(start, |start, name| start.env(name, &self.origin))
+        names.into_iter().fold(start.asks(&self.simulator), |start, name| start.env(name, &self.origin))
     }
 
     pub fn muster(&self, words: &[&str], data: &Path) -> Start {

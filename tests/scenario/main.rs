@@ -7,6 +7,7 @@ mod bad_input;
 mod conditions;
 mod consent;
 mod credentials;
+mod measures;
 mod ocsf;
 mod pulling;
 mod renewal;

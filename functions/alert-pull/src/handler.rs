@@ -12,24 +12,37 @@ use shared::{
     App,
     alert::pull::{Outcome, pull},
     batch::{self, MessageFailed},
+    metrics::Recorded,
     tenant::dispatch::PullMessage,
 };
 
 /// Handles one batch. The answer lists the messages to deliver again, and is never null.
 pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
-    batch::handle(event, |body| handle_message(app.clone(), body)).await
+    let recorded = Recorded::default();
+    let response = batch::handle(event, &recorded, |body| handle_message(app, &recorded, body)).await;
+    app.metrics.write(&recorded, app.clock.now());
+    response
 }
 
-async fn handle_message(app: App, body: String) -> Result<(), MessageFailed> {
-    let message: PullMessage =
-        serde_json::from_str(&body).map_err(|cause| MessageFailed::Unreadable(cause.to_string()))?;
-    match pull(&app, &message).await? {
+async fn handle_message(app: &App, recorded: &Recorded, body: String) -> Result<(), MessageFailed> {
+    let began = app.clock.now();
+    let message: PullMessage = serde_json::from_str(&body).map_err(|cause| MessageFailed::unreadable(&cause))?;
+    let outcome = pull(app, &message, recorded).await?;
+    let duration_ms = app.clock.milliseconds_since(began);
+    let PullMessage { tenant_id, part, .. } = message;
+    match outcome {
         // Most passes find nothing new, a thousand times an hour.
-        outcome @ (Outcome::NothingToDo | Outcome::Pulled { delivered: 0, complete: true }) => {
-            tracing::debug!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, "nothing new");
+        Outcome::NothingToDo | Outcome::Pulled { delivered: 0, complete: true } => {
+            tracing::debug!(tenant.id = %tenant_id, ?part, duration_ms, "nothing new");
         }
-        outcome => {
-            tracing::info!(tenant.id = %message.tenant_id, part = ?message.part, ?outcome, "pulled alerts");
+        Outcome::Pulled { delivered, complete } => {
+            tracing::info!(tenant.id = %tenant_id, ?part, delivered, complete, duration_ms, "pulled alerts");
+        }
+        Outcome::Stopped(ability) => {
+            tracing::info!(tenant.id = %tenant_id, ?part, ?ability, duration_ms, "a pull was stopped by Microsoft's answer");
+        }
+        Outcome::Yielded => {
+            tracing::info!(tenant.id = %tenant_id, ?part, duration_ms, "a pull was left to another worker");
         }
     }
     Ok(())

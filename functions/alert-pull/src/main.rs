@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use lambda_runtime::{LambdaEvent, service_fn, tracing};
+use lambda_runtime::{LambdaEvent, service_fn};
 use shared::config::EXIT_USAGE;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing::init_default_subscriber();
+    shared::log::init_function();
     let app = match aws::app_from_environment().await {
         Ok(app) => app,
         Err(mistake) => {

@@ -15,6 +15,7 @@ use shared::{
         name::EntryName,
         rotation::{self, Act, Disposition, Event, Outcome, Pace, RotationError},
     },
+    metrics::{Metric, Recorded},
     ports::vault::VaultError,
 };
 
@@ -50,6 +51,22 @@ impl Error {
 /// # Errors
 /// [`Error`]: the event is unreadable, or the step has failed; then the text ends with the next step.
 pub async fn handle(app: &App, event: Value, pace: &Pace) -> Result<Answer, Error> {
+    let answer = answer(app, event, pace).await;
+    let (recorded, now) = (Recorded::default(), app.clock.now());
+    match &answer {
+        Ok(Answer::Checked(report)) => {
+            recorded.add(Metric::CredentialFindings, report.pressing());
+            report.days_left(now).into_iter().for_each(|days| recorded.add(Metric::CredentialDaysLeft, days));
+        }
+        Ok(Answer::Step { .. }) => recorded.add(Metric::RotationsFailed, 0),
+        Err(Error::Rotation { .. }) => recorded.add(Metric::RotationsFailed, 1),
+        Err(Error::Unreadable(_) | Error::Vault(_)) => {}
+    }
+    app.metrics.write(&recorded, now);
+    answer
+}
+
+async fn answer(app: &App, event: Value, pace: &Pace) -> Result<Answer, Error> {
     if event.get("check").is_some() {
         let event: CheckEvent = serde_json::from_value(event).map_err(Error::Unreadable)?;
         return Ok(Answer::Checked(check::check(app, &event, pace.left).await?));

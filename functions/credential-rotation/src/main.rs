@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lambda_runtime::{LambdaEvent, service_fn, tracing};
+use lambda_runtime::{LambdaEvent, service_fn};
 use shared::{config::EXIT_USAGE, credential::rotation::Pace};
 
 /// What is left of an invocation for saying how it ended.
@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing::init_default_subscriber();
+    shared::log::init_function();
     let app = match aws::app_from_environment().await {
         Ok(app) => app,
         Err(mistake) => {
@@ -28,7 +28,9 @@ async fn main() -> ExitCode {
     let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(LONGEST);
         let pace = Pace::new(left.saturating_sub(FAREWELL), |_, _| {});
-        credential_rotation::handle(app, event.payload, &pace).await.map_err(lambda_runtime::Error::from)
+        credential_rotation::handle(app, event.payload, &pace)
+            .await
+            .map_err(|error| lambda_runtime::Error::from(error.to_string()))
     }));
     match run.await {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@
 use serde::Serialize;
 use shared::{
     App,
+    metrics::{Metric, Recorded},
     tenant::{
         Feed,
         dispatch::{self, DispatchError, Tick},
@@ -34,11 +35,20 @@ pub enum Error {
 /// # Errors
 /// [`Error`] when the store or the queue fails, or the feed is one that nobody pulls.
 pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, Error> {
+    let began = app.clock.now();
     let queue = match tick.feed {
         Feed::Alerts => &app.ports.alerts,
         other => return Err(Error::NoPuller(other.name())),
     };
     let messages = dispatch::run(app.ports.store.as_ref(), queue.as_ref(), &tick).await?;
-    tracing::info!(feed = tick.feed.name(), scheduled_time = %tick.scheduled_time, messages, "dispatched");
+    let recorded = Recorded::default();
+    recorded.add(Metric::Dispatched, messages as u64);
+    app.metrics.write(&recorded, app.clock.now());
+    let (feed, duration_ms) = (tick.feed.name(), app.clock.milliseconds_since(began));
+    if messages > 0 {
+        tracing::info!(feed, scheduled_time = %tick.scheduled_time, messages, duration_ms, "a tick is dispatched");
+    } else {
+        tracing::debug!(feed, scheduled_time = %tick.scheduled_time, duration_ms, "no tenant is due");
+    }
     Ok(Dispatched { messages })
 }

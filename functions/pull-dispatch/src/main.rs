@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use lambda_runtime::{LambdaEvent, service_fn, tracing};
+use lambda_runtime::{LambdaEvent, service_fn};
 use shared::config::EXIT_USAGE;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing::init_default_subscriber();
+    shared::log::init_function();
     let app = match aws::app_from_environment().await {
         Ok(app) => app,
         Err(mistake) => {
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     };
     let app = &app;
     let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
-        pull_dispatch::handle(app, event.payload).await.map_err(lambda_runtime::Error::from)
+        pull_dispatch::handle(app, event.payload).await.map_err(|error| lambda_runtime::Error::from(error.to_string()))
     }));
     match run.await {
         Ok(()) => ExitCode::SUCCESS,

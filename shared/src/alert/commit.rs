@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
@@ -63,6 +63,7 @@ struct Unreadable {
 /// What one commit carries.
 #[derive(Debug, Default)]
 pub struct Batch {
+    fetched: u64,
     alerts: Vec<Received>,
     quarantined: Vec<Unreadable>,
     bytes: usize,
@@ -70,6 +71,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Another record has come from Microsoft. What becomes of it is counted apart from this, so that the ledger shows
+    /// what got lost between.
+    pub fn arrived(&mut self) {
+        self.fetched += 1;
+    }
+
     pub fn push(&mut self, alert: Received) {
         self.bytes += alert.text.len();
         self.buckets.extend([Bucket::of(alert.sighting.updated), Bucket::of(alert.sighting.created)]);
@@ -121,6 +128,14 @@ impl From<std::io::Error> for CommitError {
     fn from(error: std::io::Error) -> Self {
         Self::Platform(format!("an object could not be encoded or read: {error}"))
     }
+}
+
+/// What a commit brought.
+#[derive(Debug)]
+pub struct Committed {
+    pub counts: Ledger,
+    /// How late each delivered version became visible, where that is measured.
+    pub lateness: Vec<SignedDuration>,
 }
 
 /// One tenant's alerts state during a pass: what was read, what the pass has changed, and the versions that guard it.
@@ -175,17 +190,19 @@ impl<'a> Desk<'a> {
         batch: Batch,
         window: Window,
         advance: impl FnOnce(&mut AlertFeed),
-    ) -> Result<Ledger, CommitError> {
+    ) -> Result<Committed, CommitError> {
         let app = self.app;
         self.seen.load(app.ports.store.as_ref(), &batch.buckets).await?;
-        let mut counts = Ledger { fetched: (batch.alerts.len() + batch.quarantined.len()) as u64, ..Ledger::default() };
+        let mut counts = Ledger { fetched: batch.fetched, ..Ledger::default() };
         let mut marks: HashSet<Mark> = HashSet::new();
         let fresh: Vec<Received> = batch
             .alerts
             .into_iter()
             .filter(|alert| {
                 let mark = alert.mark(self.tenant);
-                !self.seen.contains(Bucket::of(alert.sighting.updated), &mark) && marks.insert(mark)
+                let new = !self.seen.contains(Bucket::of(alert.sighting.updated), &mark) && marks.insert(mark);
+                counts.deduplicated += u64::from(!new);
+                new
             })
             .collect();
         let mut unreadable = batch.quarantined;
@@ -206,21 +223,25 @@ impl<'a> Desk<'a> {
                 added.push((Bucket::Quarantine, mark));
                 // Known by its text, so that a second put finds the first one's object.
                 app.ports.lake.put_new(&record.key, record.object).await?;
+            } else {
+                counts.deduplicated += 1;
             }
         }
         counts.delivered = object.alerts.len() as u64;
-        counts.deduplicated = counts.fetched - counts.delivered - counts.quarantined;
+        let mut lateness = Vec::new();
         if object.alerts.is_empty() && added.is_empty() {
             self.feed.ledger.add(counts);
             advance(&mut self.feed);
-            return Ok(counts);
+            return Ok(Committed { counts, lateness });
         }
         if !object.alerts.is_empty() {
             for (sighting, mark, evidence) in object.alerts {
                 added.push((Bucket::of(sighting.updated), mark));
                 added.push((Bucket::of(sighting.created), seen::id_mark(self.tenant, &sighting.id)));
                 if self.measures_lateness && evidence != Evidence::Completed {
-                    self.feed.lateness.count(app.clock.now().duration_since(sighting.updated));
+                    let late = app.clock.now().duration_since(sighting.updated);
+                    self.feed.lateness.count(late);
+                    lateness.push(late);
                 }
             }
             self.put_object(object.bytes, window).await?;
@@ -229,7 +250,7 @@ impl<'a> Desk<'a> {
         self.feed.ledger.add(counts);
         advance(&mut self.feed);
         self.store(added).await?;
-        Ok(counts)
+        Ok(Committed { counts, lateness })
     }
 
     /// Writes the intent, then creates the object.
@@ -286,7 +307,7 @@ impl<'a> Desk<'a> {
         if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
     }
 
-    /// Finishes an open intent, whoever left it.
+    /// Finishes an open intent, whoever left it, and tells what it had brought.
     ///
     /// The object exists: its own lines say what was delivered. It does not: an empty object takes its place, so that
     /// a worker who is only slow can no longer deliver under this key. Either way the watermark stays, and the pass
@@ -294,8 +315,8 @@ impl<'a> Desk<'a> {
     ///
     /// # Errors
     /// As [`Desk::commit`].
-    pub async fn finish_open_intent(&mut self) -> Result<(), CommitError> {
-        let Some(intent) = self.feed.intent.take() else { return Ok(()) };
+    pub async fn finish_open_intent(&mut self) -> Result<Ledger, CommitError> {
+        let Some(intent) = self.feed.intent.take() else { return Ok(Ledger::default()) };
         let lake = &self.app.ports.lake;
         let object = match lake.get(&intent.key).await? {
             Some(object) => object,
@@ -330,8 +351,10 @@ impl<'a> Desk<'a> {
         let buckets: BTreeSet<Bucket> = added.iter().map(|(bucket, _)| *bucket).collect();
         self.seen.load(self.app.ports.store.as_ref(), &buckets).await?;
         let count = delivered.len() as u64;
-        self.feed.ledger.add(Ledger { fetched: count, delivered: count, ..Ledger::default() });
-        self.store(added).await
+        let counts = Ledger { fetched: count, delivered: count, ..Ledger::default() };
+        self.feed.ledger.add(counts);
+        self.store(added).await?;
+        Ok(counts)
     }
 }
 

@@ -189,7 +189,13 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn balances(&self) -> bool {
-        self.fetched == self.delivered + self.deduplicated + self.quarantined
+        self.imbalance() == 0
+    }
+
+    /// How many alerts are unaccounted for, or accounted for twice. Each of the four numbers is counted where the thing
+    /// itself happens, and none is worked out from the others.
+    pub fn imbalance(&self) -> u64 {
+        self.fetched.abs_diff(self.delivered + self.deduplicated + self.quarantined)
     }
 
     pub fn add(&mut self, other: Self) {
@@ -406,6 +412,13 @@ mod tests {
         let mut looks = Looks::starting(at(100));
         looks.completed(Depth::TwoDays, at(90));
         assert_eq!(looks, Looks::starting(at(100)));
+    }
+
+    #[test]
+    fn the_imbalance_is_what_is_unaccounted_for_either_way() {
+        let ledger = |fetched, delivered| Ledger { fetched, delivered, deduplicated: 3, quarantined: 2 };
+        assert_eq!([ledger(9, 4), ledger(9, 3), ledger(9, 5)].map(|ledger| ledger.imbalance()), [0, 1, 1]);
+        assert!(ledger(9, 4).balances() && !ledger(9, 5).balances());
     }
 
     #[test]

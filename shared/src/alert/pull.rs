@@ -3,6 +3,7 @@
 mod call;
 mod fetch;
 mod look;
+mod measure;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     App,
     batch::MessageFailed,
+    metrics::{Metric, Recorded},
     microsoft::{time::TICK, token::AccessToken},
     tenant::{
         Ability, Condition, Connection, Feed, TenantId,
@@ -51,11 +53,11 @@ pub enum Outcome {
     Yielded,
 }
 
-/// Handles one message.
+/// Handles one message, and records what it measures, however it ends.
 ///
 /// # Errors
 /// [`MessageFailed`] only when the platform fails; whatever Microsoft says is an [`Outcome`].
-pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFailed> {
+pub async fn pull(app: &App, message: &PullMessage, recorded: &Recorded) -> Result<Outcome, MessageFailed> {
     let mut budget = Budget {
         calls_left: match message.part {
             Part::Live => LIVE_CALLS,
@@ -69,9 +71,11 @@ pub async fn pull(app: &App, message: &PullMessage) -> Result<Outcome, MessageFa
         until: app.clock.now() + PASS_TIME,
     };
     for _ in 0..ATTEMPTS {
-        match attempt(app, message, &mut budget).await {
+        match attempt(app, message, &mut budget, recorded).await {
             Err(CommitError::Conflict) => {}
-            Err(CommitError::Platform(cause)) => return Err(MessageFailed::Platform(cause)),
+            Err(CommitError::Platform(cause)) => {
+                return Err(MessageFailed::Platform { tenant_id: message.tenant_id, cause });
+            }
             Ok(outcome) => return Ok(outcome),
         }
     }
@@ -105,16 +109,21 @@ impl Budget {
     }
 }
 
-async fn attempt(app: &App, message: &PullMessage, budget: &mut Budget) -> Result<Outcome, CommitError> {
+async fn attempt(
+    app: &App,
+    message: &PullMessage,
+    budget: &mut Budget,
+    recorded: &Recorded,
+) -> Result<Outcome, CommitError> {
     let Some(mut desk) = Desk::open(app, message.tenant_id).await? else { return Ok(Outcome::NothingToDo) };
     let now = app.clock.now();
     if !desk.connection.connection.is_due(Feed::Alerts, now.max(message.scheduled_time)) {
         return Ok(Outcome::NothingToDo);
     }
-    desk.finish_open_intent().await?;
+    measure::record_counts(recorded, desk.finish_open_intent().await?);
     let Some(work) = Work::plan(app, message, &desk.feed, now) else { return Ok(Outcome::NothingToDo) };
     desk.measures_lateness = matches!(work, Work::Live(_));
-    let mut pass = Pass::new(app, message.tenant_id, desk, work, budget);
+    let mut pass = Pass::new(app, desk, work, budget, recorded);
     let stop = match pass.run().await {
         Ok(()) => None,
         Err(Stop::Failed(error)) => return Err(error),
@@ -162,6 +171,7 @@ impl From<CommitError> for Stop {
 struct Pass<'a> {
     app: &'a App,
     tenant: TenantId,
+    recorded: &'a Recorded,
     desk: Desk<'a>,
     work: Work,
     window: Window,
@@ -185,7 +195,7 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(app: &'a App, tenant: TenantId, desk: Desk<'a>, work: Work, budget: &'a mut Budget) -> Self {
+    fn new(app: &'a App, desk: Desk<'a>, work: Work, budget: &'a mut Budget, recorded: &'a Recorded) -> Self {
         let (window, trouble) = match &work {
             Work::Live(plan) => (plan.window, desk.feed.trouble.as_ref()),
             Work::Walk(index) => {
@@ -197,7 +207,8 @@ impl<'a> Pass<'a> {
         Self {
             base: app.config.defender(desk.connection.connection.region),
             app,
-            tenant,
+            tenant: desk.connection.connection.tenant_id,
+            recorded,
             desk,
             work,
             window,
@@ -265,7 +276,8 @@ impl<'a> Pass<'a> {
 
     /// Puts a window aside. Everything older is in or aside already, so the work has come as far as the window's end.
     fn park(&mut self, window: Window, failure: &str, last: bool) {
-        tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good; parked, and tried again in an hour");
+        tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good; it is parked, and tried again in an hour");
+        self.recorded.add(Metric::Parked, 1);
         self.desk.feed.park(window, self.started);
         let advance = self.advance(window.until, last);
         self.walk_done |= advance.ends_a_walk();
@@ -358,10 +370,14 @@ impl<'a> Pass<'a> {
                 (Outcome::Pulled { delivered: self.delivered, complete }, live.then(Condition::ok))
             }
         };
-        let Some(condition) = condition else {
-            self.desk.settle().await?;
-            return Ok(ending);
-        };
+        self.settle(condition, now).await?;
+        self.measure_freshness(now);
+        Ok(ending)
+    }
+
+    /// Writes down what has changed, the feed's condition with it if this pass tells one.
+    async fn settle(&mut self, condition: Option<Condition>, now: Timestamp) -> Result<(), CommitError> {
+        let Some(condition) = condition else { return self.desk.settle().await };
         if let Some(roles) = self.accepted.as_ref().and_then(|token| token.roles.as_deref()) {
             self.desk.connection.connection.complete_evidence(roles);
         }
@@ -370,10 +386,9 @@ impl<'a> Pass<'a> {
         }
         match self.desk.settle().await {
             // Only the condition is still to be written: Microsoft need not be asked again for it.
-            Err(CommitError::Conflict) => write_condition(self.app, self.desk.connection_read(), &condition).await?,
-            settled => settled?,
+            Err(CommitError::Conflict) => write_condition(self.app, self.desk.connection_read(), &condition).await,
+            settled => settled,
         }
-        Ok(ending)
     }
 
     fn stopped(&mut self, condition: Condition, now: Timestamp) -> (Outcome, Option<Condition>) {
@@ -386,7 +401,7 @@ impl<'a> Pass<'a> {
     }
 
     fn faulty(&mut self, failure: &str, now: Timestamp) -> (Outcome, Option<Condition>) {
-        tracing::warn!(tenant.id = %self.tenant, failure, "Defender fails");
+        tracing::warn!(tenant.id = %self.tenant, failure, "Defender fails; the pull goes on trying");
         if let Work::Walk(index) = self.work {
             let parked = self.desk.feed.walks.get(index).is_some_and(|walk| walk.reason == WalkReason::Parked);
             self.set_walk_aside(now, if parked { ladder::PARKED_RETRY } else { ladder::WALK_RETRY });

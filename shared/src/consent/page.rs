@@ -128,7 +128,7 @@ impl<'a> Site<'a> {
         match rendered {
             Ok(body) => self.response(status, body),
             Err(error) => {
-                tracing::error!(%error, "a page cannot be rendered");
+                tracing::error!(request.id = self.reference, %error, "a page cannot be rendered");
                 self.response(503, "Out of order; please try again.".to_owned())
             }
         }

@@ -247,7 +247,7 @@ impl<'a> Visit<'a> {
         let Some(keys) =
             self.small(http::Request::get(discovery.jwks_uri)).await.and_then(|(_, body)| KeySet::parse(&body))
         else {
-            tracing::warn!(request.id = self.request.id, "no keys to check an id_token with");
+            tracing::warn!(request.id = self.request.id, "Entra gave no keys to check an id_token with");
             return Ok(Err(Outcome::MicrosoftTrouble));
         };
         let nonce = browser.nonce(attempt.id);
@@ -267,7 +267,7 @@ impl<'a> Visit<'a> {
         let answer = self.small(discovery_request(&login, &tenant.to_string())).await;
         let (status, body) = answer.ok_or(Outcome::MicrosoftTrouble)?;
         parse_discovery(status, &body, &login).map_err(|why| {
-            tracing::warn!(request.id = self.request.id, tenant.id = %tenant, error = %why, "no discovery document");
+            tracing::warn!(request.id = self.request.id, tenant.id = %tenant, error = %why, "Entra gave no discovery document");
             if why == NoDiscovery::NoTenant { Outcome::NotProven } else { Outcome::MicrosoftTrouble }
         })
     }
@@ -279,7 +279,10 @@ impl<'a> Visit<'a> {
             let status = answer.status;
             Ok::<_, http::HttpError>((status, answer.body.small(&self.app.clock).await?))
         };
-        answer.await.inspect_err(|error| tracing::warn!(request.id = self.request.id, %error, "Entra is silent")).ok()
+        answer
+            .await
+            .inspect_err(|error| tracing::warn!(request.id = self.request.id, %error, "Entra did not answer"))
+            .ok()
     }
 
     /// An address of our own.

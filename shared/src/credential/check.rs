@@ -46,9 +46,24 @@ pub struct Report {
     /// How many entries were looked at.
     pub checked: usize,
     pub findings: Vec<Finding>,
+    /// When the first of the current credentials ends, of those whose end is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_end: Option<Timestamp>,
     /// The entries, by their full names, that whoever hosts the vault should rotate now. Where the platform has its own
     /// schedule for a secret, that is none of them.
     pub due: Vec<String>,
+}
+
+impl Report {
+    /// How many findings somebody has to do something about.
+    pub fn pressing(&self) -> u64 {
+        self.findings.iter().filter(|finding| finding.severity >= Severity::Warning).count() as u64
+    }
+
+    /// Whole days until the first credential ends; 0 once one has ended.
+    pub fn days_left(&self, now: Timestamp) -> Option<u64> {
+        self.first_end.map(|end| u64::try_from(end.duration_since(now).as_hours() / 24).unwrap_or(0))
+    }
 }
 
 /// One thing that a person should know. Never a secret.
@@ -360,6 +375,15 @@ mod tests {
         *,
     };
     use crate::secret::Secret;
+
+    #[test]
+    fn the_days_left_are_whole_ones_of_the_first_end_and_never_below_none() {
+        let left = |after: Option<i64>| {
+            let first_end = after.map(|after| noon() + hours(after));
+            Report { first_end, ..Report::default() }.days_left(noon())
+        };
+        assert_eq!([left(Some(49)), left(Some(47)), left(Some(-100)), left(None)], [Some(2), Some(1), Some(0), None]);
+    }
 
     /// An entry that is well: `k1`, current for two days, ends in 178.
     fn facts() -> Facts {

@@ -149,7 +149,7 @@ impl Tokens {
             && !tried.contains(&previous.version)
             && let Ok(body) = self.ask(endpoint, &previous.application, grant).await
         {
-            tracing::warn!(vault.name = name, "the current credential was refused, the previous one still works");
+            tracing::warn!(vault.name = name, "the current credential was refused; the previous one still works");
             return Ok(body);
         }
         Err(TokenError::Refused(refused))

@@ -23,6 +23,7 @@ mod directory;
 mod discovery;
 mod entra_keys;
 mod entra_request;
+mod entrusted;
 mod fault;
 mod federated_assertion;
 mod filter;

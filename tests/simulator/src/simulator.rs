@@ -1,5 +1,6 @@
 //! The simulator: a world, a clock, a seed and a log behind one function from request to response.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +11,7 @@ use crate::aadsts::Aadsts;
 use crate::access_token;
 use crate::dice::Dice;
 use crate::entra_request::{EntraRequest, Version};
+use crate::entrusted;
 use crate::fault::{Fault, Route, endless, gateway_page};
 use crate::filter::FilterError;
 use crate::http::{Request, Response};
@@ -35,6 +37,7 @@ struct State {
     dice: Dice,
     log: Vec<Entry>,
     refusals: Vec<String>,
+    entrusted: BTreeSet<String>,
     /// Set when the clock runs by itself: how far it is ahead of the machine's.
     ahead: Option<SignedDuration>,
 }
@@ -42,8 +45,14 @@ struct State {
 impl Simulator {
     /// An empty world whose clock stands at `now` until it is moved.
     pub fn new(seed: u64, now: Timestamp) -> Self {
-        let state =
-            State { world: World::new(now), dice: Dice::new(seed), log: Vec::new(), refusals: Vec::new(), ahead: None };
+        let state = State {
+            world: World::new(now),
+            dice: Dice::new(seed),
+            log: Vec::new(),
+            refusals: Vec::new(),
+            entrusted: BTreeSet::new(),
+            ahead: None,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -99,6 +108,12 @@ impl Simulator {
     /// The requests it did not know, each with what is not modelled. A test harness fails when there is one.
     pub fn refusals(&self) -> Vec<String> {
         self.state().refusals.clone()
+    }
+
+    /// Every credential, token, code, state and nonce that it was shown or has sent somebody back with. A test harness
+    /// looks for them where they do not belong.
+    pub fn entrusted(&self) -> BTreeSet<String> {
+        self.state().entrusted.clone()
     }
 
     /// What a browser gets when a person opens this page of Entra, chooses an account and presses a button: the same
@@ -187,6 +202,7 @@ impl State {
                 not_modelled(&what)
             }
         };
+        entrusted::gather(&mut self.entrusted, request, &response);
         self.log.push(Entry {
             at: self.world.now,
             method: request.method.clone(),

@@ -92,6 +92,11 @@ impl World {
         self.replication.names.insert(key_id.into(), display_name.into());
     }
 
+    /// The names of everybody in every directory.
+    pub fn people(&self) -> Vec<String> {
+        self.tenants().flat_map(|tenant| &tenant.users).flat_map(|user| [user.name.clone(), user.upn.clone()]).collect()
+    }
+
     pub(crate) fn applications(&self) -> impl Iterator<Item = &Application> {
         self.applications.values()
     }

@@ -5,6 +5,7 @@ use jiff::fmt::rfc2822;
 use super::{Pass, Stop};
 use crate::{
     http::{HttpError, Request, Response},
+    metrics::Metric,
     microsoft::{
         defender::{ALERT_ROLES, Refusal, refusal},
         token::TokenError,
@@ -78,7 +79,10 @@ impl Pass<'_> {
             let (status, retry_after) = (response.status, response.header("retry-after").map(str::to_owned));
             let body = response.body.small(&self.app.clock).await.unwrap_or_default();
             match refusal(status, retry_after.as_deref(), &body) {
-                Refusal::Throttled { pause } => return Err(Stop::Condition(Condition::throttled(pause)).into()),
+                Refusal::Throttled { pause } => {
+                    self.recorded.add(Metric::Throttled, 1);
+                    return Err(Stop::Condition(Condition::throttled(pause)).into());
+                }
                 Refusal::Unauthorized { message } => {
                     self.refresh_token(|| Condition::unauthorized(&message)).await?;
                 }

@@ -67,6 +67,7 @@ impl Pass<'_> {
             if self.desk.seen.contains(Bucket::Quarantine, &text_mark(&record.sha256)) {
                 continue;
             }
+            batch.arrived();
             batch.quarantine(record, None);
             if batch.is_full() {
                 self.commit(std::mem::take(&mut batch), window, None).await?;
@@ -79,7 +80,7 @@ impl Pass<'_> {
             let Fetched { mut batch, mut missing, full } = match self.fetch(&group).await {
                 Ok(fetched) => fetched,
                 Err(CallFailed::Service(failure)) if self.began_at == Rung::Bare => {
-                    tracing::warn!(tenant.id = %self.tenant, failure, alerts = group.wanted.len(), "asked for one by one");
+                    tracing::warn!(tenant.id = %self.tenant, failure, alerts = group.wanted.len(), "a fetch with evidence fails; its alerts are asked for one by one");
                     Fetched { batch: Batch::default(), missing: group.wanted.clone(), full: false }
                 }
                 Err(CallFailed::Service(failure)) => {
@@ -112,7 +113,7 @@ impl Pass<'_> {
     async fn commit(&mut self, batch: Batch, window: Window, advance: Option<Advance>) -> Result<(), Stop> {
         let brings_forward = advance.is_some();
         self.walk_done |= advance.as_ref().is_some_and(Advance::ends_a_walk);
-        let counts = self
+        let committed = self
             .desk
             .commit(batch, window, |feed| {
                 if let Some(advance) = advance {
@@ -120,8 +121,9 @@ impl Pass<'_> {
                 }
             })
             .await?;
-        self.came_forward |= brings_forward || counts.delivered > 0;
-        self.delivered += counts.delivered;
+        self.came_forward |= brings_forward || committed.counts.delivered > 0;
+        self.delivered += committed.counts.delivered;
+        self.measure_commit(committed);
         Ok(())
     }
 
@@ -153,8 +155,9 @@ impl Pass<'_> {
                 // Without a look's text there is nothing to fall back on: what is gone is gone.
                 (ById::Gone, None) => {}
                 (ById::Gone | ById::Unclear(_), Some(text)) => {
-                    tracing::warn!(tenant.id = %self.tenant, alert.id = sighting.id, "delivered without evidence; completed later");
+                    tracing::warn!(tenant.id = %self.tenant, alert.id = sighting.id, "an alert is delivered without its evidence, which follows when it is to be had");
                     self.desk.feed.remember_incomplete(&sighting, self.started);
+                    batch.arrived();
                     batch.push(Received { sighting, text: text.clone(), evidence: Evidence::Pending });
                 }
                 (ById::Unclear(failure), None) => {
@@ -205,6 +208,7 @@ impl Pass<'_> {
             }
             found => found,
         };
+        batch.arrived();
         match (found, String::from_utf8(body)) {
             (Ok(_), Ok(text)) => batch.push(Received { sighting: sighting.clone(), text, evidence }),
             (found, text) => {
@@ -256,6 +260,7 @@ impl Pass<'_> {
             let mut elements = self.elements(self.query(group.window, top, skip, true), FETCH_BYTES).await?;
             let before = missing.len();
             while let Some(text) = elements.next().await.map_err(CallFailed::Service)? {
+                batch.arrived();
                 let sighting = Sighting::parse(&text);
                 // Wanted, and broken here: then this is what there is to be had of it.
                 let wanted = match &sighting {

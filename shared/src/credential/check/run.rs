@@ -33,7 +33,7 @@ const REREAD: SignedDuration = SignedDuration::from_secs(5);
 /// # Errors
 /// When the vault does not even list its entries.
 pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Report, VaultError> {
-    let prefix = &app.config.secrets_prefix;
+    let (prefix, began) = (&app.config.secrets_prefix, app.clock.now());
     let until = app.clock.now().saturating_add(left).unwrap_or(Timestamp::MAX);
     let mut report = Report::default();
     for full in app.ports.vault.list(&format!("{prefix}/")).await? {
@@ -52,12 +52,14 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
                 let (findings, is_due) = examine(&facts, app.clock.now());
                 report.findings.extend(findings);
                 report.due.extend(is_due.then_some(full));
+                report.first_end = report.first_end.into_iter().chain(facts.end()).min();
             }
             Err(error) => report.findings.push(failed(full, &error, &short)),
         }
     }
     report.findings.iter().for_each(tell);
-    tracing::info!(checked = report.checked, findings = report.findings.len(), due = ?report.due, "credentials are checked");
+    let (findings, duration_ms) = (report.findings.len(), app.clock.milliseconds_since(began));
+    tracing::info!(checked = report.checked, findings, due = ?report.due, duration_ms, "credentials are checked");
     Ok(report)
 }
 
@@ -182,7 +184,7 @@ async fn tidy(
                 listed.retain(|password| password.key_id != key_id);
             }
             Err(error) => {
-                tracing::info!(vault.name = name.full, credential.key_id = key_id, %error, "it stays another day");
+                tracing::info!(vault.name = name.full, credential.key_id = key_id, %error, "a credential of no use stays another day");
                 stubborn.push(key_id);
             }
         }

@@ -63,12 +63,14 @@ pub async fn rotate(app: &App, event: &Event, pace: &Pace) -> Result<Outcome, Ro
     if name.kind == EntryKind::Signing {
         return Err(RotationError::Signing);
     }
+    let began = app.clock.now();
     let mut state = State::new(read::holding(app, &event.secret_id, event.step != Act::CreateSecret).await?, app, pace);
     loop {
         let now = app.clock.now();
         match next_step(&state, event, now) {
             Step::Done(outcome) => {
-                tracing::info!(vault.name = name.full, step = ?event.step, ?outcome, "a step of a rotation is done");
+                let duration_ms = app.clock.milliseconds_since(began);
+                tracing::info!(vault.name = name.full, step = ?event.step, ?outcome, duration_ms, "a step of a rotation is done");
                 return Ok(outcome);
             }
             Step::Abandon(reason) => return Err(reason.into()),
@@ -135,7 +137,7 @@ async fn try_token(app: &App, event: &Event, state: &mut State, which: Which) ->
         Err(other) => return Err(other.into()),
     };
     if let Err((refusal, _)) = &answer {
-        tracing::info!(credential = ?which, refusal, "Entra does not take this credential now");
+        tracing::info!(vault.name = event.secret_id, credential = ?which, refusal, "Entra does not take this credential now");
     }
     state.absorb(which, answer, app.clock.now());
     Ok(())
@@ -193,7 +195,11 @@ async fn add(
             Ok(())
         }
         Err(VaultError::VersionExists(version)) => {
-            tracing::info!(vault.version = version, "another run of this step was faster");
+            tracing::info!(
+                vault.name = event.secret_id,
+                vault.version = version,
+                "another run of this step was faster"
+            );
             take_back(&mut passwords, &made).await;
             state.holding.pending = read::pending(app, &event.secret_id, &event.version, true).await?;
             match state.holding.pending {
@@ -223,7 +229,7 @@ async fn promote(app: &App, event: &Event, state: &mut State, from: &str) -> Res
     let vault = &app.ports.vault;
     match vault.promote(&event.secret_id, &event.version, from).await {
         Ok(()) => {
-            tracing::info!(vault.id = event.secret_id, vault.version = event.version, "a new secret is current");
+            tracing::info!(vault.name = event.secret_id, vault.version = event.version, "a new secret is current");
             return Ok(true);
         }
         Err(error @ VaultError::InvalidRequest(_)) => {

@@ -1,0 +1,47 @@
+//! What a pass measures: the counts of its commits, how late alerts became visible, how fresh the tenant is.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Pass, Work};
+use crate::{
+    alert::{commit::Committed, progress::Ledger},
+    metrics::{Metric, Recorded},
+};
+
+impl Pass<'_> {
+    pub(super) fn measure_commit(&self, committed: Committed) {
+        record_counts(self.recorded, committed.counts);
+        for late in committed.lateness {
+            self.recorded.add(Metric::LatenessSeconds, whole_seconds(late));
+        }
+    }
+
+    /// The age of the live watermark, once a live pass has written down how it ended.
+    pub(super) fn measure_freshness(&self, now: Timestamp) {
+        if matches!(self.work, Work::Live(_)) && self.desk.connection.connection.state.should_be_fresh() {
+            let age = now.duration_since(self.desk.feed.looks.watermark());
+            self.recorded.add(Metric::FreshnessSeconds, whole_seconds(age));
+        }
+    }
+}
+
+/// What a commit counted. Where nothing was fetched there is nothing to say.
+pub(super) fn record_counts(recorded: &Recorded, counts: Ledger) {
+    if counts == Ledger::default() {
+        return;
+    }
+    for (metric, count) in [
+        (Metric::Fetched, counts.fetched),
+        (Metric::Delivered, counts.delivered),
+        (Metric::Deduplicated, counts.deduplicated),
+        (Metric::Quarantined, counts.quarantined),
+        (Metric::LedgerImbalance, counts.imbalance()),
+    ] {
+        recorded.add(metric, count);
+    }
+}
+
+/// Two clocks may disagree by a little; nothing happens before it does.
+fn whole_seconds(time: SignedDuration) -> u64 {
+    u64::try_from(time.as_secs()).unwrap_or(0)
+}
