@@ -4,6 +4,7 @@
 
 mod attack;
 mod bad_input;
+mod canary;
 mod conditions;
 mod consent;
 mod credentials;
