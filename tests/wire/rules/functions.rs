@@ -1,0 +1,79 @@
+//! Each folder under `functions/` is one function of the template, with what its code reads and nothing else.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::json;
+
+use crate::template::{Template, root, target};
+
+/// The folders under `functions/`.
+pub fn names() -> BTreeSet<String> {
+    let folders = fs::read_dir(root().join("functions")).unwrap();
+    folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Every word of capitals that begins with `MUSTER_`, in what is not a test.
+fn settings(path: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(path)).unwrap();
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let word = |rest: &str| -> String {
+        rest.chars().take_while(|letter| letter.is_ascii_uppercase() || *letter == '_').collect()
+    };
+    code.split("\"MUSTER_").skip(1).map(|rest| format!("MUSTER_{}", word(rest))).collect()
+}
+
+#[test]
+fn every_function_has_its_resource_and_there_are_no_others() {
+    let template = Template::shared();
+    let names = names();
+    for name in &names {
+        let (_, function) = template.function(name);
+        assert_eq!(function["FunctionName"], json!({"Fn::Sub": format!("${{AWS::StackName}}-{name}")}), "{name}");
+        assert_eq!(function["Runtime"], "provided.al2023", "{name}");
+        assert_eq!(function["Architectures"], json!([{"Ref": "Architecture"}]), "{name}");
+    }
+    assert_eq!(template.all("AWS::Lambda::Function").count(), names.len());
+    let architecture = &template.json["Parameters"]["Architecture"];
+    assert_eq!(
+        (&architecture["Default"], &architecture["AllowedValues"]),
+        (&json!("arm64"), &json!(["arm64", "x86_64"]))
+    );
+}
+
+#[test]
+fn every_function_is_given_exactly_the_settings_that_the_code_reads() {
+    let mut read = settings("shared/src/config.rs");
+    read.extend(settings("infra/aws/ports/src/settings.rs"));
+    assert!(read.len() >= 15, "only {read:?} were found");
+    for (name, function) in Template::shared().all("AWS::Lambda::Function") {
+        let given = function["Environment"]["Variables"].as_object().unwrap();
+        assert_eq!(given.keys().cloned().collect::<BTreeSet<_>>(), read, "{name}");
+    }
+}
+
+#[test]
+fn every_function_writes_json_to_a_log_of_its_own_that_ends() {
+    let template = Template::shared();
+    let mut logs = BTreeSet::new();
+    for (name, function) in template.all("AWS::Lambda::Function") {
+        let logging = &function["LoggingConfig"];
+        assert_eq!(logging["LogFormat"], "JSON", "{name}");
+        let log = target(&logging["LogGroup"]).unwrap();
+        template.properties(log, "AWS::Logs::LogGroup");
+        assert!(logs.insert(log), "{name} shares its log");
+    }
+    for (name, log) in template.all("AWS::Logs::LogGroup") {
+        assert!(!log["RetentionInDays"].is_null(), "{name} keeps its lines for ever");
+    }
+}
+
+/// A pass of a pull ends by itself after 50 seconds; a rotation waits as long as it gets; an HTTP API waits for 30.
+#[test]
+fn every_function_has_the_time_that_its_work_takes() {
+    let template = Template::shared();
+    let seconds = |name: &str| template.function(name).1["Timeout"].as_u64().unwrap();
+    assert!(seconds("alert-pull") >= 60, "{}", seconds("alert-pull"));
+    assert!(seconds("consent-callback") <= 30, "{}", seconds("consent-callback"));
+    assert!(seconds("pull-dispatch") <= 60, "a tick is over when the next one comes");
+    assert_eq!(seconds("credential-rotation"), 900);
+}

@@ -1,0 +1,124 @@
+//! Least privilege, as far as it can be read. `tests/wire/story` proves the rest by use.
+
+use serde_json::{Value, json};
+
+use crate::template::{Template, list, target};
+
+/// The statements of every role, each with the role's name.
+fn statements() -> Vec<(&'static str, &'static Value)> {
+    let roles = Template::shared().all("AWS::IAM::Role");
+    let documents = roles.flat_map(|(role, of)| list(&of["Policies"]).into_iter().map(move |policy| (role, policy)));
+    documents
+        .flat_map(|(role, policy)| list(&policy["PolicyDocument"]["Statement"]).into_iter().map(move |of| (role, of)))
+        .collect()
+}
+
+fn actions(statement: &Value) -> Vec<&str> {
+    list(&statement["Action"]).into_iter().map(|action| action.as_str().unwrap()).collect()
+}
+
+/// Statements about actions of a service.
+fn of_service(service: &str) -> Vec<(&'static str, &'static Value)> {
+    let mut found = statements();
+    found.retain(|(_, statement)| actions(statement).iter().any(|action| action.starts_with(service)));
+    assert!(!found.is_empty(), "nobody may do anything with {service}");
+    found
+}
+
+/// The functions' roles.
+fn role_of(function: &str) -> &'static str {
+    target(&Template::shared().function(function).1["Role"]).unwrap()
+}
+
+#[test]
+fn every_function_has_a_role_of_its_own_and_only_lambda_takes_it() {
+    let template = Template::shared();
+    let mut roles: Vec<&str> = super::functions::names().iter().map(|name| role_of(name)).collect();
+    roles.sort_unstable();
+    let functions = roles.len();
+    roles.dedup();
+    assert_eq!(roles.len(), functions, "two functions share a role");
+    for (name, role) in template.all("AWS::IAM::Role") {
+        assert!(role["ManagedPolicyArns"].is_null(), "{name}: a managed policy grants what nobody here has read");
+        let trusted = &role["AssumeRolePolicyDocument"]["Statement"];
+        let service = if roles.contains(&name) { "lambda.amazonaws.com" } else { "scheduler.amazonaws.com" };
+        assert_eq!(list(trusted).len(), 1, "{name}");
+        assert_eq!(list(trusted)[0]["Principal"], json!({"Service": service}), "{name}");
+    }
+    for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
+        assert_eq!(template.all(kind).count(), 0, "policies stand in their roles, where one looks for them");
+    }
+}
+
+#[test]
+fn no_action_has_a_wildcard() {
+    for (role, statement) in statements() {
+        assert!(statement["NotAction"].is_null() && statement["NotResource"].is_null(), "{role}: {statement}");
+        for action in actions(statement) {
+            assert!(!action.contains(['*', '?']), "{role}: {action}");
+        }
+    }
+}
+
+/// A line `Resource: "*"` needs a comment: in its statement, right above it, or right above its list of statements.
+#[test]
+fn a_star_has_its_reason_beside_it() {
+    let lines: Vec<&str> = Template::shared().text.lines().map(str::trim).collect();
+    let stars = |line: &&str| line.starts_with("Resource: \"*\"") || *line == "- \"*\"";
+    let mut found = 0;
+    for (number, _) in lines.iter().enumerate().filter(|(_, line)| stars(line)) {
+        let statement = (0..number).rev().find(|at| lines[*at].starts_with("- Sid:")).unwrap();
+        let first = (0..number).rev().find(|at| lines[*at] == "Statement:").unwrap() + 1;
+        let reasoned = |from: usize| lines[from..number].iter().any(|line| line.starts_with('#'));
+        // A key's own policy means the key by `*`, in each of its statements; it says so once.
+        let key_policy = lines[first - 3] == "KeyPolicy:";
+        let begin = if key_policy { first } else { statement - 1 };
+        assert!(reasoned(begin), "line {}: a `*` without a reason beside it", number + 1);
+        found += 1;
+    }
+    let in_policies = Template::shared().json["Resources"].to_string().matches("\"Resource\":\"*\"").count();
+    assert!(found > 0 && found == in_policies, "{found} of {in_policies} are written as this test sees them");
+    let without_level = ["secretsmanager:ListSecrets"];
+    for (role, statement) in statements().into_iter().filter(|(_, of)| list(&of["Resource"]).contains(&&json!("*"))) {
+        let needless: Vec<_> =
+            actions(statement).into_iter().filter(|action| !without_level.contains(action)).collect();
+        assert!(needless.is_empty(), "{role}: {needless:?} know resources");
+    }
+}
+
+#[test]
+fn a_secret_is_read_by_label_and_what_is_pending_by_the_rotator_alone() {
+    let rotator = role_of("credential-rotation");
+    for (role, statement) in of_service("secretsmanager:") {
+        if actions(statement) == ["secretsmanager:ListSecrets"] {
+            continue;
+        }
+        for resource in list(&statement["Resource"]) {
+            let ends = resource["Fn::Sub"].as_str().is_some_and(|arn| arn.ends_with("-??????"));
+            let made_here = target(resource).is_some_and(|name| name == "SigningKey");
+            assert!(ends || made_here, "{role}: {resource} is more than one secret, or none");
+            assert!(!(made_here && role == rotator), "the signing key is none of the rotator's business");
+        }
+        if actions(statement).contains(&"secretsmanager:GetSecretValue") {
+            assert_eq!(actions(statement).len(), 1, "{role}: only reads have a label to be judged by");
+            let stages = &statement["Condition"]["StringEquals"]["secretsmanager:VersionStage"];
+            let stages: Vec<&str> = list(stages).into_iter().map(|stage| stage.as_str().unwrap()).collect();
+            assert!(stages.contains(&"AWSCURRENT"), "{role}: {stages:?}");
+            assert_eq!(stages.contains(&"AWSPENDING"), role == rotator, "{role}: {stages:?}");
+        }
+        let writes = ["secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"];
+        let may_write = actions(statement).iter().any(|action| writes.contains(action));
+        assert!(!may_write || role == rotator, "{role} writes secrets");
+    }
+}
+
+#[test]
+fn the_table_is_opened_partition_by_partition_and_never_scanned() {
+    for (role, statement) in of_service("dynamodb:") {
+        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        assert!(list(keys).iter().all(|key| key.as_str().is_some_and(|key| key.len() > 2)), "{role}: {keys}");
+        // `ForAllValues` is true of a call that names no key at all, and these are the calls that may name none.
+        let keyless = ["dynamodb:Scan", "dynamodb:PartiQLSelect", "dynamodb:DescribeTable"];
+        assert!(actions(statement).iter().all(|action| !keyless.contains(action)), "{role}: {statement}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What stays when the stack goes: the table and the lake.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::template::{Template, root, target};
+
+#[test]
+fn what_cannot_be_made_again_outlives_the_stack() {
+    for (name, resource) in Template::shared().resources() {
+        let kind = resource["Type"].as_str().unwrap();
+        if ["AWS::DynamoDB::Table", "AWS::S3::Bucket"].contains(&kind) {
+            for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+                assert_eq!(resource[policy], "Retain", "{name} {policy}");
+            }
+        }
+    }
+}
+
+/// Every text in quotes in the adapters' code.
+fn in_the_adapters(word: &str) -> bool {
+    let folder = root().join("infra/aws/ports/src");
+    let holds = |path: &Path| fs::read_to_string(path).unwrap().contains(&format!("\"{word}\""));
+    fs::read_dir(folder).unwrap().any(|file| holds(&file.unwrap().path()))
+}
+
+#[test]
+fn the_table_is_as_the_code_knows_it() {
+    let (_, table) = Template::shared().only("AWS::DynamoDB::Table");
+    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    assert_eq!(table["KeySchema"], json!([key("pk", "HASH"), key("sk", "RANGE")]));
+    let expiry = table["TimeToLiveSpecification"]["AttributeName"].as_str().unwrap();
+    assert_eq!(table["TimeToLiveSpecification"]["Enabled"], true);
+    for word in ["pk", "sk", expiry] {
+        assert!(in_the_adapters(word), "the code knows no attribute {word}");
+    }
+    assert_eq!(table["PointInTimeRecoverySpecification"], json!({"PointInTimeRecoveryEnabled": true}));
+    assert_eq!(table["DeletionProtectionEnabled"], true);
+}
+
+#[test]
+fn the_lake_is_private_versioned_encrypted_and_forgets() {
+    let (name, lake) = Template::shared().only("AWS::S3::Bucket");
+    let private = lake["PublicAccessBlockConfiguration"].as_object().unwrap();
+    assert!(private.len() == 4 && private.values().all(|value| *value == json!(true)), "{private:?}");
+    assert_eq!(lake["VersioningConfiguration"]["Status"], "Enabled");
+    assert!(lake["BucketEncryption"]["ServerSideEncryptionConfiguration"].is_array());
+    let events = &lake["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"];
+    assert_eq!(*events, true, "a SIEM asks for new objects");
+    let rules: Vec<&Value> = lake["LifecycleConfiguration"]["Rules"].as_array().unwrap().iter().collect();
+    for prefix in ["alerts/", "quarantine/"] {
+        let forgets = |rule: &&&Value| rule["Prefix"] == prefix && !rule["ExpirationInDays"].is_null();
+        assert_eq!(rules.iter().filter(forgets).count(), 1, "{prefix}");
+    }
+    let per_tenant = rules.iter().filter(|rule| rule.to_string().contains("alerts/tenant=")).count();
+    assert!(per_tenant >= 1, "a tenant may have a retention of its own");
+    assert!(rules.iter().any(|rule| !rule["NoncurrentVersionExpiration"].is_null()), "hidden versions stay for ever");
+    let (_, policy) = Template::shared().only("AWS::S3::BucketPolicy");
+    assert_eq!(target(&policy["Bucket"]), Some(name));
+}
+
+/// Athena reads what the code writes: `alerts/tenant={id}/day=YYYY-MM-DD/`.
+#[test]
+fn athena_finds_the_lakes_folders() {
+    let (_, table) = Template::shared().only("AWS::Glue::Table");
+    let input = &table["TableInput"];
+    let keys: Vec<&str> =
+        input["PartitionKeys"].as_array().unwrap().iter().map(|key| key["Name"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["tenant", "day"]);
+    let template = input["Parameters"]["storage.location.template"]["Fn::Sub"].as_str().unwrap();
+    assert!(template.ends_with("/alerts/tenant=${!tenant}/day=${!day}/"), "{template}");
+    assert_eq!(input["Parameters"]["projection.day.format"], "yyyy-MM-dd");
+    assert_eq!(input["Parameters"]["compressionType"], "gzip");
+}
