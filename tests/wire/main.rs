@@ -3,8 +3,22 @@
 //! Time is the machine's here, so tests wait; each wait polls and has a deadline.
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod lint;
 #[cfg(test)]
+mod microsoft;
+#[cfg(test)]
+mod poison;
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod stack;
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod template;

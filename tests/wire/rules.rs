@@ -1,10 +1,10 @@
 //! What no linter knows: rules of our own, read from the template.
 
-mod functions;
+pub mod functions;
 mod iam;
 mod lake;
 mod public;
 mod queues;
 mod rotation;
 mod schedules;
-mod watching;
+pub mod watching;

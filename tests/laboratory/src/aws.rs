@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, Response, redirect::Policy};
 use serde_json::Value;
 
 use tokio::runtime::{Builder, Runtime};
@@ -27,6 +27,10 @@ pub struct Said {
     pub body: Vec<u8>,
     /// What `x-amz-function-error` holds, of an invocation.
     pub function_error: Option<String>,
+    /// Where a page leads.
+    pub location: Option<String>,
+    /// What a page leaves with the browser.
+    pub cookies: Vec<String>,
 }
 
 impl Said {
@@ -49,7 +53,12 @@ impl Aws {
     }
 
     pub fn of_account(endpoint: &str, account: &str) -> Self {
-        let client = Client::builder().timeout(PATIENCE).no_proxy().build().expect("a client without any files");
+        let client = Client::builder()
+            .timeout(PATIENCE)
+            .no_proxy()
+            .redirect(Policy::none())
+            .build()
+            .expect("a client without any files");
         Self { client, endpoint: endpoint.to_owned(), account: account.to_owned() }
     }
 
@@ -98,10 +107,14 @@ impl Aws {
 
 async fn said(response: Response) -> Said {
     let status = response.status().as_u16();
-    let error = response.headers().get("x-amz-function-error");
-    let function_error = error.map(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    let values = |name: &str| -> Vec<String> {
+        let values = response.headers().get_all(name).into_iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    };
+    let function_error = values("x-amz-function-error").pop();
+    let (location, cookies) = (values("location").pop(), values("set-cookie"));
     let body = response.bytes().await.expect("a whole answer").to_vec();
-    Said { status, body, function_error }
+    Said { status, body, function_error, location, cookies }
 }
 
 /// The same for those who wait: a person at the keyboard, who may do everything.

@@ -7,12 +7,18 @@ mod answer;
 mod call;
 mod condition;
 mod journal;
+mod mishap;
 mod pattern;
 mod policy;
 mod signature;
 mod vault;
 
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{
+    convert::Infallible,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -27,10 +33,12 @@ use tokio::{
 use self::{
     answer::Answer,
     call::{Call, Place, Request, Service},
+    mishap::Mishaps,
     vault::{Course, Vault},
 };
 pub use self::{
     journal::{Entry, Journal},
+    mishap::When,
     policy::{Permission, Policies, Verdict},
     vault::Schedule,
 };
@@ -46,12 +54,27 @@ pub struct Role {
     pub policies: Policies,
 }
 
-/// Who comes through a door.
-#[derive(Debug)]
-struct Door {
+/// Where one caller comes in. Until it is given a role, everything is allowed that is understood.
+#[derive(Debug, Clone)]
+pub struct Door {
     name: String,
-    /// Without one, everything is allowed that is understood.
-    role: Option<Role>,
+    address: SocketAddr,
+    role: Arc<OnceLock<Role>>,
+}
+
+impl Door {
+    /// What the caller takes for AWS: its `AWS_ENDPOINT_URL`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Judges every call by this role from now on.
+    ///
+    /// # Panics
+    /// When there is one already.
+    pub fn judge_by(&self, role: Role) {
+        self.role.set(role).expect("a door has one role");
+    }
 }
 
 struct Judge {
@@ -60,6 +83,7 @@ struct Judge {
     endpoint: String,
     vault: Vault,
     journal: Journal,
+    mishaps: Mishaps,
 }
 
 pub struct Gateway {
@@ -91,24 +115,48 @@ impl Gateway {
         let client = Client::builder().no_proxy().build().expect("a client without any files");
         let vault = Vault::new(Aws::of_account(&ministack.endpoint(), account));
         let account = account.to_owned();
-        let judge = Judge { account, client, endpoint: ministack.endpoint(), vault, journal: Journal::default() };
+        let judge = Judge {
+            account,
+            client,
+            endpoint: ministack.endpoint(),
+            vault,
+            journal: Journal::default(),
+            mishaps: Mishaps::default(),
+        };
         Self { judge: Arc::new(judge), runtime: runtime.expect("a runtime") }
     }
 
-    /// Opens a door and says where: an endpoint for `AWS_ENDPOINT_URL`.
+    /// Opens a door, and says where it is.
     ///
     /// # Panics
     /// When loopback has no free port.
     pub fn open(&self, name: &str, role: Option<Role>) -> String {
+        let door = self.door(name);
+        if let Some(role) = role {
+            door.judge_by(role);
+        }
+        door.endpoint()
+    }
+
+    /// Opens a door for a caller whose role will be known later.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
+    pub fn door(&self, name: &str) -> Door {
         let listener = self.runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
-        let door = Arc::new(Door { name: name.to_owned(), role });
-        self.runtime.spawn(serve(self.judge.clone(), door, listener));
-        format!("http://{address}")
+        let door = Door { name: name.to_owned(), address, role: Arc::default() };
+        self.runtime.spawn(serve(self.judge.clone(), Arc::new(door.clone()), listener));
+        door
     }
 
     pub fn journal(&self) -> &Journal {
         &self.judge.journal
+    }
+
+    /// Does this once, around the next such call at a door: that is how a process is killed at a moment of one's choice.
+    pub fn upon(&self, door: &str, operation: &str, when: When, act: impl FnOnce() + Send + 'static) {
+        self.judge.mishaps.plan(door, operation, when, Box::new(act));
     }
 
     /// Lets `DescribeSecret` tell of a rotation schedule.
@@ -199,7 +247,14 @@ impl Judge {
             call.permissions.iter().filter(|permission| !door.allows(permission)).cloned().collect();
         let answer = match refused.first() {
             Some(permission) => door.denial(call.service, permission),
-            None => self.hand_on(&call, &request).await,
+            None => {
+                if self.mishaps.strike(&door.name, &call.operation, When::Before) {
+                    return Answer::text(503, "the caller is gone");
+                }
+                let answer = self.hand_on(&call, &request).await;
+                self.mishaps.strike(&door.name, &call.operation, When::After);
+                answer
+            }
         };
         self.conclude(door, call, refused, answer)
     }
@@ -263,11 +318,11 @@ impl Judge {
 
 impl Door {
     fn allows(&self, permission: &Permission) -> bool {
-        self.role.as_ref().is_none_or(|role| role.policies.judge(permission) == Verdict::Allowed)
+        self.role.get().is_none_or(|role| role.policies.judge(permission) == Verdict::Allowed)
     }
 
     fn denial(&self, service: Service, permission: &Permission) -> Answer {
-        let role = self.role.as_ref().map_or("nobody", |role| role.arn.as_str());
+        let role = self.role.get().map_or("nobody", |role| role.arn.as_str());
         let Permission { action, resource, .. } = permission;
         let message = format!(
             "User: {role} is not authorized to perform: {action} on resource: {resource} because no identity-based \

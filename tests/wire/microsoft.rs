@@ -1,0 +1,116 @@
+//! The simulated Microsoft over TCP, on the machine's clock.
+
+use harness::{ADMIN, ALERT_ROLE, CLIENT, HOME, SECRET, Stage, TENANT};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use simulator::{
+    Alert, Application, ClientSecret, CredentialPropagation, GroupMembershipClaims, Quota, Simulator, Tenant,
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+/// A tenant that brought an application of its own, and that application.
+pub const OWNER: &str = "a0000000-0000-4000-8000-0000000000bb";
+pub const OWN_CLIENT: &str = "a0000000-0000-4000-8000-00000000b11e";
+pub const OWN_SECRET: &str = "canary-own-secret-7c1a";
+const HAND_MADE: &str = "a0000000-0000-4000-8000-00000000000c";
+
+pub struct Microsoft {
+    pub simulator: Simulator,
+    pub origin: String,
+    /// What serves it.
+    _runtime: Runtime,
+}
+
+impl Microsoft {
+    /// The provider's application, which may change itself; a tenant whose administrator will approve it; and a tenant
+    /// with an application of its own.
+    pub fn new(public_url: &str) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let now = Timestamp::now();
+        let yesterday = now - SignedDuration::from_hours(24);
+        let simulator = Simulator::new(12, now);
+        simulator.follow_real_clock();
+        simulator.world(|world| {
+            world.quota = Quota { per_minute: 1_000_000, per_hour: 1_000_000 };
+            world.credential_propagation =
+                CredentialPropagation { least: SignedDuration::ZERO, most: SignedDuration::from_secs(1) };
+            for (client, home, secret) in [(CLIENT, HOME, SECRET), (OWN_CLIENT, OWNER, OWN_SECRET)] {
+                world.add_application(application(client, home, secret, yesterday));
+            }
+            let rights = ["Application.ReadWrite.OwnedBy"];
+            world.add_tenant(Tenant::new(HOME, "Provider").consented(CLIENT, &rights, yesterday));
+            world.add_tenant(Tenant::new(TENANT, "Contoso").with_user(Stage::admin(ADMIN)));
+            world.add_tenant(Tenant::new(OWNER, "Fabrikam").consented(OWN_CLIENT, &[ALERT_ROLE], yesterday));
+            let registration = world.registration(CLIENT);
+            registration.owners.push(CLIENT.to_owned());
+            registration.redirect_uris = vec![format!("{public_url}/consent/callback")];
+            registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
+            registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
+        });
+        runtime.spawn(simulator::serve::serve(simulator.clone(), listener));
+        Self { simulator, origin, _runtime: runtime }
+    }
+
+    pub fn put_alert(&self, tenant: &str, alert: Alert) {
+        self.simulator.world(|world| world.tenant(tenant).unwrap().alerts.put(alert));
+    }
+
+    /// Requests whose address holds this, since the log was that long.
+    pub fn asked(&self, mark: usize, part: &str) -> usize {
+        self.simulator.log()[mark..].iter().filter(|entry| entry.target.contains(part)).count()
+    }
+
+    pub fn mark(&self) -> usize {
+        self.simulator.log().len()
+    }
+
+    /// Every secret that one of the applications has or had.
+    pub fn secrets(&self) -> Vec<String> {
+        self.simulator.world(|world| {
+            let of = |world: &mut simulator::World, client: &str| -> Vec<String> {
+                world.application(client).unwrap().secrets.iter().map(|secret| secret.value.clone()).collect()
+            };
+            let mut all = of(world, CLIENT);
+            all.extend(of(world, OWN_CLIENT));
+            all.extend([SECRET.to_owned(), OWN_SECRET.to_owned()]);
+            all
+        })
+    }
+}
+
+impl Drop for Microsoft {
+    /// A request that the simulator does not know is a defect, whatever else the test shows.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.simulator.refusals(), Vec::<String>::new());
+        }
+    }
+}
+
+fn application(client: &str, home: &str, secret: &str, since: Timestamp) -> Application {
+    let first = ClientSecret {
+        key_id: HAND_MADE.to_owned(),
+        value: secret.to_owned(),
+        start: since,
+        end: since + SignedDuration::from_hours(24 * 90),
+        usable_from: None,
+    };
+    Application {
+        client_id: client.to_owned(),
+        home_tenant_id: home.to_owned(),
+        name: "Muster".to_owned(),
+        secrets: vec![first],
+        roles: vec![ALERT_ROLE.to_owned()],
+        ..Application::default()
+    }
+}
+
+/// An entry of the vault, as an operator stores it.
+pub fn entry(client: &str, home: &str, secret: &str) -> Value {
+    let credential = json!({
+        "kind": "client_secret", "value": secret, "key_id": HAND_MADE, "expires_at": "2099-01-01T00:00:00Z",
+    });
+    json!({"client_id": client, "home_tenant_id": home, "credential": credential})
+}

@@ -1,0 +1,71 @@
+//! Messages that nobody can handle, and answers that SQS would misread.
+
+use std::time::Duration;
+
+use laboratory::until;
+use serde_json::{Value, json};
+use shared::ports::queue::MAX_RECEIVES;
+
+use crate::{
+    microsoft::Microsoft,
+    stack::{PUBLIC_URL, Stack},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The queue hides a message for ten minutes; the clock is moved by hiding it for a second. Everything else is as the
+/// template says.
+fn hurry(stack: &Stack) {
+    let body = json!({"QueueUrl": stack.outputs["AlertsQueueUrl"], "Attributes": {"VisibilityTimeout": "1"}});
+    let set = stack.operator.json("sqs", "AmazonSQS.SetQueueAttributes", &body);
+    assert_eq!(set.status, 200, "{}", set.text());
+}
+
+fn send(stack: &Stack, body: &str) {
+    let message = json!({"QueueUrl": stack.outputs["AlertsQueueUrl"], "MessageBody": body});
+    stack.operator.json("sqs", "AmazonSQS.SendMessage", &message).json();
+}
+
+#[test]
+fn a_message_that_nobody_can_read_is_a_dead_letter_after_its_deliveries_and_harms_no_other() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = Stack::deploy(&microsoft, &[]);
+    hurry(&stack);
+    send(&stack, "poison");
+    send(
+        &stack,
+        &json!({"tenant_id": harness::TENANT, "part": "live", "scheduled_time": "2026-11-22T02:25:00Z",
+                         "every_seconds": 60})
+        .to_string(),
+    );
+    until("the dead letter is there", PATIENCE, || (stack.waiting("AlertsDeadLettersUrl") == 1).then_some(()));
+    assert_eq!(stack.waiting("AlertsQueueUrl"), 0, "a message for a tenant that is not here is done");
+    let receive = json!({"QueueUrl": stack.outputs["AlertsDeadLettersUrl"], "VisibilityTimeout": 0});
+    let dead = stack.operator.json("sqs", "AmazonSQS.ReceiveMessage", &receive).json();
+    assert_eq!(dead["Messages"][0]["Body"], "poison");
+    let output = stack.output("alert-pull");
+    let told = output.lines().filter(|line| line.contains("unreadable message")).count();
+    assert_eq!(told, MAX_RECEIVES as usize, "it was delivered so often, and told each time:\n{output}");
+    assert_eq!(stack.gateway.journal().refusals(), Vec::<String>::new());
+}
+
+/// `null`, `{}` or an unknown message id would make SQS delete what was not handled, or deliver again what was.
+#[test]
+fn every_answer_is_a_list_of_the_messages_that_failed() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = Stack::deploy(&microsoft, &[]);
+    let record = |id: &str, body: &str| json!({"messageId": id, "body": body, "eventSource": "aws:sqs"});
+    let cases: [(Value, Value); 4] = [
+        (json!([]), json!([])),
+        (json!([record("a", "{}")]), json!([{"itemIdentifier": "a"}])),
+        (json!([record("a", ""), record("b", "null")]), json!([{"itemIdentifier": "a"}, {"itemIdentifier": "b"}])),
+        (json!([{"messageId": "c"}]), json!([{"itemIdentifier": "c"}])),
+    ];
+    for (records, failures) in cases {
+        let answer = stack.invoke("alert-pull", &json!({"Records": records})).unwrap();
+        assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+        let mut failed = answer["batchItemFailures"].as_array().unwrap().clone();
+        failed.sort_by_key(|failure| failure["itemIdentifier"].to_string());
+        assert_eq!(Value::Array(failed), failures, "{records}");
+    }
+}

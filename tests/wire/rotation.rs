@@ -1,0 +1,200 @@
+//! Secrets Manager's part in a rotation, as the template's `RotationSchedule` orders it, and stricter than any emulator
+//! (AWS.md, section 2): the four steps by Lambda Invoke with the secret's ARN and a `RotationToken`, a version that awaits
+//! its value from the beginning, nothing after the first error, and then all of it again under the same token.
+
+use std::process::Command;
+
+use harness::{CLIENT, HOME, SECRET};
+use laboratory::{Schedule, When};
+use serde_json::{Value, json};
+
+use crate::{
+    microsoft::{Microsoft, entry},
+    stack::{PUBLIC_URL, Stack},
+    template::{Template, target},
+};
+
+const FUNCTION: &str = "credential-rotation";
+pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
+const FIRST: &str = "10000000-0000-4000-8000-000000000001";
+const SECOND: &str = "20000000-0000-4000-8000-000000000002";
+/// Seconds since 1970; when the next rotation is due.
+const NEXT: i64 = 4_000_000_000;
+
+/// A driver for the one secret that the template schedules.
+pub struct Driver<'a> {
+    stack: &'a Stack,
+    pub arn: String,
+}
+
+impl<'a> Driver<'a> {
+    /// Does what CloudFormation would have made Secrets Manager do: keep the rules, and test the function.
+    pub fn schedule(stack: &'a Stack) -> Self {
+        let (_, schedule) = Template::shared().only("AWS::SecretsManager::RotationSchedule");
+        let function = target(&schedule["RotationLambdaARN"]).unwrap();
+        assert_eq!(stack.physical[function], format!("muster-{FUNCTION}"));
+        let name = schedule["SecretId"]["Fn::Sub"].as_str().unwrap().replace("${SecretsPrefix}", "muster");
+        let arn = stack.secret(&name)["ARN"].as_str().unwrap().to_owned();
+        let days = &Template::shared().json["Parameters"]["RotateEveryDays"]["Default"];
+        let mut rules = schedule["RotationRules"].clone();
+        let expression = rules["ScheduleExpression"]["Fn::Sub"].as_str().unwrap();
+        rules["ScheduleExpression"] = expression.replace("${RotateEveryDays}", &days.to_string()).into();
+        let function_arn = stack.outputs["RotationFunctionArn"].clone();
+        stack.gateway.schedule(&arn, Schedule { function_arn, rules, next: NEXT });
+        let driver = Self { stack, arn };
+        if schedule["RotateImmediatelyOnUpdate"] == false {
+            driver.test_only(FIRST);
+        }
+        driver
+    }
+
+    /// What Secrets Manager does when a rotation is switched on and not begun: a temporary version, and `testSecret` alone.
+    fn test_only(&self, token: &str) {
+        self.stack.gateway.begin_rotation(&self.arn, token).unwrap();
+        self.step("testSecret", token).unwrap();
+        self.stack.gateway.unlabel(&self.arn, "AWSPENDING", token).unwrap();
+    }
+
+    pub fn begin(&self, token: &str) -> Result<(), String> {
+        self.stack.gateway.begin_rotation(&self.arn, token)
+    }
+
+    pub fn step(&self, step: &str, token: &str) -> Result<Value, Value> {
+        let event = json!({
+            "Step": step, "SecretId": self.arn, "ClientRequestToken": token, "RotationToken": "canary-rotation-token",
+        });
+        self.stack.invoke(FUNCTION, &event)
+    }
+
+    /// All four steps, as far as they go.
+    pub fn attempt(&self, token: &str) -> Result<(), Value> {
+        STEPS.iter().try_for_each(|step| self.step(step, token).map(drop))
+    }
+
+    /// A whole rotation that nothing disturbs, and what Secrets Manager tidies up after it.
+    pub fn rotate(&self, token: &str) {
+        self.begin(token).unwrap();
+        self.attempt(token).unwrap_or_else(|error| panic!("{error:#}\n{}", self.stack.output(FUNCTION)));
+        self.conclude(token);
+    }
+
+    /// After the last step: the label is taken off, and the end is one of those that let the next rotation begin.
+    pub fn conclude(&self, token: &str) {
+        if self.labels(token).contains(&"AWSPENDING".to_owned()) {
+            self.stack.gateway.unlabel(&self.arn, "AWSPENDING", token).unwrap();
+        }
+        assert_eq!(self.labels(token), ["AWSCURRENT"]);
+        let labels = self.stack.secret(&self.arn)["VersionIdsToStages"].to_string();
+        assert!(!labels.contains("AWSPENDING") && labels.contains("AWSPREVIOUS"), "{labels}");
+    }
+
+    fn labels(&self, token: &str) -> Vec<String> {
+        let described = self.stack.secret(&self.arn);
+        let labels = described["VersionIdsToStages"][token].as_array().cloned().unwrap_or_default();
+        labels.iter().map(|label| label.as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A stack that holds the application's secret and is scheduled to rotate it.
+fn stage(microsoft: &Microsoft) -> Stack {
+    let stack = Stack::deploy(microsoft, &[]);
+    stack.muster(&["vault", "put", "app"], &entry(CLIENT, HOME, SECRET).to_string());
+    stack
+}
+
+/// The key ids of the application's secrets at Entra.
+fn at_entra(microsoft: &Microsoft) -> Vec<String> {
+    microsoft
+        .simulator
+        .world(|world| world.application(CLIENT).unwrap().secrets.iter().map(|secret| secret.key_id.clone()).collect())
+}
+
+/// Nothing was refused that should not be, and nothing was asked that AWS does not know.
+fn assert_clean(stack: &Stack) {
+    assert_eq!(stack.gateway.journal().refusals(), Vec::<String>::new());
+    assert_eq!(stack.gateway.journal().faults(), Vec::<String>::new());
+}
+
+#[test]
+fn a_rotation_that_dies_at_any_call_is_repeated_under_its_token_to_the_same_end() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = stage(&microsoft);
+    let driver = Driver::schedule(&stack);
+    let moments = [
+        ("PutSecretValue", When::Before),
+        ("PutSecretValue", When::After),
+        ("GetSecretValue", When::After),
+        ("UpdateSecretVersionStage", When::Before),
+        ("UpdateSecretVersionStage", When::After),
+    ];
+    for (number, (operation, when)) in moments.into_iter().enumerate() {
+        let token = format!("30000000-0000-4000-8000-{number:012}");
+        driver.begin(&token).unwrap();
+        let killed = stack.killer(FUNCTION);
+        stack.gateway.upon(FUNCTION, operation, when, killed);
+        let died = driver.attempt(&token).expect_err("it was killed");
+        assert!(died["errorMessage"].as_str().unwrap().contains("exited"), "{operation} {when:?}: {died}");
+        // No other rotation begins meanwhile, wherever the first was left; unless its last deed was its end.
+        let over = (operation, when) == ("UpdateSecretVersionStage", When::After);
+        assert_eq!(driver.begin(SECOND).is_ok(), over, "{operation} {when:?}");
+        if over {
+            stack.gateway.unlabel(&driver.arn, "AWSPENDING", SECOND).unwrap();
+        }
+        driver.attempt(&token).unwrap_or_else(|error| panic!("{operation} {when:?}: {error}"));
+        driver.conclude(&token);
+        let kept = at_entra(&microsoft);
+        assert!(kept.len() <= number + 2, "{operation} {when:?} left an orphan: {kept:?}");
+    }
+    assert_clean(&stack);
+}
+
+#[test]
+fn a_step_that_comes_twice_or_late_changes_nothing() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = stage(&microsoft);
+    let driver = Driver::schedule(&stack);
+    driver.begin(SECOND).unwrap();
+    for step in STEPS {
+        driver.step(step, SECOND).unwrap();
+        let secrets = at_entra(&microsoft);
+        driver.step(step, SECOND).unwrap();
+        assert_eq!(at_entra(&microsoft), secrets, "{step}");
+    }
+    driver.conclude(SECOND);
+    for step in STEPS {
+        assert_eq!(driver.step(step, SECOND).unwrap()["outcome"], "already_current", "{step}");
+    }
+    assert_eq!(at_entra(&microsoft).len(), 2, "the old secret stays until the next rotation");
+    // A token that nobody began is refused, by us before anybody else.
+    let unknown = driver.step("createSecret", "40000000-0000-4000-8000-000000000004").unwrap_err();
+    assert!(
+        unknown["errorMessage"].as_str().unwrap().contains("no version of this secret under rotation"),
+        "{unknown}"
+    );
+    assert_clean(&stack);
+}
+
+#[test]
+fn a_rotation_without_the_right_stops_at_its_first_step_and_the_old_secret_works_on() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = stage(&microsoft);
+    let driver = Driver::schedule(&stack);
+    microsoft.simulator.world(|world| world.registration(CLIENT).owners.clear());
+    driver.begin(SECOND).unwrap();
+    for _ in 0..2 {
+        let refused = driver.attempt(SECOND).unwrap_err();
+        assert!(refused["errorMessage"].as_str().unwrap().contains("Application.ReadWrite.OwnedBy"), "{refused}");
+    }
+    assert_eq!(at_entra(&microsoft).len(), 1);
+    assert_eq!(stack.secret("muster/app")["VersionIdsToStages"][SECOND], json!(["AWSPENDING"]));
+    microsoft.simulator.world(|world| world.registration(CLIENT).owners.push(CLIENT.to_owned()));
+    driver.attempt(SECOND).unwrap();
+    driver.conclude(SECOND);
+    assert_clean(&stack);
+}
+
+/// Ends a process at once; nothing is cleaned up.
+pub fn kill(process: &str) {
+    let killed = Command::new("sh").args(["-c", "kill -KILL \"$0\""]).arg(process).status().unwrap();
+    assert!(killed.success(), "there is no process {process}");
+}

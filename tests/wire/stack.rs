@@ -1,0 +1,267 @@
+//! The template that ships, deployed: ministack with the functions' real binaries in it, each behind a door of the gateway.
+
+mod answers;
+mod package;
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use laboratory::{Door, Gateway, Method, Ministack, Operator, Policies, Role, Said, until};
+use serde_json::{Value, json};
+
+use self::answers::{all, between};
+pub use self::package::{CANARY_SECRET_KEY, CANARY_SESSION};
+use crate::{
+    microsoft::Microsoft,
+    programs::muster,
+    rotation::kill,
+    rules::functions::names,
+    template::{Template, target},
+};
+
+pub const PUBLIC_URL: &str = "https://muster.example.com";
+/// The one resource type that ministack does not know.
+const STRIPPED: &str = "AWS::SecretsManager::RotationSchedule";
+const STACK: &str = "muster";
+const ARTIFACTS: &str = "artifacts";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Stack {
+    pub gateway: Gateway,
+    /// At ministack itself: whoever may do everything.
+    pub operator: Operator,
+    pub outputs: BTreeMap<String, String>,
+    /// Resources by their name in the template: what ministack calls them.
+    pub physical: BTreeMap<String, String>,
+    pub roles: BTreeMap<String, Role>,
+    operators_door: Door,
+    folder: PathBuf,
+    /// Ends last.
+    pub ministack: Ministack,
+}
+
+impl Stack {
+    /// Deploys, with the simulator as Microsoft. The schedules are off: ministack would not fill in the time.
+    pub fn deploy(microsoft: &Microsoft, further: &[(&str, &str)]) -> Self {
+        let ministack = Ministack::start();
+        let gateway = Gateway::before(&ministack);
+        let operator = Operator::at(&ministack.endpoint());
+        let folder = ministack.folder().join("functions");
+        fs::create_dir(&folder).unwrap();
+        make_bucket(&operator);
+        let mut doors = BTreeMap::new();
+        for name in names() {
+            let door = gateway.door(&name);
+            let package = package::of(&name, &door.endpoint(), &folder);
+            put(&operator, &format!("release/{name}.zip"), package);
+            doors.insert(name, door);
+        }
+        let mut parameters = vec![
+            ("ArtifactBucket", ARTIFACTS),
+            ("ArtifactPrefix", "release"),
+            ("Architecture", "x86_64"),
+            ("PublicUrl", PUBLIC_URL),
+            ("LoginUrl", &microsoft.origin),
+            ("DefenderUrl", &microsoft.origin),
+            ("GraphUrl", &microsoft.origin),
+            ("LogLevel", "DEBUG"),
+            ("CanarySpacingSeconds", "0"),
+            ("RotateAppSecret", "true"),
+            ("Schedules", "DISABLED"),
+        ];
+        parameters.extend(further);
+        create(&ministack, &operator, &parameters);
+        let (outputs, physical) = described(&operator);
+        let operators_door = gateway.door("operator");
+        let mut stack =
+            Self { gateway, operator, outputs, physical, roles: BTreeMap::new(), operators_door, folder, ministack };
+        for (name, door) in doors {
+            let role = stack.role_of(&name);
+            door.judge_by(role.clone());
+            stack.roles.insert(name, role);
+        }
+        stack
+    }
+
+    /// What the deployed role of a function may do.
+    fn role_of(&self, function: &str) -> Role {
+        let template = Template::shared();
+        let logical = target(&template.function(function).1["Role"]).unwrap();
+        let role = &self.physical[logical];
+        let policies = template.properties(logical, "AWS::IAM::Role")["Policies"].as_array().unwrap();
+        let documents: Vec<Value> = policies
+            .iter()
+            .map(|policy| {
+                let name = policy["PolicyName"].as_str().unwrap();
+                let fields = [("Action", "GetRolePolicy"), ("RoleName", role), ("PolicyName", name)];
+                let answer = self.operator.query("iam", &fields);
+                let document = between(&answer.text(), "PolicyDocument").unwrap_or_else(|| panic!("{}", answer.text()));
+                serde_json::from_str(&answers::decoded(&document)).unwrap()
+            })
+            .map(|document| self.with_arns_of_secrets(document))
+            .collect();
+        let arn = format!("arn:aws:iam::{}:role/{role}", Ministack::ACCOUNT);
+        Role { arn, policies: Policies::read(&documents).unwrap_or_else(|why| panic!("{function}: {why}")) }
+    }
+
+    /// `Ref` of a secret is its ARN (CloudFormation's reference); ministack gives its name.
+    fn with_arns_of_secrets(&self, document: Value) -> Value {
+        let mut text = document.to_string();
+        for (logical, _) in Template::shared().all("AWS::SecretsManager::Secret") {
+            let name = &self.physical[logical];
+            let secret = self.secret(name);
+            text = text.replace(&format!("\"{name}\""), &secret["ARN"].to_string());
+        }
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// What `DescribeSecret` tells.
+    pub fn secret(&self, name: &str) -> Value {
+        self.operator.json("secretsmanager", "secretsmanager.DescribeSecret", &json!({"SecretId": name})).json()
+    }
+
+    /// Invokes a function and waits for its answer.
+    pub fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
+        let target = format!("/2015-03-31/functions/{STACK}-{function}/invocations");
+        let said = self.operator.send("lambda", Method::POST, &target, &[], event.to_string().into_bytes());
+        let answer = serde_json::from_slice(&said.body).unwrap_or_else(|_| panic!("{function}: {}", said.text()));
+        if said.function_error.is_some() || said.status >= 300 { Err(answer) } else { Ok(answer) }
+    }
+
+    /// One request of a browser to the HTTP API.
+    pub fn knock(&self, method: Method, path_and_query: &str, cookies: &str) -> Said {
+        let host = self.outputs["PublicApiEndpoint"].split("//").nth(1).unwrap();
+        let headers = [("host", host), ("cookie", cookies)];
+        self.operator.send("execute-api", method, path_and_query, &headers, Vec::new())
+    }
+
+    /// `muster … --aws`, with the environment that the stack's output tells an operator to say.
+    pub fn muster(&self, words: &[&str], input: &str) -> String {
+        let said = &self.outputs["OperatorEnvironment"];
+        let pairs = said.strip_prefix("export ").unwrap().split_whitespace();
+        let mut environment: BTreeMap<String, String> = pairs
+            .map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap())
+            .collect();
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), self.operators_door.endpoint());
+        environment.insert("AWS_ACCESS_KEY_ID".to_owned(), "AKIAOPERATOR".to_owned());
+        environment.insert("AWS_SECRET_ACCESS_KEY".to_owned(), CANARY_SECRET_KEY.to_owned());
+        let output = muster(&[words, &["--aws"]].concat(), &environment, input);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What `muster tenants` says of one tenant.
+    pub fn tenant(&self, id: &str) -> Value {
+        let all: Value = serde_json::from_str(&self.muster(&["tenants", "--json"], "")).unwrap();
+        let found = all.as_array().unwrap().iter().find(|tenant| tenant["tenant_id"] == id);
+        found.cloned().unwrap_or(Value::Null)
+    }
+
+    /// What kills a function's process, whichever runs when it is called.
+    pub fn killer(&self, function: &str) -> impl FnOnce() + Send + 'static {
+        let file = self.folder.join(format!("{function}.pid"));
+        move || kill(fs::read_to_string(file).unwrap().trim())
+    }
+
+    /// Everything that a function has written.
+    pub fn output(&self, function: &str) -> String {
+        let file = self.folder.join(format!("{function}.log"));
+        String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
+    }
+
+    /// An attribute of a queue.
+    pub fn queue_attribute(&self, url: &str, name: &str) -> String {
+        let body = json!({"QueueUrl": url, "AttributeNames": ["All"]});
+        let answer = self.operator.json("sqs", "AmazonSQS.GetQueueAttributes", &body).json();
+        answer["Attributes"][name].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// How many messages wait in a queue or are being handled.
+    pub fn waiting(&self, output: &str) -> u32 {
+        let count = |name: &str| self.queue_attribute(&self.outputs[output], name).parse::<u32>().unwrap();
+        count("ApproximateNumberOfMessages") + count("ApproximateNumberOfMessagesNotVisible")
+    }
+
+    /// Waits until nothing is left to pull.
+    pub fn drained(&self) {
+        until("the queue is empty", PATIENCE, || (self.waiting("AlertsQueueUrl") == 0).then_some(()));
+    }
+
+    /// The objects under a prefix of the lake, each with what it holds.
+    pub fn objects(&self, prefix: &str) -> BTreeMap<String, Vec<u8>> {
+        let bucket = &self.outputs["LakeBucket"];
+        let listed = format!("/{bucket}?list-type=2&prefix={prefix}");
+        let listed = self.operator.send("s3", Method::GET, &listed, &[], Vec::new()).text();
+        let object = |key: String| {
+            let target = format!("/{bucket}/{}", answers::encoded(&key));
+            let got = self.operator.send("s3", Method::GET, &target, &[], Vec::new());
+            assert_eq!(got.status, 200, "{key}: {}", got.text());
+            (key, got.body)
+        };
+        all(&listed, "Key").into_iter().map(object).collect()
+    }
+
+    /// Everything in the table.
+    pub fn items(&self) -> Value {
+        let body = json!({"TableName": self.outputs["StateTableName"]});
+        self.operator.json("dynamodb", "DynamoDB_20120810.Scan", &body).json()["Items"].clone()
+    }
+}
+
+fn make_bucket(operator: &Operator) {
+    let here = format!(
+        "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
+        Ministack::REGION
+    );
+    let made = operator.send("s3", Method::PUT, &format!("/{ARTIFACTS}"), &[], here.into_bytes());
+    assert_eq!(made.status, 200, "{}", made.text());
+}
+
+fn put(operator: &Operator, key: &str, bytes: Vec<u8>) {
+    let put = operator.send("s3", Method::PUT, &format!("/{ARTIFACTS}/{key}"), &[], bytes);
+    assert_eq!(put.status, 200, "{key}: {}", put.text());
+}
+
+/// The template as ministack can take it: whole, but for one type of resource.
+fn template() -> Vec<u8> {
+    let mut template = Template::shared().json.clone();
+    let resources = template["Resources"].as_object_mut().unwrap();
+    let before = resources.len();
+    resources.retain(|_, resource| resource["Type"] != STRIPPED);
+    assert_eq!(before - resources.len(), 1, "one resource is stripped, and no more");
+    template.to_string().into_bytes()
+}
+
+fn create(ministack: &Ministack, operator: &Operator, parameters: &[(&str, &str)]) {
+    put(operator, "template.json", template());
+    let url = format!("{}/{ARTIFACTS}/template.json", ministack.endpoint());
+    let mut fields = vec![
+        ("Action".to_owned(), "CreateStack".to_owned()),
+        ("StackName".to_owned(), STACK.to_owned()),
+        ("TemplateURL".to_owned(), url),
+        ("Capabilities.member.1".to_owned(), "CAPABILITY_IAM".to_owned()),
+    ];
+    for (number, (key, value)) in parameters.iter().enumerate() {
+        let member = format!("Parameters.member.{}", number + 1);
+        fields.push((format!("{member}.ParameterKey"), (*key).to_owned()));
+        fields.push((format!("{member}.ParameterValue"), (*value).to_owned()));
+    }
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let created = operator.query("cloudformation", &fields);
+    assert_eq!(created.status, 200, "{}", created.text());
+    let status = until("the stack is there", PATIENCE, || {
+        let answer = operator.query("cloudformation", &[("Action", "DescribeStacks"), ("StackName", STACK)]).text();
+        between(&answer, "StackStatus").filter(|status| !status.ends_with("_IN_PROGRESS"))
+    });
+    let events = || operator.query("cloudformation", &[("Action", "DescribeStackEvents"), ("StackName", STACK)]).text();
+    assert_eq!(status, "CREATE_COMPLETE", "{}", events());
+}
+
+/// The stack's outputs, and what each resource is called.
+fn described(operator: &Operator) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let ask = |action: &str| operator.query("cloudformation", &[("Action", action), ("StackName", STACK)]).text();
+    let (stack, resources) = (ask("DescribeStacks"), ask("DescribeStackResources"));
+    let pairs = |text: &str, names: &str, values: &str| -> BTreeMap<String, String> {
+        all(text, names).into_iter().zip(all(text, values)).collect()
+    };
+    (pairs(&stack, "OutputKey", "OutputValue"), pairs(&resources, "LogicalResourceId", "PhysicalResourceId"))
+}

@@ -1,0 +1,216 @@
+//! The whole story: a customer is invited, approves, is pulled from; a second brings its own application; a credential is
+//! renewed; and at the end everybody has used what they may do, and nothing that must be secret is written anywhere.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use harness::{ADMIN, CLIENT, HOME, SECRET, TENANT};
+use jiff::{SignedDuration, Timestamp};
+use laboratory::until;
+use serde_json::{Value, json};
+use shared::record::read_object;
+use simulator::Alert;
+
+use crate::{
+    browser::Browser,
+    microsoft::{Microsoft, OWN_CLIENT, OWN_SECRET, OWNER, entry},
+    rotation::Driver,
+    rules::functions::names,
+    stack::{CANARY_SECRET_KEY, CANARY_SESSION, PUBLIC_URL, Stack},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const ROTATION: &str = "50000000-0000-4000-8000-000000000005";
+
+/// What a role may do and no call of a function shows, each with its reason.
+const NOT_TO_BE_SEEN: [(&str, &str); 5] = [
+    ("logs:CreateLogStream", "Lambda itself writes the log, as the function"),
+    ("logs:PutLogEvents", "Lambda itself writes the log, as the function"),
+    ("sqs:ReceiveMessage", "the event source mapping polls, as the function"),
+    ("sqs:DeleteMessage", "the event source mapping deletes, as the function"),
+    ("sqs:GetQueueAttributes", "the event source mapping looks at the queue, as the function"),
+];
+
+#[test]
+fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = Stack::deploy(&microsoft, &[]);
+    let link = invited(&stack);
+    let visited = consented(&stack, &microsoft, &link);
+    the_lake_fills(&stack, &microsoft);
+    a_tenant_with_its_own_application_is_pulled(&stack, &microsoft);
+    an_idle_poll_costs_one_call(&stack, &microsoft);
+    a_credential_is_renewed(&stack, &microsoft);
+    nobody_was_refused_and_nothing_is_granted_beyond(&stack);
+    nothing_secret_is_written_anywhere(&stack, &microsoft, &visited);
+}
+
+/// The operator's verbs. The link.
+fn invited(stack: &Stack) -> String {
+    stack.muster(&["vault", "put", "app"], &entry(CLIENT, HOME, SECRET).to_string());
+    let link = stack.muster(&["invite", "Contoso", "--expect", TENANT], "");
+    let link = link.trim().to_owned();
+    assert!(link.starts_with(&format!("{PUBLIC_URL}/connect/")), "{link}");
+    link
+}
+
+/// Every address that the administrator's browser saw.
+fn consented(stack: &Stack, microsoft: &Microsoft, link: &str) -> Vec<String> {
+    for (minutes, number) in [(1, 1), (90, 2), (60 * 24 * 3, 3)] {
+        let at = Timestamp::now() - SignedDuration::from_mins(minutes);
+        microsoft.put_alert(TENANT, Alert::new(&format!("da63800000000000000{number}_1"), at));
+    }
+    let mut browser = Browser::new(stack);
+    assert_eq!(browser.get("/elsewhere").status, 404, "the API has three routes and no others");
+    assert_eq!(browser.get("/consent/callback").status, 400);
+    let page = browser.consent(link, &microsoft.simulator);
+    assert!(page.status == 200 && page.text().contains("Connected"), "{}: {}", page.status, page.text());
+    assert_eq!(browser.get(link).status, 410, "an invitation is good once");
+    let tenant = stack.tenant(TENANT);
+    assert_eq!((&tenant["account"], &tenant["consent"]["oid"]), (&json!("Contoso"), &json!(ADMIN)));
+    browser.visited
+}
+
+/// A tick, with the time that the scheduler would have filled in. How many messages it sent.
+fn tick(stack: &Stack) -> u64 {
+    let event = json!({"feed": "alerts", "scheduled_time": Timestamp::now(), "every_seconds": 60});
+    let sent = stack.invoke("pull-dispatch", &event).unwrap()["messages"].as_u64().unwrap();
+    stack.drained();
+    sent
+}
+
+/// The events of a tenant in the lake, each once.
+fn events(stack: &Stack, tenant: &str) -> Vec<Value> {
+    let mut events = Vec::new();
+    for object in stack.objects(&format!("alerts/tenant={tenant}/")).values() {
+        read_object(object, |line| {
+            events.push(serde_json::from_str::<Value>(line)?);
+            Ok(())
+        })
+        .unwrap();
+    }
+    let uids: BTreeSet<String> = events.iter().map(|event| event["metadata"]["uid"].to_string()).collect();
+    assert_eq!(uids.len(), events.len(), "a version was delivered twice");
+    events
+}
+
+fn the_lake_fills(stack: &Stack, microsoft: &Microsoft) {
+    until("the first look is done", PATIENCE, || {
+        tick(stack);
+        (stack.tenant(TENANT)["backlog"] == false && events(stack, TENANT).len() == 3).then_some(())
+    });
+    microsoft.put_alert(TENANT, Alert::new("da638000000000000009_1", Timestamp::now()));
+    let broken = Alert::new("da638000000000000010_1", Timestamp::now()).with("lastUpdateTime", json!("soon"));
+    microsoft.put_alert(TENANT, broken);
+    until("what is new is in the lake", PATIENCE, || {
+        tick(stack);
+        (events(stack, TENANT).len() == 4).then_some(())
+    });
+    let tenant = stack.tenant(TENANT);
+    let count = |name: &str| tenant["ledger"][name].as_u64().unwrap();
+    assert_eq!(count("fetched"), count("delivered") + count("deduplicated") + count("quarantined"), "{tenant:#}");
+    assert_eq!((&tenant["state"], count("delivered")), (&json!("active"), 4), "{tenant:#}");
+    assert_eq!(stack.waiting("AlertsDeadLettersUrl"), 0);
+}
+
+fn a_tenant_with_its_own_application_is_pulled(stack: &Stack, microsoft: &Microsoft) {
+    microsoft.put_alert(OWNER, Alert::new("da638000000000000020_1", Timestamp::now()));
+    let own = format!("tenants/{OWNER}");
+    stack.muster(&["vault", "put", &own], &entry(OWN_CLIENT, OWNER, OWN_SECRET).to_string());
+    stack.muster(&["connect", OWNER, "--account", "Fabrikam"], "");
+    until("the second tenant's alert is in the lake", PATIENCE, || {
+        tick(stack);
+        (stack.tenant(OWNER)["backlog"] == false && events(stack, OWNER).len() == 1).then_some(())
+    });
+}
+
+/// The number that the issue asks for: one call to Defender for each tenant, and nothing else but reading the state.
+fn an_idle_poll_costs_one_call(stack: &Stack, microsoft: &Microsoft) {
+    let journal = stack.gateway.journal();
+    let seen = until("a poll finds its environment warm", PATIENCE, || {
+        let (calls, requests) = (journal.mark(), microsoft.mark());
+        assert_eq!(tick(stack), 2, "one message for each tenant, and no backlog");
+        let names: Vec<String> =
+            journal.since(calls).iter().filter(|entry| entry.door == "alert-pull").map(|entry| entry.name()).collect();
+        // Another environment than the last one has to read the vault first.
+        let cold = names.iter().any(|name| name.starts_with("secretsmanager:"));
+        (!cold).then_some((names, requests))
+    });
+    let (names, requests) = seen;
+    assert_eq!(microsoft.asked(requests, "/api/alerts"), 2, "one call to Defender for each tenant");
+    assert_eq!(microsoft.mark() - requests, 2, "and nothing else of Microsoft: no token was asked for");
+    let reads = ["dynamodb:GetItem", "dynamodb:Query"];
+    assert!(!names.is_empty() && names.iter().all(|name| reads.contains(&name.as_str())), "{names:?}");
+}
+
+fn a_credential_is_renewed(stack: &Stack, microsoft: &Microsoft) {
+    let driver = Driver::schedule(stack);
+    driver.rotate(ROTATION);
+    // The new secret alone opens every door.
+    microsoft.simulator.world(|world| {
+        let application = world.application(CLIENT).unwrap();
+        application.secrets.retain(|secret| secret.value != SECRET);
+        assert_eq!(application.secrets.len(), 1);
+    });
+    microsoft.put_alert(TENANT, Alert::new("da638000000000000030_1", Timestamp::now()));
+    until("alerts flow on", PATIENCE, || {
+        tick(stack);
+        (events(stack, TENANT).len() == 5).then_some(())
+    });
+    let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
+    let report = stack.invoke("credential-rotation", &event).unwrap();
+    assert_eq!(report["checked"], 2, "{report:#}");
+}
+
+fn nobody_was_refused_and_nothing_is_granted_beyond(stack: &Stack) {
+    let journal = stack.gateway.journal();
+    assert_eq!(journal.faults(), Vec::<String>::new());
+    assert_eq!(journal.refusals(), Vec::<String>::new());
+    let mut beyond = Vec::new();
+    for name in names() {
+        let unused = stack.roles[&name].policies.unused(&journal.granted(&name));
+        let to_be_seen = |grant: &String| !NOT_TO_BE_SEEN.iter().any(|(action, _)| grant.starts_with(action));
+        beyond.extend(unused.into_iter().filter(to_be_seen).map(|grant| format!("{name}: {grant}")));
+    }
+    assert_eq!(beyond, Vec::<String>::new(), "granted, and needed by nobody");
+}
+
+fn nothing_secret_is_written_anywhere(stack: &Stack, microsoft: &Microsoft, visited: &[String]) {
+    let mut places: Vec<(String, String)> =
+        names().into_iter().map(|name| (format!("the output of {name}"), stack.output(&name))).collect();
+    for (place, text) in &places {
+        assert!(text.contains('{'), "{place} is empty, so nothing was looked at");
+    }
+    places.push(("ministack's log".to_owned(), stack.ministack.log()));
+    let mut state = vec![("the table".to_owned(), stack.items().to_string())];
+    for (key, object) in stack.objects("") {
+        let mut text = String::from_utf8_lossy(&object).into_owned();
+        // What is no object of ours is looked at as it is.
+        let _lines = read_object(&object, |line| {
+            text.push_str(line);
+            Ok(())
+        });
+        state.push((key, text));
+    }
+    let mut secrets = microsoft.secrets();
+    secrets.extend([CANARY_SECRET_KEY, CANARY_SESSION, "canary-rotation-token", "eyJ"].map(str::to_owned));
+    for (place, text) in places.iter().chain(&state) {
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str()), "{secret} stands in {place}");
+        }
+    }
+    // What a browser carries is secret until it is used; and a person's name is nobody's business in a log.
+    let mut carried: Vec<String> = vec!["Ada <b>".to_owned(), ADMIN.to_owned()];
+    for address in visited {
+        let values = address.split(['?', '&']).filter_map(|pair| pair.split_once('='));
+        let secret = ["state", "code", "nonce", "code_challenge"];
+        carried.extend(values.filter(|(name, _)| secret.contains(name)).map(|(_, value)| value.to_owned()));
+        carried.extend(address.split("/connect/").nth(1).map(|rest| rest.split('/').next().unwrap().to_owned()));
+    }
+    assert!(carried.len() > 6, "{carried:?}");
+    // ministack writes every address that it is asked for into its own log; a function must not.
+    for (place, text) in places.iter().filter(|(place, _)| place != "ministack's log") {
+        for secret in &carried {
+            assert!(!text.contains(secret.as_str()), "{secret} stands in {place}");
+        }
+    }
+}
