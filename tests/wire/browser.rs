@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use harness::ADMIN;
 use laboratory::{Method, Said};
 use simulator::{Choice, Simulator};
 
@@ -10,14 +9,16 @@ use crate::stack::{PUBLIC_URL, Stack};
 
 pub struct Browser<'a> {
     stack: &'a Stack,
+    /// Who sits at it.
+    user: &'a str,
     cookies: BTreeMap<String, String>,
     /// Every address that was opened: they hold codes and states.
     pub visited: Vec<String>,
 }
 
 impl<'a> Browser<'a> {
-    pub fn new(stack: &'a Stack) -> Self {
-        Self { stack, cookies: BTreeMap::new(), visited: Vec::new() }
+    pub fn new(stack: &'a Stack, user: &'a str) -> Self {
+        Self { stack, user, cookies: BTreeMap::new(), visited: Vec::new() }
     }
 
     fn open(&mut self, method: Method, url: &str) -> Said {
@@ -55,7 +56,7 @@ impl<'a> Browser<'a> {
         assert_eq!(page.status, 302, "{}", page.text());
         let address = page.location.clone().unwrap();
         self.visited.push(address.clone());
-        let answer = microsoft.choose(&address, Choice::Approve, Some(ADMIN));
+        let answer = microsoft.choose(&address, Choice::Approve, Some(self.user));
         answer.header("location").unwrap().to_owned()
     }
 }

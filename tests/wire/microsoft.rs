@@ -12,7 +12,21 @@ use tokio::{net::TcpListener, runtime::Runtime};
 pub const OWNER: &str = "a0000000-0000-4000-8000-0000000000bb";
 pub const OWN_CLIENT: &str = "a0000000-0000-4000-8000-00000000b11e";
 pub const OWN_SECRET: &str = "canary-own-secret-7c1a";
+/// The provider's application for another set of permissions, and the console's own.
+pub const EXTRA_CLIENT: &str = "a0000000-0000-4000-8000-00000000e11e";
+pub const CONSOLE_CLIENT: &str = "a0000000-0000-4000-8000-00000000d11e";
+/// A tenant whose administrator nobody can vouch for but an operator.
+pub const UNPROVEN: &str = "a0000000-0000-4000-8000-0000000000cc";
 const HAND_MADE: &str = "a0000000-0000-4000-8000-00000000000c";
+
+pub const UNPROVEN_ADMIN: &str = "a0000000-0000-4000-8000-0000000ad333";
+/// Every application with its home tenant and the secret that somebody made for it by hand.
+pub const APPLICATIONS: [(&str, &str, &str); 4] = [
+    (CLIENT, HOME, SECRET),
+    (OWN_CLIENT, OWNER, OWN_SECRET),
+    (EXTRA_CLIENT, HOME, "canary-extra-secret-83b2"),
+    (CONSOLE_CLIENT, HOME, "canary-console-secret-2f6e"),
+];
 
 pub struct Microsoft {
     pub simulator: Simulator,
@@ -36,15 +50,18 @@ impl Microsoft {
             world.quota = Quota { per_minute: 1_000_000, per_hour: 1_000_000 };
             world.credential_propagation =
                 CredentialPropagation { least: SignedDuration::ZERO, most: SignedDuration::from_secs(1) };
-            for (client, home, secret) in [(CLIENT, HOME, SECRET), (OWN_CLIENT, OWNER, OWN_SECRET)] {
+            for (client, home, secret) in APPLICATIONS {
                 world.add_application(application(client, home, secret, yesterday));
+                world.registration(client).owners.push(client.to_owned());
             }
-            let rights = ["Application.ReadWrite.OwnedBy"];
-            world.add_tenant(Tenant::new(HOME, "Provider").consented(CLIENT, &rights, yesterday));
+            let right = "Application.ReadWrite.OwnedBy";
+            let of_home = [CLIENT, EXTRA_CLIENT, CONSOLE_CLIENT].into_iter();
+            let provider = Tenant::new(HOME, "Provider");
+            world.add_tenant(of_home.fold(provider, |tenant, client| tenant.consented(client, &[right], yesterday)));
             world.add_tenant(Tenant::new(TENANT, "Contoso").with_user(Stage::admin(ADMIN)));
-            world.add_tenant(Tenant::new(OWNER, "Fabrikam").consented(OWN_CLIENT, &[ALERT_ROLE], yesterday));
+            world.add_tenant(Tenant::new(OWNER, "Fabrikam").consented(OWN_CLIENT, &[ALERT_ROLE, right], yesterday));
+            world.add_tenant(Tenant::new(UNPROVEN, "Proseware").with_user(Stage::admin(UNPROVEN_ADMIN)));
             let registration = world.registration(CLIENT);
-            registration.owners.push(CLIENT.to_owned());
             registration.redirect_uris = vec![format!("{public_url}/consent/callback")];
             registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
             registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
@@ -68,15 +85,13 @@ impl Microsoft {
 
     /// Every secret that one of the applications has or had.
     pub fn secrets(&self) -> Vec<String> {
+        let mut all: Vec<String> = APPLICATIONS.iter().map(|(_, _, secret)| (*secret).to_owned()).collect();
         self.simulator.world(|world| {
-            let of = |world: &mut simulator::World, client: &str| -> Vec<String> {
-                world.application(client).unwrap().secrets.iter().map(|secret| secret.value.clone()).collect()
-            };
-            let mut all = of(world, CLIENT);
-            all.extend(of(world, OWN_CLIENT));
-            all.extend([SECRET.to_owned(), OWN_SECRET.to_owned()]);
-            all
-        })
+            for (client, _, _) in APPLICATIONS {
+                all.extend(world.application(client).unwrap().secrets.iter().map(|secret| secret.value.clone()));
+            }
+        });
+        all
     }
 }
 

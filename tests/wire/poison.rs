@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The queue hides a message for ten minutes; the clock is moved by hiding it for a second. Everything else is as the
 /// template says.
-fn hurry(stack: &Stack) {
+pub fn hurry(stack: &Stack) {
     let body = json!({"QueueUrl": stack.outputs["AlertsQueueUrl"], "Attributes": {"VisibilityTimeout": "1"}});
     let set = stack.operator.json("sqs", "AmazonSQS.SetQueueAttributes", &body);
     assert_eq!(set.status, 200, "{}", set.text());
@@ -46,6 +46,7 @@ fn a_message_that_nobody_can_read_is_a_dead_letter_after_its_deliveries_and_harm
     let output = stack.output("alert-pull");
     let told = output.lines().filter(|line| line.contains("unreadable message")).count();
     assert_eq!(told, MAX_RECEIVES as usize, "it was delivered so often, and told each time:\n{output}");
+    assert!(output.contains("\"MessagesFailed\""), "and counted:\n{output}");
     assert_eq!(stack.gateway.journal().refusals(), Vec::<String>::new());
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, fs,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -50,4 +50,15 @@ pub fn muster(words: &[&str], environment: &BTreeMap<String, String>, input: &st
     // A program that refuses before it reads closes the pipe; that is its right.
     let _closed_early = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
+}
+
+/// Ends a process at once; nothing is cleaned up. Its number may be another's by now, which is left alone.
+pub fn kill(process: &str, program: &Path) {
+    let shown = fs::read(format!("/proc/{process}/cmdline")).or_else(|_no_such_folder| {
+        Command::new("ps").args(["-o", "args=", "-p", process]).output().map(|output| output.stdout)
+    });
+    if String::from_utf8_lossy(&shown.unwrap_or_default()).contains(program.to_str().unwrap()) {
+        let killed = Command::new("sh").args(["-c", "kill -KILL \"$0\""]).arg(process).status().unwrap();
+        assert!(killed.success(), "{process} is not ours to end");
+    }
 }

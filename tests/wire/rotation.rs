@@ -2,8 +2,6 @@
 //! (AWS.md, section 2): the four steps by Lambda Invoke with the secret's ARN and a `RotationToken`, a version that awaits
 //! its value from the beginning, nothing after the first error, and then all of it again under the same token.
 
-use std::process::Command;
-
 use harness::{CLIENT, HOME, SECRET};
 use laboratory::{Schedule, When};
 use serde_json::{Value, json};
@@ -46,6 +44,11 @@ impl<'a> Driver<'a> {
             driver.test_only(FIRST);
         }
         driver
+    }
+
+    /// For a secret that a person has scheduled, with the same function.
+    pub fn of(stack: &'a Stack, name: &str) -> Self {
+        Self { stack, arn: stack.secret(name)["ARN"].as_str().unwrap().to_owned() }
     }
 
     /// What Secrets Manager does when a rotation is switched on and not begun: a temporary version, and `testSecret` alone.
@@ -191,10 +194,4 @@ fn a_rotation_without_the_right_stops_at_its_first_step_and_the_old_secret_works
     driver.attempt(SECOND).unwrap();
     driver.conclude(SECOND);
     assert_clean(&stack);
-}
-
-/// Ends a process at once; nothing is cleaned up.
-pub fn kill(process: &str) {
-    let killed = Command::new("sh").args(["-c", "kill -KILL \"$0\""]).arg(process).status().unwrap();
-    assert!(killed.success(), "there is no process {process}");
 }

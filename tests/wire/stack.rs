@@ -12,8 +12,7 @@ use self::answers::{all, between};
 pub use self::package::{CANARY_SECRET_KEY, CANARY_SESSION};
 use crate::{
     microsoft::Microsoft,
-    programs::muster,
-    rotation::kill,
+    programs::{kill, muster, program},
     rules::functions::names,
     template::{Template, target},
 };
@@ -156,10 +155,10 @@ impl Stack {
         found.cloned().unwrap_or(Value::Null)
     }
 
-    /// What kills a function's process, whichever runs when it is called.
+    /// What ends every environment of a function, whichever are there when it is called.
     pub fn killer(&self, function: &str) -> impl FnOnce() + Send + 'static {
-        let file = self.folder.join(format!("{function}.pid"));
-        move || kill(fs::read_to_string(file).unwrap().trim())
+        let (file, program) = (self.folder.join(format!("{function}.pids")), program(function));
+        move || fs::read_to_string(file).unwrap().lines().for_each(|process| kill(process, program))
     }
 
     /// Everything that a function has written.

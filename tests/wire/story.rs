@@ -1,20 +1,21 @@
 //! The whole story: a customer is invited, approves, is pulled from; a second brings its own application; a credential is
 //! renewed; and at the end everybody has used what they may do, and nothing that must be secret is written anywhere.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::mpsc::channel, time::Duration};
 
 use harness::{ADMIN, CLIENT, HOME, SECRET, TENANT};
 use jiff::{SignedDuration, Timestamp};
-use laboratory::until;
+use laboratory::{When, until};
 use serde_json::{Value, json};
 use shared::record::read_object;
-use simulator::Alert;
+use simulator::{Alert, ClientSecret, GroupMembershipClaims};
 
 use crate::{
     browser::Browser,
-    microsoft::{Microsoft, OWN_CLIENT, OWN_SECRET, OWNER, entry},
+    microsoft::{APPLICATIONS, Microsoft, OWN_CLIENT, OWN_SECRET, OWNER, UNPROVEN, UNPROVEN_ADMIN, entry},
+    poison::hurry,
     rotation::Driver,
-    rules::functions::names,
+    rules::{functions::names, watching::METRICS},
     stack::{CANARY_SECRET_KEY, CANARY_SESSION, PUBLIC_URL, Stack},
 };
 
@@ -38,8 +39,12 @@ fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
     let visited = consented(&stack, &microsoft, &link);
     the_lake_fills(&stack, &microsoft);
     a_tenant_with_its_own_application_is_pulled(&stack, &microsoft);
+    an_unproven_administrator_waits_for_the_operator(&stack, &microsoft);
     an_idle_poll_costs_one_call(&stack, &microsoft);
     a_credential_is_renewed(&stack, &microsoft);
+    so_is_every_other_kind(&stack);
+    a_pull_that_dies_over_its_object_is_finished(&stack, &microsoft);
+    the_measures_are_told(&stack);
     nobody_was_refused_and_nothing_is_granted_beyond(&stack);
     nothing_secret_is_written_anywhere(&stack, &microsoft, &visited);
 }
@@ -59,7 +64,7 @@ fn consented(stack: &Stack, microsoft: &Microsoft, link: &str) -> Vec<String> {
         let at = Timestamp::now() - SignedDuration::from_mins(minutes);
         microsoft.put_alert(TENANT, Alert::new(&format!("da63800000000000000{number}_1"), at));
     }
-    let mut browser = Browser::new(stack);
+    let mut browser = Browser::new(stack, ADMIN);
     assert_eq!(browser.get("/elsewhere").status, 404, "the API has three routes and no others");
     assert_eq!(browser.get("/consent/callback").status, 400);
     let page = browser.consent(link, &microsoft.simulator);
@@ -123,6 +128,18 @@ fn a_tenant_with_its_own_application_is_pulled(stack: &Stack, microsoft: &Micros
     });
 }
 
+/// An id_token proves a user and not an administrator: without `wids` an operator has to vouch.
+fn an_unproven_administrator_waits_for_the_operator(stack: &Stack, microsoft: &Microsoft) {
+    let say_roles =
+        |claims| microsoft.simulator.world(|world| world.registration(CLIENT).group_membership_claims = claims);
+    say_roles(GroupMembershipClaims::None);
+    let link = stack.muster(&["invite", "Proseware", "--expect", UNPROVEN], "");
+    let page = Browser::new(stack, UNPROVEN_ADMIN).consent(link.trim(), &microsoft.simulator);
+    assert_eq!(page.status, 400, "{}", page.text());
+    assert_eq!(stack.tenant(UNPROVEN)["state"], "confirming");
+    say_roles(GroupMembershipClaims::DirectoryRole);
+}
+
 /// The number that the issue asks for: one call to Defender for each tenant, and nothing else but reading the state.
 fn an_idle_poll_costs_one_call(stack: &Stack, microsoft: &Microsoft) {
     let journal = stack.gateway.journal();
@@ -145,20 +162,99 @@ fn an_idle_poll_costs_one_call(stack: &Stack, microsoft: &Microsoft) {
 fn a_credential_is_renewed(stack: &Stack, microsoft: &Microsoft) {
     let driver = Driver::schedule(stack);
     driver.rotate(ROTATION);
-    // The new secret alone opens every door.
-    microsoft.simulator.world(|world| {
-        let application = world.application(CLIENT).unwrap();
-        application.secrets.retain(|secret| secret.value != SECRET);
-        assert_eq!(application.secrets.len(), 1);
-    });
-    microsoft.put_alert(TENANT, Alert::new("da638000000000000030_1", Timestamp::now()));
-    until("alerts flow on", PATIENCE, || {
-        tick(stack);
-        (events(stack, TENANT).len() == 5).then_some(())
-    });
+    // Were the new secret refused, the previous one would open the door; and the new one does without it.
+    let made = secrets_but(microsoft, SECRET);
+    assert_eq!(made.len(), 1);
+    remove_secrets(microsoft, &made);
+    flows_on_after_a_cold_start(stack, microsoft, 30, 5);
+    microsoft.simulator.world(|world| world.application(CLIENT).unwrap().secrets.extend(made));
+    let old = secrets_but(microsoft, &made_value(microsoft));
+    remove_secrets(microsoft, &old);
+    flows_on_after_a_cold_start(stack, microsoft, 31, 6);
     let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
     let report = stack.invoke("credential-rotation", &event).unwrap();
     assert_eq!(report["checked"], 2, "{report:#}");
+}
+
+/// The application's secrets, but for the one with this text.
+fn secrets_but(microsoft: &Microsoft, value: &str) -> Vec<ClientSecret> {
+    let secrets = microsoft.simulator.world(|world| world.application(CLIENT).unwrap().secrets.clone());
+    secrets.into_iter().filter(|secret| secret.value != value).collect()
+}
+
+fn made_value(microsoft: &Microsoft) -> String {
+    secrets_but(microsoft, SECRET)[0].value.clone()
+}
+
+fn remove_secrets(microsoft: &Microsoft, gone: &[ClientSecret]) {
+    let is_gone = |secret: &ClientSecret| gone.iter().any(|gone| gone.key_id == secret.key_id);
+    microsoft.simulator.world(|world| world.application(CLIENT).unwrap().secrets.retain(|secret| !is_gone(secret)));
+}
+
+/// A new environment has no token yet and must ask for one.
+fn flows_on_after_a_cold_start(stack: &Stack, microsoft: &Microsoft, number: u32, delivered: usize) {
+    stack.killer("alert-pull")();
+    microsoft.put_alert(TENANT, Alert::new(&format!("da6380000000000000{number}_1"), Timestamp::now()));
+    until("alerts flow on", PATIENCE, || {
+        tick(stack);
+        (events(stack, TENANT).len() == delivered).then_some(())
+    });
+}
+
+/// What a person schedules by a command: other permission sets, tenants' own applications, the console's.
+fn so_is_every_other_kind(stack: &Stack) {
+    let own = format!("tenants/{OWNER}");
+    for (number, (name, application)) in [("apps/extra", 2), ("console", 3), (own.as_str(), 1)].into_iter().enumerate()
+    {
+        let (client, home, secret) = APPLICATIONS[application];
+        if name != own {
+            stack.muster(&["vault", "put", name], &entry(client, home, secret).to_string());
+        }
+        Driver::of(stack, &format!("muster/{name}")).rotate(&format!("60000000-0000-4000-8000-{number:012}"));
+    }
+}
+
+/// Dies before its object is written, and after: whoever comes next finds the open intent and finishes it.
+fn a_pull_that_dies_over_its_object_is_finished(stack: &Stack, microsoft: &Microsoft) {
+    hurry(stack);
+    let before = events(stack, TENANT).len();
+    for (number, when) in [When::Before, When::After].into_iter().enumerate() {
+        let killed = stack.killer("alert-pull");
+        let (died, was_killed) = channel();
+        stack.gateway.upon("alert-pull", "PutObject", when, move || {
+            killed();
+            died.send(()).unwrap();
+        });
+        microsoft.put_alert(TENANT, Alert::new(&format!("da63800000000000004{number}_1"), Timestamp::now()));
+        until("it is delivered all the same", PATIENCE, || {
+            tick(stack);
+            (events(stack, TENANT).len() == before + number + 1).then_some(())
+        });
+        assert!(was_killed.try_recv().is_ok(), "{when:?}: nobody was killed");
+    }
+    let ledger = &stack.tenant(TENANT)["ledger"];
+    assert_eq!(ledger["delivered"], before + 2, "{ledger}");
+}
+
+/// The metrics that the functions' logs hold, in the one shape that CloudWatch reads.
+fn the_measures_are_told(stack: &Stack) {
+    let mut told = BTreeSet::new();
+    for name in names() {
+        for line in stack.output(&name).lines().filter(|line| line.contains("\"_aws\"")) {
+            let document: Value = serde_json::from_str(line).unwrap();
+            for directive in document["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+                assert_eq!(directive["Namespace"], "Muster", "{line}");
+                assert_eq!(directive["Dimensions"], json!([["function"]]), "{line}");
+                assert_eq!(document["function"], format!("muster-{name}"), "{line}");
+                let metrics = directive["Metrics"].as_array().unwrap();
+                told.extend(metrics.iter().map(|metric| metric["Name"].as_str().unwrap().to_owned()));
+            }
+            assert!(!line.contains(TENANT) && !line.contains(OWNER), "a measure names a tenant: {line}");
+        }
+    }
+    let told: BTreeSet<&str> = told.iter().map(String::as_str).collect();
+    let expected: BTreeSet<&str> = METRICS.into_iter().collect();
+    assert_eq!(&expected - &told, BTreeSet::new(), "alarms and dashboard ask for what nobody tells");
 }
 
 fn nobody_was_refused_and_nothing_is_granted_beyond(stack: &Stack) {

@@ -1,13 +1,13 @@
 //! Who is told when something is wrong.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
-use crate::template::{Template, target};
+use crate::template::{Template, root, target};
 
-/// Every metric that the code emits; the story sees them in the functions' logs.
-pub const METRICS: [&str; 13] = [
+/// Every metric that a story without trouble makes the functions tell; it looks for them in their logs.
+pub const METRICS: [&str; 11] = [
     "CredentialDaysLeft",
     "CredentialFindings",
     "Deduplicated",
@@ -17,13 +17,11 @@ pub const METRICS: [&str; 13] = [
     "FreshnessSeconds",
     "LatenessSeconds",
     "LedgerImbalance",
-    "MessagesFailed",
-    "Parked",
     "Quarantined",
     "RotationsFailed",
 ];
-/// Emitted only where Microsoft throttles.
-pub const THROTTLED: &str = "Throttled";
+/// Told only of trouble: a message given back (the poisoned one is), a tenant throttled, a window parked.
+pub const OF_TROUBLE: [&str; 3] = ["MessagesFailed", "Parked", "Throttled"];
 
 /// The alarms on a metric, and where it names one, on this resource.
 fn alarms(namespace: &str, metric: &str, on: Option<&str>) -> Vec<&'static Value> {
@@ -75,7 +73,7 @@ fn every_alarm_tells_somebody_and_says_in_words_what_is_wrong() {
 #[test]
 fn alarms_and_dashboard_ask_for_metrics_that_the_code_emits_and_never_for_a_tenant() {
     let template = Template::shared();
-    let known: BTreeSet<&str> = METRICS.into_iter().chain([THROTTLED]).collect();
+    let known: BTreeSet<&str> = METRICS.into_iter().chain(OF_TROUBLE).collect();
     for (name, alarm) in template.all("AWS::CloudWatch::Alarm").filter(|(_, alarm)| alarm["Namespace"] == "Muster") {
         let metric = alarm["MetricName"].as_str().unwrap();
         assert!(known.contains(metric), "{name} asks for {metric}");
@@ -88,6 +86,14 @@ fn alarms_and_dashboard_ask_for_metrics_that_the_code_emits_and_never_for_a_tena
     assert!(rows.iter().any(|row| row == "FreshnessSeconds"), "{rows:?}");
     for metric in rows {
         assert!(known.contains(metric.as_str()), "the dashboard asks for {metric}");
+    }
+}
+
+#[test]
+fn the_code_knows_every_metric_by_that_name() {
+    let code = fs::read_to_string(root().join("shared/src/metrics.rs")).unwrap();
+    for metric in METRICS.into_iter().chain(OF_TROUBLE) {
+        assert!(code.contains(metric), "{metric}");
     }
 }
 

@@ -34,10 +34,10 @@ pub fn of(function: &str, endpoint: &str, folder: &Path) -> Vec<u8> {
          export AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=DEBUG\n\
          export AWS_SECRET_ACCESS_KEY={CANARY_SECRET_KEY} AWS_SESSION_TOKEN={CANARY_SESSION}\n\
          export AWS_ENDPOINT_URL={endpoint}\n\
-         echo $$ >'{pid}'\n\
+         echo $$ >>'{pids}'\n\
          exec '{program}' >>'{output}' 2>&1\n",
         unset = NOT_LAMBDAS.join(" "),
-        pid = folder.join(format!("{function}.pid")).display(),
+        pids = folder.join(format!("{function}.pids")).display(),
         program = program(function).display(),
         output = folder.join(format!("{function}.log")).display(),
     );
