@@ -1,14 +1,25 @@
 //! Where `now` comes from: the machine's clock, or a hand that moves it.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
     task::Poll,
+    time::{Duration, SystemTime},
 };
 
+use futures::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
+
+/// What is left of an invocation on Lambda until its deadline, but for a `farewell` in which to say how it ended. A deadline
+/// in the past is an emulator's (AWS.md 5): then Lambda's longest run is assumed.
+pub fn left_until(deadline: SystemTime, farewell: Duration) -> SignedDuration {
+    const LONGEST: Duration = Duration::from_secs(15 * 60);
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or(LONGEST);
+    SignedDuration::try_from(left.saturating_sub(farewell)).unwrap_or(SignedDuration::MAX)
+}
 
 /// Read only by the thin `run` of an operation; decisions take `now` as an argument.
 #[derive(Debug, Clone)]
@@ -39,6 +50,14 @@ impl Clock {
     pub fn advance(&self, by: SignedDuration) {
         if let Self::Manual(at) = self {
             at.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
+    }
+
+    /// What the work comes to, if it comes to something within this time. Otherwise it is dropped where it stands.
+    pub async fn within<T>(&self, time: SignedDuration, work: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(work), pin!(self.sleep(time))).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
         }
     }
 
@@ -77,5 +96,34 @@ mod tests {
             clock.advance(SignedDuration::from_secs(5));
         }
         assert!(sleeper.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_dropped_and_what_is_done_in_time_is_had() {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let seconds = SignedDuration::from_secs;
+        let mut context = Context::from_waker(Waker::noop());
+        for (takes, expected) in [(4, Some("done")), (6, None)] {
+            let work = async {
+                clock.sleep(seconds(takes)).await;
+                "done"
+            };
+            let mut within = Box::pin(clock.within(seconds(5), work));
+            for _ in 0..3 {
+                assert_eq!(within.as_mut().poll(&mut context), Poll::Pending);
+                clock.advance(seconds(1));
+            }
+            clock.advance(seconds(2));
+            assert_eq!(within.as_mut().poll(&mut context), Poll::Ready(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_an_invocation_ends_before_its_deadline_and_an_emulators_past_one_is_no_deadline() {
+        let left = |ahead: u64| left_until(SystemTime::now() + Duration::from_secs(ahead), Duration::from_secs(60));
+        assert!((SignedDuration::from_secs(118)..=SignedDuration::from_secs(120)).contains(&left(180)));
+        assert_eq!(left(30), SignedDuration::ZERO);
+        let past = left_until(SystemTime::UNIX_EPOCH + Duration::from_secs(600), Duration::from_secs(60));
+        assert_eq!(past, SignedDuration::from_secs(14 * 60));
     }
 }

@@ -16,6 +16,7 @@ mod walk;
 
 use attempt::Browser;
 use invitation::{Invitation, Token};
+use jiff::SignedDuration;
 use outcome::Outcome;
 use page::Site;
 use url::Url;
@@ -90,8 +91,18 @@ enum Broken {
     Random(#[from] NoRandomness),
 }
 
-/// Answers one request, always with a redirect or a page for people.
-pub async fn answer(app: &App, request: &web::Request) -> web::Response {
+/// Answers one request, always with a redirect or a page for people, and in the time that is left: whoever would wait
+/// longer gets the page that asks them to come back.
+pub async fn answer(app: &App, request: &web::Request, left: SignedDuration) -> web::Response {
+    let Some(response) = app.clock.within(left, walk_on(app, request)).await else {
+        let left_ms = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+        tracing::error!(request.id, left_ms, "a consent page was not there in time");
+        return Site::new(&app.config, request).told(&Outcome::OutOfOrder.into());
+    };
+    response
+}
+
+async fn walk_on(app: &App, request: &web::Request) -> web::Response {
     let (site, began) = (Site::new(&app.config, request), app.clock.now());
     let out_of_order = |broken: &Broken| {
         tracing::error!(request.id, error = %broken, "a consent page cannot be given");

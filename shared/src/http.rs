@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that is read whole is an error text, a token or one alert.
 const SMALL_BODY: usize = 4 << 20;
-const SMALL_BODY_TIME: SignedDuration = SignedDuration::from_secs(60);
+const SMALL_BODY_TIME: SignedDuration = SignedDuration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -130,7 +130,7 @@ impl Body {
     /// The whole of a small body.
     ///
     /// # Errors
-    /// [`HttpError::TooLong`] beyond 4 MiB and [`HttpError::TimedOut`] after a minute, so that a body that never ends
+    /// [`HttpError::TooLong`] beyond 4 MiB and [`HttpError::TimedOut`] after half a minute, so that a body that never ends
     /// or only drips cannot hold us.
     pub async fn small(mut self, clock: &Clock) -> Result<Vec<u8>, HttpError> {
         let deadline = clock.now() + SMALL_BODY_TIME;

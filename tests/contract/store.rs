@@ -5,7 +5,7 @@ use std::sync::Arc;
 use embedded::{Database, SqliteStore};
 use futures::executor::block_on;
 use serde_json::{Value, json};
-use shared::ports::store::{Expect, Item, Key, MAX_ITEM_BYTES, MAX_WRITES, Store, StoreError, Write};
+use shared::ports::store::{Expect, Item, Key, MAX_COMMIT_BYTES, MAX_ITEM_BYTES, MAX_WRITES, Store, StoreError, Write};
 
 use crate::{Open, aws, race};
 
@@ -27,6 +27,7 @@ suite! {
         an_empty_transaction_is_refused,
         one_transaction_names_no_item_twice,
         an_item_has_a_largest_size,
+        a_transaction_has_a_largest_size,
         a_commit_is_seen_by_every_handle_at_once,
         of_two_writers_on_one_version_exactly_one_wins,
         of_many_creators_exactly_one_wins,
@@ -258,6 +259,18 @@ async fn an_item_has_a_largest_size(open: Open<dyn Store>) {
     assert_eq!(all(&store).await, Vec::new());
     store.commit(vec![put("large", text(MAX_ITEM_BYTES), Expect::Absent)]).await.unwrap();
     assert_eq!(item(&store, "large").await.unwrap().value, json!(text(MAX_ITEM_BYTES)));
+}
+
+async fn a_transaction_has_a_largest_size(open: Open<dyn Store>) {
+    let store = open();
+    let text = "x".repeat(MAX_ITEM_BYTES - 2);
+    let writes =
+        |count: usize| (0..count).map(|n| put(&n.to_string(), text.as_str(), Expect::Absent)).collect::<Vec<_>>();
+    let most = MAX_COMMIT_BYTES / MAX_ITEM_BYTES;
+    assert!(is_invalid(&store.commit(writes(most + 1)).await));
+    assert_eq!(all(&store).await, Vec::new());
+    store.commit(writes(most)).await.unwrap();
+    assert_eq!(sorts(&store, "").await.len(), most);
 }
 
 async fn a_commit_is_seen_by_every_handle_at_once(open: Open<dyn Store>) {

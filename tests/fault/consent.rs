@@ -28,7 +28,9 @@ fn request<'a>(
     let answer = Rc::new(RefCell::new(None));
     let event = visitor.event(method, url);
     let place = answer.clone();
-    let mut work = async move { *place.borrow_mut() = Some(consent_callback::handle(app, event).await) }.boxed_local();
+    let mut work =
+        async move { *place.borrow_mut() = Some(consent_callback::handle(app, event, harness::minutes(10)).await) }
+            .boxed_local();
     if !chaos::run_alone(fate, &mut work) {
         return Err(work);
     }
@@ -207,7 +209,7 @@ fn of_two_accounts_that_bind_one_tenant_at_once_one_does() {
             let event = admin.event("GET", &admin.sign_in(&sign_in, ADMIN));
             let pages = pages.clone();
             let work = async move {
-                let status = consent_callback::handle(app, event).await.status_code;
+                let status = consent_callback::handle(app, event, harness::minutes(10)).await.status_code;
                 pages.borrow_mut().push(status);
             };
             workers.push((fate.clone(), work.boxed_local()));

@@ -10,7 +10,7 @@ use futures::executor::block_on;
 use serde_json::json;
 use simulator::Choice;
 
-use crate::{PUBLIC_URL, Stage};
+use crate::{PUBLIC_URL, Stage, minutes};
 
 /// What the browser shows.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl<'a> Visitor<'a> {
 
     pub fn ask(&mut self, method: &str, url: &str) -> Page {
         let event = self.event(method, url);
-        let response = block_on(consent_callback::handle(&self.stage.app, event));
+        let response = block_on(consent_callback::handle(&self.stage.app, event, minutes(10)));
         self.receive(response)
     }
 

@@ -10,6 +10,7 @@ mod consent;
 mod credentials;
 mod measures;
 mod ocsf;
+mod platform;
 mod pulling;
 mod renewal;
 mod rotation;

@@ -1,5 +1,7 @@
 //! Microsoft throttles, fails, breaks off; tenants do not disturb each other.
 
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use futures::executor::block_on;
 use harness::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes, seconds};
 use serde_json::Value;
 use shared::{
@@ -337,6 +339,37 @@ fn an_answer_that_only_drips_does_not_hold_a_worker_for_ever() {
     assert!(stage.now().duration_since(before) < minutes(5), "{}", stage.now());
     stage.ticks(2);
     assert_eq!(stage.ids(), ["da1"]);
+}
+
+#[test]
+fn an_answer_is_given_up_before_its_invocation_ends_and_smaller_ones_are_asked_for() {
+    let stage = Stage::connected();
+    stage.ticks(2);
+    for n in 0..40 {
+        stage.put(Alert::new(&format!("da{n:02}"), stage.now() + seconds(n)));
+    }
+    stage.pass(minutes(1));
+    // Every look drips, as long as it is large: four seconds for each piece.
+    stage.script([Fault::Slow { pause: seconds(4), chunk: 200 }]);
+    block_on(local::serve::fire(&stage.app, stage.now(), 60));
+    let (left, longest_pause) = (seconds(120), seconds(30));
+    let before = stage.now();
+    for delivery in block_on(stage.deliveries.receive(1, minutes(6))).unwrap() {
+        let mut message = SqsMessage::default();
+        (message.message_id, message.body) = (Some(delivery.message_id), Some(delivery.body));
+        let mut event = SqsEvent::default();
+        event.records.push(message);
+        let answer = block_on(alert_pull::handle(&stage.app, event, left));
+        assert_eq!(answer.batch_item_failures.len(), 0);
+    }
+    let took = stage.now().duration_since(before);
+    assert!(seconds(60) < took && took <= left + longest_pause, "{took:#}");
+    stage.simulator.clear_log();
+    stage.ticks(3);
+    let first = &stage.defender_calls()[0].target;
+    assert!(first.ends_with("top=100"), "{first}");
+    assert_eq!(stage.ids().len(), 40);
+    stage.assert_exactly_once();
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //!   met a failing platform, goes back to the queue and after five deliveries to the dead letters.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use jiff::{SignedDuration, Timestamp};
 use shared::{
     App,
     alert::pull::{Outcome, pull},
@@ -16,18 +17,19 @@ use shared::{
     tenant::dispatch::PullMessage,
 };
 
-/// Handles one batch. The answer lists the messages to deliver again, and is never null.
-pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
+/// Handles one batch in the time that is left. The answer lists the messages to deliver again, and is never null.
+pub async fn handle(app: &App, event: SqsEvent, left: SignedDuration) -> SqsBatchResponse {
+    let ends_at = app.clock.now().saturating_add(left).unwrap_or(Timestamp::MAX);
     let recorded = Recorded::default();
-    let response = batch::handle(event, &recorded, |body| handle_message(app, &recorded, body)).await;
+    let response = batch::handle(event, &recorded, |body| handle_message(app, ends_at, &recorded, body)).await;
     app.metrics.write(&recorded, app.clock.now());
     response
 }
 
-async fn handle_message(app: &App, recorded: &Recorded, body: String) -> Result<(), MessageFailed> {
+async fn handle_message(app: &App, ends_at: Timestamp, recorded: &Recorded, body: String) -> Result<(), MessageFailed> {
     let began = app.clock.now();
     let message: PullMessage = serde_json::from_str(&body).map_err(|cause| MessageFailed::unreadable(&cause))?;
-    let outcome = pull(app, &message, recorded).await?;
+    let outcome = pull(app, &message, ends_at, recorded).await?;
     let duration_ms = app.clock.milliseconds_since(began);
     let PullMessage { tenant_id, part, .. } = message;
     match outcome {

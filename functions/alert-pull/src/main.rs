@@ -1,9 +1,12 @@
 //! The Lambda program `alert-pull`: logging, configuration, connect, run.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use shared::config::EXIT_USAGE;
+use shared::{clock::left_until, config::EXIT_USAGE};
+
+/// What is left of an invocation for the last chunk of an answer, which may take half of it, and for the commit.
+const FAREWELL: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -17,7 +20,8 @@ async fn main() -> ExitCode {
     };
     let app = &app;
     let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
-        Ok::<_, lambda_runtime::Error>(alert_pull::handle(app, event.payload).await)
+        let left = left_until(event.context.deadline(), FAREWELL);
+        Ok::<_, lambda_runtime::Error>(alert_pull::handle(app, event.payload, left).await)
     }));
     match run.await {
         Ok(()) => ExitCode::SUCCESS,

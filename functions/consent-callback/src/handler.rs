@@ -7,9 +7,10 @@
 //! - **On failure**: a page with the one next step; nothing is bound unless everything is proven, and then all at once.
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use jiff::SignedDuration;
 use shared::{App, consent};
 
-/// Answers one request of a browser.
-pub async fn handle(app: &App, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
-    consent::answer(app, &event.into()).await.into()
+/// Answers one request of a browser in the time that is left.
+pub async fn handle(app: &App, event: ApiGatewayV2httpRequest, left: SignedDuration) -> ApiGatewayV2httpResponse {
+    consent::answer(app, &event.into(), left).await.into()
 }

@@ -75,7 +75,9 @@ async fn answer(app: &App, event: Value, pace: &Pace) -> Result<Answer, Error> {
     let outcome = rotation::rotate(app, &event, pace).await.map_err(|cause| {
         let prefix = &app.config.secrets_prefix;
         let name = EntryName::parse(&event.secret_id, prefix);
-        let next_step = cause.next_step(name.as_ref().map_or(event.secret_id.as_str(), |name| name.short(prefix)));
+        let (id, name) = (event.secret_id.as_str(), name.as_ref());
+        let (short, full) = name.map_or((id, id), |name| (name.short(prefix), name.full.as_str()));
+        let next_step = cause.next_step(short, full);
         Error::Rotation { cause, next_step }
     })?;
     Ok(Answer::Step { step: event.step, outcome })

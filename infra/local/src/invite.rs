@@ -6,7 +6,7 @@ use shared::{
     consent::invitation::{self, InviteError, NewInvitation, invite},
 };
 
-use crate::{Failure, vault};
+use crate::Failure;
 
 /// Refuses what can be seen to be wrong before a data folder is opened or made.
 ///
@@ -21,7 +21,6 @@ pub fn check(config: &Config, new: &NewInvitation) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`] with what to set or to mend; there is no invitation then.
 pub async fn run(app: &App, new: &NewInvitation) -> Result<(), Failure> {
-    vault::ensure_signing_key(app).await?;
     let invited = invite(app, new).await.map_err(|error| match error {
         InviteError::Refused(_) | InviteError::NoPublicUrl => Failure::Usage(error.to_string()),
         InviteError::SigningKey(_) | InviteError::Platform(_) => Failure::failed(error),

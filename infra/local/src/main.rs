@@ -185,8 +185,14 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 expected_tenant: expect,
                 lifetime: SignedDuration::from_hours(hours.into()),
             };
+            place.check_settings()?;
             local::invite::check(&configuration()?, &new)?;
-            local::invite::run(&place.app().await?, &new).await
+            let app = place.app().await?;
+            if place.data.is_some() {
+                // A stack has made its own; one that is missing there is a wrong prefix.
+                local::vault::ensure_signing_key(&app).await?;
+            }
+            local::invite::run(&app, &new).await
         }
         Verb::Rotate { name, data } => {
             shared::log::init("warn");
@@ -222,7 +228,17 @@ impl Place {
     async fn app(&self) -> Result<App, Failure> {
         match &self.data {
             Some(data) => Ok(machine(data)?.app),
-            None => aws::app_from_environment().await.map_err(Failure::Usage),
+            None => aws::app_for_a_person().await.map_err(Failure::Usage),
+        }
+    }
+
+    /// Every mistake in what the verb is to work with, before it looks at its own words.
+    fn check_settings(&self) -> Result<(), Failure> {
+        match &self.data {
+            Some(_) => configuration().map(|_| ()),
+            None => {
+                aws::settings_from_environment().map(|_| ()).map_err(|mistakes| Failure::Usage(mistakes.to_string()))
+            }
         }
     }
 

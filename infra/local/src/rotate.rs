@@ -95,7 +95,7 @@ async fn begin(machine: &Machine, full: &str) -> Result<String, Error> {
     let vault = &app.ports.vault;
     let explain = |cause: RotationError| {
         let short = full.strip_prefix(&app.config.secrets_prefix).unwrap_or(full).trim_start_matches('/');
-        Error::Rotation { next_step: cause.next_step(short), cause }
+        Error::Rotation { next_step: cause.next_step(short, full), cause }
     };
     rotatable(app, full).await.map_err(explain)?;
     if let Some(open) = vault.describe(full).await?.open_rotation() {

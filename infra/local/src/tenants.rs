@@ -22,7 +22,9 @@ pub async fn run(app: Option<&App>, json: bool) -> Result<(), Failure> {
     if json {
         println!("{}", serde_json::to_string_pretty(&tenants).map_err(Failure::failed)?);
     } else if tenants.is_empty() {
-        eprintln!("No tenant yet. Take one in with `muster connect TENANT_ID --account NAME --data DIR`.");
+        eprintln!(
+            "No tenant yet. Take one in with `muster invite ACCOUNT` or `muster connect TENANT_ID --account NAME`."
+        );
     } else {
         print!("{}", table(&tenants));
     }

@@ -16,6 +16,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::SignedDuration;
 use shared::{App, random};
 use tokio::{
     net::TcpListener,
@@ -29,6 +30,8 @@ const CONNECTIONS: usize = 256;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// For a whole answer, with several requests to Microsoft in it.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
+/// For a page about to say that it takes too long.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(110);
 
 /// Serves until it is dropped.
 pub async fn serve(app: App, listener: TcpListener) {
@@ -63,7 +66,7 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> 
     let path = request.uri().path();
     if path.starts_with("/connect/") || path.starts_with("/consent/") {
         // Nothing that we take has a body worth reading: whatever is in it is left on the wire.
-        return response(consent_callback::handle(app, event(&request)).await);
+        return response(consent_callback::handle(app, event(&request), PATIENCE).await);
     }
     match (request.method().as_str(), path) {
         ("GET" | "HEAD", "/api/health") => json(StatusCode::OK, "application/json", r#"{"status":"ok"}"#),

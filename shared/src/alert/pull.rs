@@ -53,11 +53,17 @@ pub enum Outcome {
     Yielded,
 }
 
-/// Handles one message, and records what it measures, however it ends.
+/// Handles one message, and records what it measures, however it ends. No answer is read after `ends_at`; what is missing
+/// then is the ladder's business, so that a slow tenant gets smaller questions instead of the same again.
 ///
 /// # Errors
 /// [`MessageFailed`] only when the platform fails; whatever Microsoft says is an [`Outcome`].
-pub async fn pull(app: &App, message: &PullMessage, recorded: &Recorded) -> Result<Outcome, MessageFailed> {
+pub async fn pull(
+    app: &App,
+    message: &PullMessage,
+    ends_at: Timestamp,
+    recorded: &Recorded,
+) -> Result<Outcome, MessageFailed> {
     let mut budget = Budget {
         calls_left: match message.part {
             Part::Live => LIVE_CALLS,
@@ -68,7 +74,8 @@ pub async fn pull(app: &App, message: &PullMessage, recorded: &Recorded) -> Resu
             Part::Backlog => CALLS_TO_THE_FIRST_STEP,
         },
         answered: false,
-        until: app.clock.now() + PASS_TIME,
+        until: ends_at.min(app.clock.now() + PASS_TIME),
+        ends_at,
     };
     for _ in 0..ATTEMPTS {
         match attempt(app, message, &mut budget, recorded).await {
@@ -89,14 +96,17 @@ struct Budget {
     calls_to_the_first_step: u32,
     /// Whether Defender gave any answer at all.
     answered: bool,
+    /// No new call after this.
     until: Timestamp,
+    /// Nor a further chunk of an answer after this.
+    ends_at: Timestamp,
 }
 
 impl Budget {
     /// A call that must be made however little is left.
     fn allow_one(&mut self, now: Timestamp) {
         self.calls_left = self.calls_left.max(1);
-        self.until = self.until.max(now + SignedDuration::from_secs(10));
+        self.until = self.until.max(now + SignedDuration::from_secs(10)).min(self.ends_at);
     }
 
     /// Takes one call; false when there is none left.

@@ -2,7 +2,7 @@
 //!
 //! An alert leaves two marks. One for the version, in the hour of its `lastUpdateTime`: it keeps a version from leaving
 //! twice. One for the id, in the hour of its `alertCreationTime`: it tells an update from a first sight. A quarantined
-//! record leaves the mark of its text. Marks are the first 16 bytes of a SHA-256, so an item holds thousands.
+//! record leaves the mark of its text. Marks are the first 16 bytes of a SHA-256.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -18,8 +18,9 @@ use crate::{
     tenant::TenantId,
 };
 
-/// As many as stay clear of the store's item limit; more spill into a second item.
-const MARKS_PER_ITEM: usize = 12_000;
+/// More spill into a second item. Every commit writes the last item of each bucket anew and pays for its kilobytes, and all
+/// of them together must fit into one transaction.
+pub(super) const MARKS_PER_ITEM: usize = 1_500;
 /// Microsoft keeps alerts for 180 days; a look never goes further back.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 190);
 const PREFIX: &str = "alerts#seen#";
@@ -176,7 +177,7 @@ impl Seen {
     }
 }
 
-fn encode(bucket: Bucket, marks: &[Mark]) -> Value {
+pub(super) fn encode(bucket: Bucket, marks: &[Mark]) -> Value {
     let mut value = json!({ "marks": STANDARD.encode(marks.as_flattened()) });
     if let Some(at) = bucket.expires_at() {
         value["expires_at"] = at.into();

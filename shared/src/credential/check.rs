@@ -11,7 +11,7 @@ use super::{
     Credential,
     name::{EntryKind, EntryName},
     ownership::Holding,
-    rotation::LIFETIME,
+    rotation::{LIFETIME, end_on_aws},
 };
 use crate::{
     microsoft::graph::{OWN_CREDENTIALS_ROLE, Password},
@@ -208,6 +208,12 @@ impl Facts {
         }
     }
 
+    /// What a person does to have it rotated, on one machine or on AWS.
+    fn rotate(&self) -> String {
+        let Self { short, name, .. } = self;
+        format!("run `muster rotate {short}` (on AWS: `aws secretsmanager rotate-secret --secret-id {}`)", name.full)
+    }
+
     /// What a person does to replace the credential.
     fn replace(&self) -> String {
         let by_hand = match &self.holding.current.application.credential {
@@ -221,7 +227,7 @@ impl Facts {
         // Without any credential that Entra takes there is nothing to rotate with.
         let shut_out = matches!(self.access, Access::Refused(_)) && !matches!(self.listed, Listing::Read(_));
         match self.is_secret() && !self.lacks_the_role() && !shut_out {
-            true => format!("run `muster rotate {}`", self.short),
+            true => self.rotate(),
             false => format!("{owner}{by_hand} `muster vault put {}`", self.short),
         }
     }
@@ -278,9 +284,10 @@ fn stuck(facts: &Facts, now: Timestamp) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "A rotation has been open since {began}, and until it ends no other can begin: run `muster rotate {}` to resume \
-         it, or cancel it in Secrets Manager.",
-        facts.short
+        "A rotation has been open since {began}, and until it ends no other can begin. On one machine run \
+         `muster rotate {}`, which resumes it; on AWS take its label away: {}.",
+        facts.short,
+        end_on_aws(&facts.name.full)
     );
     facts.finding(Kind::RotationStuck, Severity::Warning, text)
 }
@@ -297,8 +304,9 @@ fn drift(facts: &Facts) -> Option<Finding> {
     };
     let text = format!(
         "The vault calls its current credential {key_id}, which {how}: correct the entry with `muster vault put {0}`, or \
-         run `muster rotate {0}`.",
-        facts.short
+         {1}.",
+        facts.short,
+        facts.rotate()
     );
     facts.finding(Kind::Drift, Severity::Warning, text)
 }

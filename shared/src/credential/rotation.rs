@@ -19,6 +19,7 @@ use crate::{
     secret::Secret,
 };
 
+pub(super) use error::end_on_aws;
 pub use error::{Disposition, Reason, RotationError};
 pub use run::{Pace, rotatable, rotate};
 

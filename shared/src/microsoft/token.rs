@@ -114,8 +114,8 @@ pub fn token_request(
             form.append_pair("client_assertion", assertion.expose());
         }
         Credential::Federated { .. } => {
-            return Err("a federated credential needs AWS to issue the token; on one machine store a client secret \
-                        or a certificate"
+            return Err("a federated credential needs AWS to issue the token, which this version does not ask for yet; store a \
+                        client secret or a certificate"
                 .to_owned());
         }
     }

@@ -9,6 +9,8 @@ use super::Unavailable;
 pub const MAX_WRITES: usize = 100;
 /// Bytes of one item's JSON; AWS counts attribute names too, hence the room to the 400 KB of the service.
 pub const MAX_ITEM_BYTES: usize = 380 * 1024;
+/// Bytes of all items of one commit; the service takes 4 MB, names included.
+pub const MAX_COMMIT_BYTES: usize = 3800 * 1024;
 
 /// Where an item lives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,9 +124,11 @@ pub fn validate(writes: &[Write]) -> Result<(), StoreError> {
     if keys.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(StoreError::Invalid("two writes name the same item".to_owned()));
     }
+    let mut together = 0;
     for write in writes {
         if let Write::Put { key, value, .. } = write {
             let bytes = value.to_string().len();
+            together += bytes;
             if bytes > MAX_ITEM_BYTES {
                 return Err(StoreError::Invalid(format!(
                     "{}/{} has {bytes} bytes; an item takes {MAX_ITEM_BYTES}",
@@ -132,6 +136,9 @@ pub fn validate(writes: &[Write]) -> Result<(), StoreError> {
                 )));
             }
         }
+    }
+    if together > MAX_COMMIT_BYTES {
+        return Err(StoreError::Invalid(format!("{together} bytes; a transaction takes {MAX_COMMIT_BYTES}")));
     }
     Ok(())
 }

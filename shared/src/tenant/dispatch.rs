@@ -77,16 +77,26 @@ pub async fn send(queue: &dyn Queue, tick: &Tick, tenants: &[&Connection]) -> Re
 }
 
 /// One tick, shard by shard. Tells how many messages it sent. A tick that is delivered twice makes second messages,
-/// which pulls find already done.
+/// which pulls find already done. A shard that fails does not silence those after it.
 ///
 /// # Errors
-/// When the store or the queue fails; shards already sent stay sent.
+/// When the store or the queue has failed for a shard: the first failure, once all the others are sent.
 pub async fn run(store: &dyn Store, queue: &dyn Queue, tick: &Tick) -> Result<usize, DispatchError> {
-    let mut sent = 0;
+    let (mut sent, mut failed) = (0, None);
     for shard in 0..SHARDS {
-        let tenants = load_shard(store, shard).await?;
-        let connections: Vec<&Connection> = tenants.iter().map(|loaded| &loaded.connection).collect();
-        sent += send(queue, tick, &connections).await?;
+        match dispatch_shard(store, queue, tick, shard).await {
+            Ok(messages) => sent += messages,
+            Err(error) => {
+                tracing::error!(shard, %error, "the tenants of a shard are not dispatched");
+                failed.get_or_insert(error);
+            }
+        }
     }
-    Ok(sent)
+    failed.map_or(Ok(sent), Err)
+}
+
+async fn dispatch_shard(store: &dyn Store, queue: &dyn Queue, tick: &Tick, shard: u8) -> Result<usize, DispatchError> {
+    let tenants = load_shard(store, shard).await?;
+    let connections: Vec<&Connection> = tenants.iter().map(|loaded| &loaded.connection).collect();
+    Ok(send(queue, tick, &connections).await?)
 }

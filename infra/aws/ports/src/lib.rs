@@ -13,6 +13,7 @@ mod vault;
 use std::{env, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::ProvideCredentials;
 use shared::{
     App,
     clock::Clock,
@@ -37,16 +38,45 @@ const OPERATION: Duration = Duration::from_secs(25);
 /// # Errors
 /// Every mistake in the environment, one a line.
 pub async fn app_from_environment() -> Result<App, String> {
+    let (config, settings) = settings_from_environment().map_err(|mistakes| mistakes.to_string())?;
+    app(config, &settings, &sdk().await)
+}
+
+/// As [`app_from_environment`], for a person at a keyboard, whose credentials may be missing or over.
+///
+/// # Errors
+/// What to set or to say first.
+pub async fn app_for_a_person() -> Result<App, String> {
+    let (config, settings) = settings_from_environment().map_err(|mistakes| mistakes.to_string())?;
+    let sdk = sdk().await;
+    if sdk.region().is_none() {
+        return Err("no AWS region is set; say, for example, `export AWS_REGION=eu-west-1`".to_owned());
+    }
+    let credentials = sdk.credentials_provider().ok_or("no AWS credentials are set up")?;
+    credentials.provide_credentials().await.map_err(|_| {
+        "no AWS credentials in the environment, or none that still hold. Sign in as you do for the AWS CLI, then say \
+         `eval \"$(aws configure export-credentials --format env)\"`"
+            .to_owned()
+    })?;
+    app(config, &settings, &sdk)
+}
+
+/// # Errors
+/// Every mistake in both, together.
+pub fn settings_from_environment() -> Result<(Config, Settings), Mistakes> {
     let lookup = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let (config, settings) = match (Config::from_lookup(lookup), Settings::from_lookup(lookup)) {
-        (Ok(config), Ok(settings)) => (config, settings),
+    match (Config::from_lookup(lookup), Settings::from_lookup(lookup)) {
+        (Ok(config), Ok(settings)) => Ok((config, settings)),
         (config, settings) => {
             let mistakes = [config.err(), settings.err()].into_iter().flatten().flat_map(|Mistakes(each)| each);
-            return Err(Mistakes(mistakes.collect()).to_string());
+            Err(Mistakes(mistakes.collect()))
         }
-    };
+    }
+}
+
+fn app(config: Config, settings: &Settings, sdk: &SdkConfig) -> Result<App, String> {
     let http = Client::network(config.trusted_origins()).map_err(|cause| cause.to_string())?;
-    Ok(App::new(Arc::new(config), ports(&sdk().await, &settings), http, Clock::System))
+    Ok(App::new(Arc::new(config), ports(sdk, settings), http, Clock::System))
 }
 
 /// The SDK's own settings: region, credentials and endpoints from the environment, as Lambda sets them.

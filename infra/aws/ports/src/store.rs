@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
-    error::{BuildError, ProvideErrorMetadata},
+    error::BuildError,
     types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem},
 };
 use serde_json::Value;
@@ -35,30 +35,6 @@ pub struct DynamoStore {
 impl DynamoStore {
     pub fn new(sdk: &SdkConfig, table: &str) -> Self {
         Self { client: Client::new(sdk), table: table.to_owned() }
-    }
-
-    /// One write alone is half the price of a transaction. None for a check, which only transactions know.
-    async fn commit_one(&self, write: &Write) -> Option<Result<(), StoreError>> {
-        let (condition, values) = condition(write.expect());
-        let failed = |code: Option<&str>, error: Unavailable| match code {
-            Some("ConditionalCheckFailedException" | "TransactionConflictException") => StoreError::Conflict,
-            _ => error.into(),
-        };
-        match write {
-            Write::Put { key, value, expect } => {
-                let call = self.client.put_item().table_name(&self.table).condition_expression(condition);
-                let call = call.set_expression_attribute_values(values).set_item(Some(attributes(key, value, *expect)));
-                let put = call.send().await;
-                Some(put.map(|_| ()).map_err(|error| failed(error.code(), unavailable(PORT, "PutItem", &error))))
-            }
-            Write::Delete { key, .. } => {
-                let call = self.client.delete_item().table_name(&self.table).condition_expression(condition);
-                let call = call.set_expression_attribute_values(values).set_key(Some(key_attributes(key)));
-                let gone = call.send().await;
-                Some(gone.map(|_| ()).map_err(|error| failed(error.code(), unavailable(PORT, "DeleteItem", &error))))
-            }
-            Write::Check { .. } => None,
-        }
     }
 
     fn transact_item(&self, write: &Write) -> Result<TransactWriteItem, BuildError> {
@@ -115,14 +91,10 @@ impl Store for DynamoStore {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         validate(&writes)?;
-        if let [write] = writes.as_slice()
-            && let Some(done) = self.commit_one(write).await
-        {
-            return done;
-        }
         let items = writes.iter().map(|write| self.transact_item(write)).collect::<Result<Vec<_>, _>>();
         let items = items.map_err(|cause| StoreError::Invalid(cause.to_string()))?;
-        // The SDK gives the call a token, so that one whose answer was lost is not carried out twice.
+        // A single write, too: the SDK gives this call a token, so that one whose answer was lost counts as done when it is
+        // repeated. A lone PutItem would then meet its own item and take it for another's.
         let Err(error) = self.client.transact_write_items().set_transact_items(Some(items)).send().await else {
             return Ok(());
         };

@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::SignedDuration;
-
 use super::{Pass, call::CallFailed};
 use crate::{
     alert::{Sighting, ladder::Rung, window::Window},
@@ -11,8 +9,6 @@ use crate::{
     record::Quarantined,
 };
 
-/// How long one answer may take beyond the pass.
-const ANSWER_TIME: SignedDuration = SignedDuration::from_mins(4);
 const LOOK_BYTES: u64 = 256 << 20;
 
 /// One page of a look.
@@ -32,12 +28,7 @@ impl Pass<'_> {
 
     pub(super) async fn elements(&mut self, query: AlertsQuery, bytes: u64) -> Result<Elements, CallFailed> {
         let response = self.call(alerts_request(&self.base, &query)).await?;
-        let limits = Limits {
-            bytes,
-            elements: MAX_TOP,
-            clock: self.app.clock.clone(),
-            deadline: self.budget.until + ANSWER_TIME,
-        };
+        let limits = Limits { bytes, elements: MAX_TOP, clock: self.app.clock.clone(), deadline: self.budget.ends_at };
         Ok(Elements::new(response.body, limits))
     }
 

@@ -54,7 +54,12 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
                 report.due.extend(is_due.then_some(full));
                 report.first_end = report.first_end.into_iter().chain(facts.end()).min();
             }
-            Err(error) => report.findings.push(failed(full, &error, &short)),
+            Err(error) => {
+                // Whatever went wrong must not hide when the credential ends.
+                let stored = read::current(app, &full).await.ok().and_then(|entry| entry.expires_at);
+                report.first_end = report.first_end.into_iter().chain(stored).min();
+                report.findings.push(failed(full, &error, &short));
+            }
         }
     }
     report.findings.iter().for_each(tell);
@@ -68,7 +73,8 @@ fn failed(vault: String, error: &RotationError, short: &str) -> Finding {
         RotationError::Unusable { .. } => (Kind::Unusable, Severity::Critical),
         _ => (Kind::NotChecked, Severity::Warning),
     };
-    Finding { vault, kind, severity, text: format!("{error}. {}", error.next_step(short)) }
+    let text = format!("{error}. {}", error.next_step(short, &vault));
+    Finding { vault, kind, severity, text }
 }
 
 fn tell(finding: &Finding) {
@@ -99,7 +105,7 @@ async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> R
     facts.access = access;
     let Some((application, token)) = means else { return Ok(facts) };
     facts.graph_roles = token.roles.clone();
-    facts.defender_roles = defender_roles(app, &facts.holding.current, short).await?;
+    facts.defender_roles = defender_roles(app, &facts.holding.current, short).await;
     let mut passwords = Passwords::new(app, &application, token, until);
     facts.listed = list(app, &mut passwords, &facts.holding).await;
     // What Graph shows was made before it was listed. Read after that, the vault says of each whether it is in use.
@@ -194,13 +200,16 @@ async fn tidy(
 
 /// The roles in a token for Defender: in the home tenant, or, for the application that customers approve, in the first
 /// of their tenants. `None` where there is no such token; that is the pullers' matter.
-async fn defender_roles(app: &App, current: &Entry, short: &str) -> Result<Option<Vec<String>>, RotationError> {
-    let customer = if short == "app" { a_customer(app).await? } else { None };
-    let Some(tenant) = customer.or_else(|| current.application.home_tenant_id.parse::<TenantId>().ok()) else {
-        return Ok(None);
-    };
+async fn defender_roles(app: &App, current: &Entry, short: &str) -> Option<Vec<String>> {
+    let customer = if short == "app" { a_customer(app).await } else { Ok(None) };
+    // What cannot be known of the roles must not hide when the credential ends.
+    let customer = customer.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no customer's tenant can be asked which roles the application has");
+        None
+    });
+    let tenant = customer.or_else(|| current.application.home_tenant_id.parse::<TenantId>().ok())?;
     let token = app.tokens.by_credential(tenant, &current.application, app.config.audience()).await;
-    Ok(token.ok().and_then(|token| token.roles))
+    token.ok().and_then(|token| token.roles)
 }
 
 async fn a_customer(app: &App) -> Result<Option<TenantId>, RotationError> {

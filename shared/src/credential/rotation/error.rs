@@ -90,8 +90,8 @@ impl RotationError {
         }
     }
 
-    /// What a person does next. `name` is the entry's, as it is typed.
-    pub fn next_step(&self, name: &str) -> String {
+    /// What a person does next. `name` is the entry's as it is typed, and `full` as the vault has it.
+    pub fn next_step(&self, name: &str, full: &str) -> String {
         match self {
             Self::Graph(GraphError::Denied(_)) => format!(
                 "Let the application of {name} change its own credentials: in its home tenant assign its service principal \
@@ -115,9 +115,22 @@ impl RotationError {
             Self::Vault(VaultError::NotFound(_)) => format!("Store the application with `muster vault put {name}`."),
             _ => match self.disposition() {
                 Disposition::Retry => "Try again in a few minutes: the rotation goes on where it stands.".to_owned(),
-                Disposition::StartAnew => "Cancel this rotation and begin another.".to_owned(),
+                Disposition::StartAnew => {
+                    format!(
+                        "`muster rotate {name}` begins another; on AWS end this one first, by {}.",
+                        end_on_aws(full)
+                    )
+                }
                 Disposition::NeedsOperator => format!("Look at the application of {name} in Entra, then try again."),
             },
         }
     }
+}
+
+/// The command that ends a rotation on AWS. Cancelling it there would switch its schedule off as well.
+pub(in crate::credential) fn end_on_aws(full: &str) -> String {
+    format!(
+        "`aws secretsmanager update-secret-version-stage --secret-id {full} --version-stage AWSPENDING \
+         --remove-from-version-id VERSION`, whose VERSION `aws secretsmanager describe-secret` shows"
+    )
 }
