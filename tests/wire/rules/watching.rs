@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::template::{Template, root, target};
 
@@ -34,6 +34,15 @@ fn alarms(namespace: &str, metric: &str, on: Option<&str>) -> Vec<&'static Value
         .collect()
 }
 
+/// The one alarm on this statistic of a function's metric.
+#[track_caller]
+fn watcher(namespace: &str, metric: &str, statistic: &str, function: &str) -> &'static Value {
+    let mut found = alarms(namespace, metric, Some(Template::shared().function(function).0));
+    found.retain(|alarm| alarm["Statistic"] == statistic);
+    assert_eq!(found.len(), 1, "{statistic} of {metric}");
+    found[0]
+}
+
 #[test]
 fn everything_that_a_person_must_know_rings() {
     let template = Template::shared();
@@ -44,18 +53,44 @@ fn everything_that_a_person_must_know_rings() {
             assert_eq!(alarms("AWS/SQS", "ApproximateAgeOfOldestMessage", Some(name)).len(), 1, "{name} stands still");
         }
     }
-    for (metric, function) in [
-        ("LedgerImbalance", "alert-pull"),
-        ("FreshnessSeconds", "alert-pull"),
-        ("CredentialDaysLeft", "credential-rotation"),
-        ("RotationsFailed", "credential-rotation"),
+    for (metric, statistic, function) in [
+        ("LedgerImbalance", "Sum", "alert-pull"),
+        ("Quarantined", "Sum", "alert-pull"),
+        ("FreshnessSeconds", "Maximum", "alert-pull"),
+        // A dispatch that fails is an invocation, too; only one that succeeds tells how much it sent.
+        ("Dispatched", "SampleCount", "pull-dispatch"),
+        ("CredentialDaysLeft", "Minimum", "credential-rotation"),
+        ("CredentialFindings", "Maximum", "credential-rotation"),
+        ("CredentialFindings", "SampleCount", "credential-rotation"),
+        ("RotationsFailed", "Sum", "credential-rotation"),
     ] {
-        let (function, _) = template.function(function);
-        assert_eq!(alarms("Muster", metric, Some(function)).len(), 1, "{metric}");
+        watcher("Muster", metric, statistic, function);
     }
     for name in super::functions::names() {
         let (function, _) = template.function(&name);
         assert_eq!(alarms("AWS/Lambda", "Errors", Some(function)).len(), 1, "errors of {name}");
+    }
+}
+
+/// At the slowest pace that a stack may be given, too: a period that holds nothing would be taken for silence, and what
+/// fails at every tick must not be counted as more in one window and as less in the next.
+#[test]
+fn no_alarm_is_too_short_for_any_pace() {
+    let template = Template::shared();
+    let stopped = watcher("Muster", "Dispatched", "SampleCount", "pull-dispatch");
+    assert_eq!(stopped["Period"]["Fn::FindInMap"], json!(["Seconds", "OfSilence", {"Ref": "PullEveryMinutes"}]));
+    let stalled = watcher("Muster", "FreshnessSeconds", "Maximum", "alert-pull")["Period"].as_u64().unwrap();
+    let errors = watcher("AWS/Lambda", "Errors", "Sum", "pull-dispatch");
+    let (window, enough) = (errors["Period"].as_u64().unwrap(), errors["Threshold"].as_u64().unwrap());
+    let paces = template.json["Parameters"]["PullEveryMinutes"]["AllowedValues"].as_array().unwrap();
+    assert!(paces.len() >= 2, "{paces:?}");
+    for pace in paces.iter().map(|pace| pace.as_str().unwrap()) {
+        let tick = 60 * pace.parse::<u64>().unwrap();
+        let silence = template.json["Mappings"]["Seconds"]["OfSilence"][pace].as_u64().unwrap();
+        assert!(silence >= 2 * tick && silence >= 300, "{pace} minutes: one late tick would ring");
+        assert!(stalled >= tick, "{pace} minutes: no pull in {stalled} s");
+        // A failed tick is repeated once.
+        assert!(window % tick == 0 && 2 * window / tick >= enough, "{pace} minutes: {window} s");
     }
 }
 
