@@ -74,3 +74,17 @@ fn athena_finds_the_lakes_folders() {
     assert_eq!(input["Parameters"]["projection.day.format"], "yyyy-MM-dd");
     assert_eq!(input["Parameters"]["compressionType"], "gzip");
 }
+
+/// Else the reader puts the keys into small letters that Microsoft wrote otherwise; and then columns must be as we write.
+#[test]
+fn athena_leaves_microsofts_keys_as_they_are() {
+    let (_, table) = Template::shared().only("AWS::Glue::Table");
+    let storage = &table["TableInput"]["StorageDescriptor"];
+    assert_eq!(storage["SerdeInfo"]["Parameters"]["case.insensitive"], "false");
+    let columns = storage["Columns"].as_array().unwrap();
+    assert!(columns.len() > 10, "{columns:?}");
+    for column in columns {
+        let typed = format!("{} {}", column["Name"], column["Type"]);
+        assert_eq!(typed, typed.to_lowercase(), "Glue keeps names in small letters");
+    }
+}
