@@ -517,7 +517,8 @@ mod rules {
         let kept = resources.split_once("\n  LakePolicy:\n").unwrap().0;
         let types: Vec<&str> = kept.lines().filter_map(|line| line.strip_prefix("    Type: ")).collect();
         assert_eq!(types, ["AWS::DynamoDB::Table", "AWS::S3::Bucket"], "What is imported is the table and the lake.");
-        assert_eq!(kept.matches("    DeletionPolicy: Retain").count(), 2, "Both stay when the stack goes.");
+        let policies: Vec<&str> = kept.lines().filter_map(|line| line.strip_prefix("    DeletionPolicy: ")).collect();
+        assert_eq!(policies, ["Retain", "RetainExceptOnCreate"], "Both stay when the stack goes.");
         let readme = text("infra/aws/README.md");
         assert!(
             readme.contains("sed '/^  LakePolicy:/,$d' infra/aws/template.yaml"),
