@@ -44,17 +44,19 @@ fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
     a_credential_is_renewed(&stack, &microsoft);
     so_is_every_other_kind(&stack);
     a_pull_that_dies_over_its_object_is_finished(&stack, &microsoft);
+    an_application_that_is_gone_is_told_as_missing(&stack);
     the_measures_are_told(&stack);
     nobody_was_refused_and_nothing_is_granted_beyond(&stack);
     nothing_secret_is_written_anywhere(&stack, &microsoft, &visited);
 }
 
-/// The operator's verbs. The link.
+/// The operator's verbs. The link, which somebody opens before there is an application to approve.
 fn invited(stack: &Stack) -> String {
-    stack.muster(&["vault", "put", "app"], &entry(CLIENT, HOME, SECRET).to_string());
     let link = stack.muster(&["invite", "Contoso", "--expect", TENANT], "");
     let link = link.trim().to_owned();
     assert!(link.starts_with(&format!("{PUBLIC_URL}/connect/")), "{link}");
+    assert_eq!(Browser::new(stack, ADMIN).get(&link).status, 200, "the page is there all the same");
+    stack.muster(&["vault", "put", "app"], &entry(CLIENT, HOME, SECRET).to_string());
     link
 }
 
@@ -234,6 +236,20 @@ fn a_pull_that_dies_over_its_object_is_finished(stack: &Stack, microsoft: &Micro
     }
     let ledger = &stack.tenant(TENANT)["ledger"];
     assert_eq!(ledger["delivered"], before + 2, "{ledger}");
+}
+
+/// AWS judges a call about a secret that is not there by its bare name. Where that is not granted, "missing" reads as
+/// "refused", which is the platform's trouble, and its messages become dead letters.
+fn an_application_that_is_gone_is_told_as_missing(stack: &Stack) {
+    let gone = json!({"SecretId": "muster/app", "ForceDeleteWithoutRecovery": true});
+    assert_eq!(stack.operator.json("secretsmanager", "secretsmanager.DeleteSecret", &gone).status, 200);
+    stack.killer("alert-pull")();
+    until("the operator is told to store it", PATIENCE, || {
+        tick(stack);
+        let tenant = stack.tenant(TENANT);
+        (tenant["state"] == "credential_fault" && tenant.to_string().contains("muster vault put")).then_some(())
+    });
+    assert_eq!(stack.waiting("AlertsDeadLettersUrl"), 0);
 }
 
 /// The metrics that the functions' logs hold, in the one shape that CloudWatch reads.
