@@ -1,5 +1,7 @@
 //! When credentials are renewed, and that nobody but Secrets Manager may ask for it.
 
+use shared::credential::rotation::LIFETIME;
+
 use crate::template::{Template, target};
 
 const DAY: u64 = 24;
@@ -13,9 +15,15 @@ fn a_rotation_is_scheduled_and_a_deployment_never_begins_one() {
     assert_eq!(schedule["RotateImmediatelyOnUpdate"], false);
     let rules = &schedule["RotationRules"];
     assert!(rules["ScheduleExpression"].to_string().contains("${RotateEveryDays} days"), "{rules}");
-    // A secret that we make lives for 180 days, and a failed rotation needs time to be mended.
+    // A secret that we make lives for 180 days; in its last ones an alarm rings, and a failed rotation needs time to be
+    // mended before that.
     let days = &template.json["Parameters"]["RotateEveryDays"];
-    assert!(days["MaxValue"].as_u64().unwrap() <= 170 && days["Default"].as_u64().unwrap() <= 90, "{days}");
+    let alarms = template.all("AWS::CloudWatch::Alarm").map(|(_, alarm)| alarm);
+    let expiring = alarms.filter(|alarm| alarm["MetricName"] == "CredentialDaysLeft");
+    let rings = expiring.map(|alarm| alarm["Threshold"].as_u64().unwrap()).max().unwrap();
+    let (most, default) = (days["MaxValue"].as_u64().unwrap(), days["Default"].as_u64().unwrap());
+    let life = LIFETIME.as_hours().unsigned_abs() / DAY;
+    assert!(most + rings + 14 <= life && default <= life / 2, "{days}");
     let window = rules["Duration"].as_str().unwrap().strip_suffix('h').unwrap().parse::<u64>().unwrap();
     // Each attempt may take 15 minutes a step, and Secrets Manager repeats within the window.
     assert!((2..=DAY).contains(&window), "{window} h");
