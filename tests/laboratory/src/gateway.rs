@@ -8,9 +8,11 @@ mod call;
 mod condition;
 mod journal;
 mod mishap;
+mod pages;
 mod pattern;
 mod policy;
 mod signature;
+mod trouble;
 mod vault;
 
 use std::{
@@ -40,6 +42,7 @@ pub use self::{
     journal::{Entry, Journal},
     mishap::When,
     policy::{Permission, Policies, Verdict},
+    trouble::Trouble,
     vault::Schedule,
 };
 use crate::{aws::Aws, ministack::Ministack};
@@ -159,6 +162,11 @@ impl Gateway {
         self.judge.mishaps.plan(door, operation, when, Box::new(act));
     }
 
+    /// Lets AWS do this to the next such call at a door; what is planned later strikes later.
+    pub fn trouble(&self, door: &str, operation: &str, trouble: Trouble) {
+        self.judge.mishaps.plan_trouble(door, operation, trouble);
+    }
+
     /// Lets `DescribeSecret` tell of a rotation schedule.
     pub fn schedule(&self, secret_arn: &str, schedule: Schedule) {
         self.judge.vault.schedule(secret_arn, schedule);
@@ -243,6 +251,7 @@ impl Judge {
                 permission.resource = self.vault.arn(&permission.resource, place.region, place.account).await;
             }
         }
+        let request = pages::shortened(&call, request);
         let refused: Vec<Permission> =
             call.permissions.iter().filter(|permission| !door.allows(permission)).cloned().collect();
         let answer = match refused.first() {
@@ -251,12 +260,24 @@ impl Judge {
                 if self.mishaps.strike(&door.name, &call.operation, When::Before) {
                     return Answer::text(503, "the caller is gone");
                 }
-                let answer = self.hand_on(&call, &request).await;
+                let answer = match self.mishaps.trouble(&door.name, &call.operation) {
+                    Some(trouble) => self.suffer(trouble, &call, &request).await,
+                    None => self.hand_on(&call, &request).await,
+                };
                 self.mishaps.strike(&door.name, &call.operation, When::After);
                 answer
             }
         };
         self.conclude(door, call, refused, answer)
+    }
+
+    /// Hands on as much of the call as the trouble leaves of it.
+    async fn suffer(&self, trouble: Trouble, call: &Call, request: &Request) -> Answer {
+        let answer = match trouble.remainder(request) {
+            Some(remainder) => Some(self.hand_on(call, &remainder).await),
+            None => None,
+        };
+        trouble.answer(request, answer)
     }
 
     async fn hand_on(&self, call: &Call, request: &Request) -> Answer {

@@ -15,7 +15,7 @@ mod tools;
 mod wait;
 
 pub use aws::{Aws, Operator, Said};
-pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Verdict, When};
+pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Trouble, Verdict, When};
 pub use ministack::Ministack;
 pub use reqwest::Method;
 pub use tools::Tools;

@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::trouble::Trouble;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// The call is allowed, and never reaches AWS.
@@ -15,11 +17,15 @@ pub enum When {
 
 type Act = Box<dyn FnOnce() + Send>;
 
+enum Deed {
+    Act(When, Act),
+    Trouble(Trouble),
+}
+
 struct Mishap {
     door: String,
     operation: String,
-    when: When,
-    act: Act,
+    deed: Deed,
 }
 
 #[derive(Default)]
@@ -35,20 +41,40 @@ impl fmt::Debug for Mishaps {
 
 impl Mishaps {
     pub(super) fn plan(&self, door: &str, operation: &str, when: When, act: Act) {
-        let mishap = Mishap { door: door.to_owned(), operation: operation.to_owned(), when, act };
+        self.add(door, operation, Deed::Act(when, act));
+    }
+
+    pub(super) fn plan_trouble(&self, door: &str, operation: &str, trouble: Trouble) {
+        self.add(door, operation, Deed::Trouble(trouble));
+    }
+
+    fn add(&self, door: &str, operation: &str, deed: Deed) {
+        let mishap = Mishap { door: door.to_owned(), operation: operation.to_owned(), deed };
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(mishap);
+    }
+
+    /// Takes the first of the deeds planned for such a call, so that each is done once.
+    fn take(&self, door: &str, operation: &str, fits: impl Fn(&Deed) -> bool) -> Option<Deed> {
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = |mishap: &Mishap| mishap.door == door && mishap.operation == operation && fits(&mishap.deed);
+        let at = planned.iter().position(here)?;
+        Some(planned.remove(at).deed)
     }
 
     /// Does what was planned for this moment, once. Whether anything was.
     pub(super) fn strike(&self, door: &str, operation: &str, when: When) -> bool {
-        let struck = {
-            let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
-            let here = |mishap: &Mishap| mishap.door == door && mishap.operation == operation && mishap.when == when;
-            planned.iter().position(here).map(|at| planned.remove(at))
-        };
-        let Some(mishap) = struck else { return false };
-        (mishap.act)();
+        let deed = self.take(door, operation, |deed| matches!(deed, Deed::Act(at, _) if *at == when));
+        let Some(Deed::Act(_, act)) = deed else { return false };
+        act();
         true
+    }
+
+    /// What AWS is to do to this call.
+    pub(super) fn trouble(&self, door: &str, operation: &str) -> Option<Trouble> {
+        match self.take(door, operation, |deed| matches!(deed, Deed::Trouble(_)))? {
+            Deed::Trouble(trouble) => Some(trouble),
+            Deed::Act(..) => None,
+        }
     }
 }
 
@@ -76,5 +102,18 @@ mod tests {
         assert!(mishaps.strike("rotator", "PutSecretValue", When::After));
         assert!(!mishaps.strike("rotator", "PutSecretValue", When::After));
         assert_eq!(struck.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn troubles_come_one_by_one_and_in_their_order() {
+        let mishaps = Mishaps::default();
+        mishaps.plan_trouble("puller", "PutObject", Trouble::PutConflicts);
+        mishaps.plan_trouble("puller", "PutObject", Trouble::AnswerLost);
+        assert_eq!(mishaps.trouble("rotator", "PutObject"), None);
+        assert_eq!(mishaps.trouble("puller", "GetObject"), None);
+        assert!(!mishaps.strike("puller", "PutObject", When::Before), "that is no deed of a moment");
+        assert_eq!(mishaps.trouble("puller", "PutObject"), Some(Trouble::PutConflicts));
+        assert_eq!(mishaps.trouble("puller", "PutObject"), Some(Trouble::AnswerLost));
+        assert_eq!(mishaps.trouble("puller", "PutObject"), None);
     }
 }

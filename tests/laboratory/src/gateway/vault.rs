@@ -1,7 +1,7 @@
 //! Secrets Manager's rules where ministack is laxer than AWS (AWS.md, sections 2 and 5).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -34,6 +34,8 @@ pub struct Vault {
     turn: Turn<()>,
     /// By the secret's ARN. ministack knows no `RotationSchedule`.
     schedules: Mutex<BTreeMap<String, Schedule>>,
+    /// Every rotation that was begun: the secret's ARN, and the version under rotation.
+    begun: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// A call that may go on to ministack, and what has to be set right once it has been there.
@@ -52,7 +54,7 @@ pub(super) struct Forwarded<'a> {
 
 impl Vault {
     pub(super) fn new(upstream: Aws) -> Self {
-        Self { upstream, turn: Turn::default(), schedules: Mutex::default() }
+        Self { upstream, turn: Turn::default(), schedules: Mutex::default(), begun: Mutex::default() }
     }
 
     pub fn schedule(&self, arn: &str, schedule: Schedule) {
@@ -113,6 +115,11 @@ impl Vault {
         check_token(&token)?;
         let (id, value) = (body["Name"].clone(), body["SecretString"].take());
         let _turn = self.turn.lock().await;
+        let known = self.ask("GetSecretValue", &json!({"SecretId": id, "VersionId": token})).await.unwrap_or_default();
+        if value.is_string() && known["SecretString"] == value {
+            // The very same request has come before (API reference).
+            return Ok(Answer::json(200, &json!({"ARN": known["ARN"], "Name": id, "VersionId": token})));
+        }
         let mut made = self.ask("CreateSecret", &body).await?;
         let (arn, unasked) = (text(&made, "ARN").to_owned(), text(&made, "VersionId").to_owned());
         if value.is_string() {
@@ -135,6 +142,13 @@ impl Vault {
             return Err(refused("ValidationException", &format!("SecretString has {} bytes", value.len())));
         }
         let secret = self.describe(id).await?;
+        let is_pending =
+            body["VersionStages"].as_array().is_some_and(|labels| labels.iter().any(|one| one == "AWSPENDING"));
+        if is_pending && text(body, "RotationToken").is_empty() && self.has_begun(text(&secret, "ARN"), token) {
+            // Required of a caller with an assumed role (API reference), which a function is. With which error is not said.
+            let message = "You must hand on the RotationToken that Secrets Manager gave to the rotation function.";
+            return Err(refused("InvalidRequestException", message));
+        }
         let known = self.ask("GetSecretValue", &json!({"SecretId": id, "VersionId": token})).await.ok();
         if let Some(stored) = known.as_ref().and_then(|version| version["SecretString"].as_str()) {
             if stored != value {
@@ -172,6 +186,8 @@ impl Vault {
                 return Err(refused("InvalidRequestException", message));
             }
         }
+        let arn = text(&secret, "ARN").to_owned();
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert((arn.clone(), token.to_owned()));
         let known = self.ask("GetSecretValue", &json!({"SecretId": id, "VersionId": token})).await.is_ok();
         if !known {
             // ministack keeps a version without a value, which is what AWS hands to the first step.
@@ -183,7 +199,11 @@ impl Vault {
                 }
             }
         }
-        Ok(secret["ARN"].as_str().unwrap_or_default().to_owned())
+        Ok(arn)
+    }
+
+    fn has_begun(&self, arn: &str, token: &str) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).contains(&(arn.to_owned(), token.to_owned()))
     }
 
     /// Takes a label off a version, as the platform itself does once a rotation is complete.
@@ -308,9 +328,35 @@ mod tests {
             self.ask("PutSecretValue", body)
         }
 
+        /// As a rotation function puts it.
+        fn put_with(&self, rotation_token: &str, version: &str, value: &str) -> Result<Value, String> {
+            let body = json!({"ClientRequestToken": version, "SecretString": value, "VersionStages": ["AWSPENDING"],
+                              "RotationToken": rotation_token});
+            self.ask("PutSecretValue", body)
+        }
+
         fn read(&self, version: &str, label: &str) -> Result<String, String> {
             let version = self.ask("GetSecretValue", json!({"VersionId": version, "VersionStage": label}))?;
             Ok(version["SecretString"].as_str().unwrap().to_owned())
+        }
+
+        /// The ids of every page.
+        fn versions(&self, deprecated: bool) -> Vec<String> {
+            let (mut ids, mut next) = (Vec::new(), Value::Null);
+            loop {
+                let mut asked = json!({"IncludeDeprecated": deprecated});
+                if next.is_string() {
+                    asked["NextToken"] = next;
+                }
+                let page = self.ask("ListSecretVersionIds", asked).unwrap();
+                let versions = page["Versions"].as_array().unwrap();
+                assert!(versions.len() <= 1, "a short page: {page}");
+                ids.extend(versions.iter().map(|version| text(version, "VersionId").to_owned()));
+                next = page["NextToken"].clone();
+                if !next.is_string() {
+                    return ids;
+                }
+            }
         }
 
         fn labels(&self) -> Value {
@@ -351,11 +397,8 @@ mod tests {
         scene.put(SECOND, "second", &["AWSPENDING"]).unwrap();
         scene.put(THIRD, "third", &["AWSPENDING"]).unwrap();
         assert_eq!(scene.labels(), json!({FIRST: ["AWSCURRENT"], THIRD: ["AWSPENDING"]}));
-        let listed = scene.ask("ListSecretVersionIds", json!({})).unwrap();
-        assert_eq!(listed["Versions"].as_array().unwrap().len(), 2, "what has no label is deprecated: {listed}");
-        let all = scene.ask("ListSecretVersionIds", json!({"IncludeDeprecated": true})).unwrap();
-        let versions = all["Versions"].as_array().unwrap();
-        assert!(versions.iter().any(|version| version["VersionId"] == SECOND), "{all}");
+        assert_eq!(scene.versions(false), [FIRST, THIRD], "what has no label is deprecated");
+        assert!(scene.versions(true).contains(&SECOND.to_owned()));
     }
 
     #[test]
@@ -368,7 +411,11 @@ mod tests {
         let other = json!({"ClientRequestToken": THIRD});
         assert_eq!(scene.ask("RotateSecret", other), Err("InvalidRequestException".to_owned()));
         scene.ask("RotateSecret", json!({"ClientRequestToken": SECOND})).unwrap();
-        scene.put(SECOND, "second", &["AWSPENDING"]).unwrap();
+        let without = "InvalidRequestException".to_owned();
+        assert_eq!(scene.put(SECOND, "second", &["AWSPENDING"]), Err(without.clone()));
+        assert_eq!(scene.put_with("", SECOND, "second"), Err(without));
+        assert_eq!(scene.read(SECOND, "AWSPENDING"), not_found());
+        scene.put_with("token", SECOND, "second").unwrap();
         assert_eq!(scene.read(SECOND, "AWSPENDING").as_deref(), Ok("second"));
         let finish = json!({"VersionStage": "AWSCURRENT", "MoveToVersionId": SECOND, "RemoveFromVersionId": FIRST});
         scene.ask("UpdateSecretVersionStage", finish.clone()).unwrap();

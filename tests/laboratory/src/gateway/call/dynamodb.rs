@@ -1,4 +1,7 @@
 //! DynamoDB's calls. A transaction needs what each of its parts needs.
+//!
+//! A read that does not ask for consistency may miss what was just written, in another availability zone and on no
+//! machine of ours: nothing here would ever show it, so it is not taken.
 
 use serde_json::Value;
 
@@ -10,6 +13,9 @@ const HASH_KEY: &str = "pk";
 
 pub(super) fn permissions(operation: &str, body: &Value, place: Place<'_>) -> Result<Vec<Permission>, String> {
     match operation {
+        "GetItem" | "Query" if body["ConsistentRead"] != true => {
+            Err(format!("dynamodb:{operation} without ConsistentRead may miss what was just written"))
+        }
         "GetItem" | "DeleteItem" | "UpdateItem" => Ok(vec![on_item(operation, body, &body["Key"], place)?]),
         "PutItem" => Ok(vec![on_item(operation, body, &body["Item"], place)?]),
         "Query" => Ok(vec![permission(operation, body, partition(body)?, place)?]),
@@ -88,7 +94,7 @@ mod tests {
     fn an_item_is_its_partitions() {
         let key = json!({"pk": {"S": "accounts"}, "sk": {"S": "x"}});
         for operation in ["GetItem", "DeleteItem", "UpdateItem"] {
-            let needed = call(operation, &json!({"TableName": "muster", "Key": key})).unwrap();
+            let needed = call(operation, &json!({"TableName": "muster", "Key": key, "ConsistentRead": true})).unwrap();
             assert_eq!(needed, [on_table(operation, "accounts")]);
         }
         let needed = call("PutItem", &json!({"TableName": "muster", "Item": key})).unwrap();
@@ -104,14 +110,33 @@ mod tests {
             ("#s = :s AND #k = :p", json!({"#k": "pk", "#s": "sk"})),
         ] {
             let body = json!({
-                "TableName": "muster", "KeyConditionExpression": expression, "ExpressionAttributeNames": names,
+                "TableName": "muster", "ConsistentRead": true,
+                "KeyConditionExpression": expression, "ExpressionAttributeNames": names,
                 "ExpressionAttributeValues": {":p": {"S": "tenants#03"}, ":s": {"S": "a"}, ":t": {"S": "b"}},
             });
             assert_eq!(call("Query", &body).unwrap(), [on_table("Query", "tenants#03")], "{expression}");
         }
-        let body = json!({"TableName": "muster", "KeyConditionExpression": "sk = :s",
+        let body = json!({"TableName": "muster", "ConsistentRead": true, "KeyConditionExpression": "sk = :s",
                           "ExpressionAttributeValues": {":s": {"S": "a"}}});
-        assert!(call("Query", &body).is_err());
+        assert!(call("Query", &body).unwrap_err().contains("is not to be seen"));
+    }
+
+    #[test]
+    fn a_read_that_may_be_stale_is_not_taken() {
+        let read = json!({
+            "TableName": "muster", "Key": {"pk": {"S": "accounts"}, "sk": {"S": "x"}},
+            "KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "accounts"}},
+        });
+        for operation in ["GetItem", "Query"] {
+            for consistent in [json!(null), json!(false), json!("true")] {
+                let mut read = read.clone();
+                read["ConsistentRead"] = consistent;
+                assert!(call(operation, &read).unwrap_err().contains("ConsistentRead"), "{operation}");
+            }
+            let mut read = read.clone();
+            read["ConsistentRead"] = true.into();
+            assert_eq!(call(operation, &read).unwrap(), [on_table(operation, "accounts")]);
+        }
     }
 
     #[test]
