@@ -1,11 +1,14 @@
 //! AWS on loopback for the contracts: every clause in an account of its own, so nothing of another is there.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::{
     config::Credentials,
     types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
@@ -26,12 +29,38 @@ pub fn account() -> SdkConfig {
     at(&Ministack::shared().endpoint(), &number())
 }
 
-/// As [`account`], with the gateway before it: ministack keeps fewer of Secrets Manager's rules than AWS.
-pub fn strict_account() -> (Gateway, SdkConfig) {
-    let account = number();
-    let gateway = Gateway::before_account(Ministack::shared(), &account);
-    let sdk = at(&gateway.open("contract", None), &account);
-    (gateway, sdk)
+/// An account with the gateway before it, which is as strict as AWS where ministack is not.
+pub struct Strict {
+    pub gateway: Gateway,
+    /// What a port is given.
+    pub sdk: SdkConfig,
+    /// At ministack itself, to make what a stack would have made.
+    pub behind: SdkConfig,
+}
+
+impl Strict {
+    /// Its one door, by the name that the gateway knows it by.
+    pub const DOOR: &str = "contract";
+
+    pub fn account() -> Self {
+        let account = number();
+        let gateway = Gateway::before_account(Ministack::shared(), &account);
+        let sdk = at(&gateway.open(Self::DOOR, None), &account);
+        Self { gateway, sdk, behind: at(&Ministack::shared().endpoint(), &account) }
+    }
+
+    /// How often an operation has been called.
+    pub fn calls(&self, operation: &str) -> usize {
+        self.gateway.journal().since(0).iter().filter(|entry| entry.operation == operation).count()
+    }
+}
+
+impl Drop for Strict {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.gateway.journal().faults(), Vec::<String>::new());
+        }
+    }
 }
 
 fn number() -> String {
@@ -47,6 +76,8 @@ fn at(endpoint: &str, account: &str) -> SdkConfig {
             .endpoint_url(endpoint)
             .region(Region::new(Ministack::REGION))
             .credentials_provider(credentials)
+            // As often as in production, and sooner.
+            .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
             .load(),
     )
 }

@@ -35,6 +35,8 @@ mod rotations;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod trouble;
+#[cfg(test)]
 mod vault;
 
 #[cfg(test)]

@@ -48,9 +48,9 @@ fn in_a_file() -> Open<dyn Store> {
 }
 
 fn dynamodb() -> Open<dyn Store> {
-    let sdk = aws::account();
-    aws::table(&sdk, "state");
-    Box::new(move || Arc::new(::aws::DynamoStore::new(&sdk, "state")))
+    let strict = aws::Strict::account();
+    aws::table(&strict.behind, "state");
+    Box::new(move || Arc::new(::aws::DynamoStore::new(&strict.sdk, "state")))
 }
 
 fn key(sort: &str) -> Key {

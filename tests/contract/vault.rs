@@ -71,11 +71,8 @@ fn in_a_file() -> Open<dyn Vault> {
 }
 
 fn secrets_manager() -> Open<dyn Vault> {
-    let (gateway, sdk) = aws::strict_account();
-    Box::new(move || {
-        let _serves_as_long_as_anybody_asks = &gateway;
-        Arc::new(::aws::SecretsManagerVault::new(&sdk))
-    })
+    let strict = aws::Strict::account();
+    Box::new(move || Arc::new(::aws::SecretsManagerVault::new(&strict.sdk)))
 }
 
 pub const NAME: &str = "muster/app";
