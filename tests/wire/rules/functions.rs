@@ -78,3 +78,23 @@ fn every_function_has_the_time_that_its_work_takes() {
     assert!(seconds("pull-dispatch") <= 60, "a tick is over when the next one comes");
     assert_eq!(seconds("credential-rotation"), 900);
 }
+
+/// A call of AWS that hangs is given up, and told of, while its function still has the time to tell.
+#[test]
+fn a_call_of_aws_ends_before_any_function_does() {
+    let code = fs::read_to_string(root().join("infra/aws/ports/src/lib.rs")).unwrap();
+    let seconds = |name: &str| -> u64 {
+        let set = code.split(&format!("const {name}: Duration = Duration::from_secs(")).nth(1);
+        let set = set.unwrap_or_else(|| panic!("{name} is set elsewhere; change this"));
+        set.split(')').next().unwrap().parse().unwrap()
+    };
+    assert!(
+        code.contains(".operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION)"),
+        "they are set otherwise"
+    );
+    let functions = Template::shared().all("AWS::Lambda::Function");
+    let shortest = functions.map(|(_, function)| function["Timeout"].as_u64().unwrap()).min().unwrap();
+    let (attempt, operation) = (seconds("ATTEMPT"), seconds("OPERATION"));
+    assert!(2 * attempt <= operation, "a try of {attempt} s leaves no second one in {operation} s");
+    assert!(operation < shortest, "{operation} s, and a function has {shortest} s");
+}
