@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     tools::{Tools, target_folder},
-    wait::until,
+    wait::within,
 };
 
 /// A start takes about two seconds; a busy machine takes longer.
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often another port is tried, because somebody took the last one between our look and ministack's.
 const ATTEMPTS: usize = 3;
+/// Its log, then.
+const PORT_TAKEN: &str = "already in use";
 
 /// A running ministack. It ends with the process that started it, whatever happens to that.
 #[derive(Debug)]
@@ -38,9 +40,13 @@ impl Ministack {
     pub const ACCOUNT: &str = "000000000000";
 
     /// The one of this test process. Tests keep apart by the names of what they make in it.
+    ///
+    /// # Panics
+    /// When it does not come up. Whoever asks again is told at once.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Ministack> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        static SHARED: OnceLock<Result<Ministack, String>> = OnceLock::new();
+        let programs = Tools::Ministack.programs();
+        SHARED.get_or_init(|| Self::on_any_port(&programs)).as_ref().unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// One of its own, for a test that must be alone with it.
@@ -48,13 +54,17 @@ impl Ministack {
     /// # Panics
     /// When it does not come up.
     pub fn start() -> Self {
-        let programs = Tools::Ministack.programs();
+        Self::on_any_port(&Tools::Ministack.programs()).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn on_any_port(programs: &Path) -> Result<Self, String> {
+        let mut started = Self::start_on(programs, free_port());
         for _ in 1..ATTEMPTS {
-            if let Ok(ministack) = Self::start_on(&programs, free_port()) {
-                return ministack;
+            if started.as_ref().is_err_and(|log| log.contains(PORT_TAKEN)) {
+                started = Self::start_on(programs, free_port());
             }
         }
-        Self::start_on(&programs, free_port()).unwrap_or_else(|log| panic!("ministack does not start: {log}"))
+        started.map_err(|log| format!("ministack does not start: {log}"))
     }
 
     fn start_on(programs: &Path, port: u16) -> Result<Self, String> {
@@ -79,11 +89,13 @@ impl Ministack {
             .expect("the interpreter that was installed");
         let lifeline = child.stdin.take();
         let ministack = Self { port, folder, child: Mutex::new(child), lifeline };
-        until("ministack answers or ends", PATIENCE, || {
-            (ministack.is_healthy() || ministack.has_ended()).then_some(())
-        });
+        let answered = within(PATIENCE, || (ministack.is_healthy() || ministack.has_ended()).then_some(()));
         // Another's may have answered for ours, which then ends because its port is taken.
-        if ministack.has_ended() { Err(ministack.log()) } else { Ok(ministack) }
+        match answered {
+            Some(()) if !ministack.has_ended() => Ok(ministack),
+            Some(()) => Err(ministack.log()),
+            None => Err(format!("no answer as it should be for {PATIENCE:?}. {}", ministack.log())),
+        }
     }
 
     /// Where it listens, for every service.
@@ -178,6 +190,6 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let refused = Ministack::start_on(&Tools::Ministack.programs(), port).unwrap_err();
-        assert!(refused.contains("already in use"), "{refused}");
+        assert!(refused.contains(PORT_TAKEN), "{refused}");
     }
 }

@@ -8,6 +8,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +40,25 @@ impl Tools {
     /// # Panics
     /// When they cannot be installed; the message says what to do.
     pub fn programs(self) -> PathBuf {
+        static MINISTACK: Attempt = Attempt::new();
+        static LINT: Attempt = Attempt::new();
+        let attempt = match self {
+            Self::Ministack => &MINISTACK,
+            Self::Lint => &LINT,
+        };
+        once(attempt, || self.installed())
+    }
+
+    fn installed(self) -> Result<PathBuf, String> {
         let home = target_folder().join("tools");
         fs::create_dir_all(&home).expect("cargo's target folder can be written");
         let lock = File::create(home.join(format!("{}.lock", self.name()))).expect("a lock file");
         lock.lock().expect("the lock");
         let environment = home.join(self.name());
         if !self.is_installed(&environment) {
-            self.install(&environment);
+            self.install(&environment)?;
         }
-        environment.join("bin")
+        Ok(environment.join("bin"))
     }
 
     /// The environment bears the requirements it was made from, written when all of them were there. Its interpreter is
@@ -57,13 +68,15 @@ impl Tools {
         made_from == self.requirements() && environment.join("bin/python").exists()
     }
 
-    fn install(self, environment: &Path) {
+    fn install(self, environment: &Path) -> Result<(), String> {
         if environment.exists() {
             fs::remove_dir_all(environment).expect("an outdated environment can be removed");
         }
         let made = Command::new("python3").args(["-m", "venv"]).arg(environment).output();
-        let made = made.unwrap_or_else(|error| panic!("python3 does not start ({error}). {FIX}"));
-        assert!(made.status.success(), "python3 makes no virtual environment: {}{FIX}", told(&made));
+        let made = made.map_err(|error| format!("python3 does not start ({error}). {FIX}"))?;
+        if !made.status.success() {
+            return Err(format!("python3 makes no virtual environment: {}{FIX}", told(&made)));
+        }
         let wanted = environment.join("wanted.txt");
         fs::write(&wanted, self.requirements()).expect("a file of our own");
         let installed = Command::new(environment.join("bin/python"))
@@ -72,13 +85,26 @@ impl Tools {
             .arg(&wanted)
             .output()
             .expect("the interpreter that was just made");
-        assert!(
-            installed.status.success(),
-            "{} is not installed: {}The package index, PyPI or what pip's configuration names, must be reachable once.",
-            self.name(),
-            told(&installed)
-        );
+        if !installed.status.success() {
+            return Err(format!(
+                "{} is not installed: {}The package index, PyPI or what pip's configuration names, must be reachable once.",
+                self.name(),
+                told(&installed)
+            ));
+        }
         fs::rename(&wanted, environment.join("requirements.txt")).expect("a rename within a folder");
+        Ok(())
+    }
+}
+
+type Attempt = OnceLock<Result<PathBuf, String>>;
+
+/// What an attempt came to, which is made once in a process. Where the index cannot be reached, every further attempt would
+/// wait as long as the first, and there are hundreds of tests that would make one.
+fn once(attempt: &Attempt, make: impl FnOnce() -> Result<PathBuf, String>) -> PathBuf {
+    match attempt.get_or_init(make) {
+        Ok(folder) => folder.clone(),
+        Err(why) => panic!("{why}"),
     }
 }
 
@@ -99,7 +125,11 @@ pub(crate) fn target_folder() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+    };
 
     use super::*;
 
@@ -125,6 +155,21 @@ mod tests {
         ] {
             assert!(tools.requirements().contains(pin), "{pin}");
         }
+    }
+
+    #[test]
+    fn what_failed_once_fails_at_once_and_says_why_again() {
+        let (attempt, attempts) = (Attempt::new(), AtomicU32::new(0));
+        for _ in 0..3 {
+            let asked = catch_unwind(AssertUnwindSafe(|| {
+                once(&attempt, || {
+                    attempts.fetch_add(1, Ordering::SeqCst);
+                    Err("the index is out of reach".to_owned())
+                })
+            }));
+            assert_eq!(asked.unwrap_err().downcast_ref::<String>().unwrap(), "the index is out of reach");
+        }
+        assert_eq!(attempts.load(Ordering::SeqCst), 1);
     }
 
     #[test]

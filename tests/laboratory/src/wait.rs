@@ -12,13 +12,18 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Panics
 /// When there is none by the deadline; the message says what was waited for.
 #[track_caller]
-pub fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, deadline: Duration, look: impl FnMut() -> Option<T>) -> T {
+    within(deadline, look).unwrap_or_else(|| panic!("waited {deadline:?} in vain until {what}"))
+}
+
+/// Polls until there is an answer; none when there is none by the deadline.
+pub fn within<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || begun.elapsed() >= deadline {
             return found;
         }
-        assert!(begun.elapsed() < deadline, "waited {deadline:?} in vain until {what}");
         thread::sleep(PAUSE);
     }
 }
