@@ -71,6 +71,30 @@ fn help_and_version_are_answers() {
 }
 
 #[test]
+fn a_stack_that_is_not_named_or_not_reached_is_told_in_one_message() {
+    let invite = || Start::muster(&["invite", "Contoso", "--aws"]);
+    let missing = invite().env("MUSTER_CLOUD", "mars").finish().exits(64);
+    missing.says(&["4 mistake(s)", "MUSTER_CLOUD", "MUSTER_TABLE", "MUSTER_BUCKET", "MUSTER_ALERTS_QUEUE_URL"]);
+    let named = || {
+        invite()
+            .env("MUSTER_PUBLIC_URL", "https://muster.example.com")
+            .env("MUSTER_TABLE", "muster-state")
+            .env("MUSTER_BUCKET", "muster-lake")
+            .env("MUSTER_ALERTS_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/muster-alerts")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/nowhere")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    };
+    named().finish().exits(64).says(&["AWS_REGION"]);
+    named().env("AWS_REGION", "eu-west-1").finish().exits(64).says(&["aws configure export-credentials"]);
+    Start::muster(&["invite", "Contoso"]).finish().exits(64).says(&["--data", "--aws"]);
+    Start::muster(&["invite", "Contoso", "--aws", "--data", "/nowhere"])
+        .finish()
+        .exits(64)
+        .says(&["cannot be used with"]);
+}
+
+#[test]
 fn every_mistake_in_the_configuration_is_told_at_once() {
     let data = folder();
     for verb in [&["tenants"][..], &["vault", "list"], &["connect", TENANT, "--account", "Contoso"], &["serve"]] {

@@ -7,6 +7,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
     error::BuildError,
+    operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem},
 };
 use serde_json::Value;
@@ -99,7 +100,7 @@ impl Store for DynamoStore {
             return Ok(());
         };
         match error.as_service_error() {
-            Some(aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 let codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
                 Err(cancelled_because(codes).unwrap_or_else(|| unavailable(PORT, "TransactWriteItems", &error).into()))
             }
