@@ -122,7 +122,9 @@ impl Ministack {
         child.try_wait().expect("a child of ours").is_some()
     }
 
+    /// Whether the version that is asked for answers.
     fn is_healthy(&self) -> bool {
+        let version = format!("\"version\": \"{}\"", Tools::Ministack.version("ministack"));
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
             stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -131,7 +133,7 @@ impl Ministack {
             stream.read_to_string(&mut answer)?;
             Ok(answer)
         };
-        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200") && answer.contains("\"version\": \"1.5.33\""))
+        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200") && answer.contains(&version))
     }
 }
 

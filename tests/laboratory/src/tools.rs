@@ -34,6 +34,16 @@ impl Tools {
         }
     }
 
+    /// The version that a package is pinned to.
+    ///
+    /// # Panics
+    /// When it is not among the requirements.
+    pub fn version(self, package: &str) -> &'static str {
+        let pin = format!("{package}==");
+        let pinned = self.requirements().lines().find_map(|line| line.strip_prefix(&pin)?.split_whitespace().next());
+        pinned.unwrap_or_else(|| panic!("requirements/{}.txt does not pin {package}", self.name()))
+    }
+
     /// The folder of the tools' programs. Installs them where they are not there yet; whoever comes meanwhile, from this
     /// process or another, waits for that.
     ///
@@ -146,14 +156,13 @@ mod tests {
         }
     }
 
+    /// The head of each file says how to make it again; it is of the tools, and of the versions, that stand below.
     #[test]
-    fn the_pinned_tools_are_the_ones_that_were_judged() {
-        for (tools, pin) in [
-            (Tools::Ministack, "\nministack==1.5.33 "),
-            (Tools::Lint, "\ncfn-lint==1.58.0 "),
-            (Tools::Lint, "\ncheckov==3.3.30 "),
-        ] {
-            assert!(tools.requirements().contains(pin), "{pin}");
+    fn the_recipe_of_the_requirements_is_theirs() {
+        for (tools, package) in [(Tools::Ministack, "ministack"), (Tools::Lint, "cfn-lint"), (Tools::Lint, "checkov")] {
+            let recipe = tools.requirements().lines().nth(1).unwrap();
+            let pin = format!("{package}=={}", tools.version(package));
+            assert!(recipe.starts_with("# Made by: ") && recipe.contains(&pin), "{pin}: {recipe}");
         }
     }
 
