@@ -169,6 +169,8 @@ mod repository {
 mod rules {
     use std::{collections::BTreeSet, fs, process::Command};
 
+    use shared::metrics::Metric;
+
     use super::repository::{
         dependencies, files, holds, ignored, lines_with, named_of_own_crate, root, settings, sources, sources_under,
         text,
@@ -551,5 +553,24 @@ mod rules {
         let named: BTreeSet<&str> = readme.split(|letter: char| !is_letter(letter)).collect();
         let silent = read.iter().filter(|setting| !named.contains(setting.as_str()));
         holds("A setting that the README does not name is found by accident.", silent.cloned());
+    }
+
+    #[test]
+    fn the_readme_says_of_every_metric_what_it_means() {
+        let readme = text("README.md");
+        let table = readme.split_once("\n| metric | unit | says |\n|---|---|---|\n").unwrap().1;
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let told = rows.flat_map(|row| {
+            let mut cells = row.trim_matches('|').split('|').map(str::trim);
+            let (names, unit) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+            names.split(", ").map(|name| (name.trim_matches('`').to_owned(), unit.to_owned())).collect::<Vec<_>>()
+        });
+        let told: Vec<(String, String)> = told.collect();
+        let row = |metric: &Metric| (metric.name().to_owned(), metric.unit().to_owned());
+        let measured: Vec<(String, String)> = Metric::ALL.iter().map(row).collect();
+        let silent = measured.iter().filter(|row| !told.contains(row)).map(|(name, _)| format!("nothing of {name}"));
+        let invented =
+            told.iter().filter(|row| !measured.contains(row)).map(|(name, _)| format!("{name}, in this unit"));
+        holds("Who reads an alarm finds its metric in the README, by name and unit.", silent.chain(invented));
     }
 }

@@ -21,9 +21,28 @@ pub const NAMESPACE: &str = "Muster";
 /// More values than these are not taken of one metric in one document.
 const MAX_VALUES: usize = 100;
 
-/// What is measured. Alarms and the dashboard know these names; the README says what each means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
+macro_rules! metrics {
+    ($($metric:ident),+ $(,)?) => {
+        /// What is measured. Alarms and the dashboard know these names; the README says what each means.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Metric {
+            $($metric),+
+        }
+
+        impl Metric {
+            /// Every metric there is.
+            pub const ALL: &[Self] = &[$(Self::$metric),+];
+
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$metric => stringify!($metric)),+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
     Fetched,
     Delivered,
     Deduplicated,
@@ -41,48 +60,12 @@ pub enum Metric {
 }
 
 impl Metric {
-    pub const ALL: [Self; 14] = [
-        Self::Fetched,
-        Self::Delivered,
-        Self::Deduplicated,
-        Self::Quarantined,
-        Self::LedgerImbalance,
-        Self::Throttled,
-        Self::Parked,
-        Self::FreshnessSeconds,
-        Self::LatenessSeconds,
-        Self::MessagesFailed,
-        Self::Dispatched,
-        Self::CredentialDaysLeft,
-        Self::CredentialFindings,
-        Self::RotationsFailed,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fetched => "Fetched",
-            Self::Delivered => "Delivered",
-            Self::Deduplicated => "Deduplicated",
-            Self::Quarantined => "Quarantined",
-            Self::LedgerImbalance => "LedgerImbalance",
-            Self::Throttled => "Throttled",
-            Self::Parked => "Parked",
-            Self::FreshnessSeconds => "FreshnessSeconds",
-            Self::LatenessSeconds => "LatenessSeconds",
-            Self::MessagesFailed => "MessagesFailed",
-            Self::Dispatched => "Dispatched",
-            Self::CredentialDaysLeft => "CredentialDaysLeft",
-            Self::CredentialFindings => "CredentialFindings",
-            Self::RotationsFailed => "RotationsFailed",
-        }
-    }
-
     /// Seconds are measured one by one, for percentiles to be taken of them. Everything else is counted up.
     fn is_measured(self) -> bool {
         matches!(self, Self::FreshnessSeconds | Self::LatenessSeconds)
     }
 
-    fn unit(self) -> &'static str {
+    pub fn unit(self) -> &'static str {
         if self.is_measured() { "Seconds" } else { "Count" }
     }
 }

@@ -1,27 +1,15 @@
 //! Who is told when something is wrong.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use shared::metrics::{Metric, NAMESPACE};
 
-use crate::template::{Template, root, target};
+use crate::template::{Template, target};
 
-/// Every metric that a story without trouble makes the functions tell; it looks for them in their logs.
-pub const METRICS: [&str; 11] = [
-    "CredentialDaysLeft",
-    "CredentialFindings",
-    "Deduplicated",
-    "Delivered",
-    "Dispatched",
-    "Fetched",
-    "FreshnessSeconds",
-    "LatenessSeconds",
-    "LedgerImbalance",
-    "Quarantined",
-    "RotationsFailed",
-];
-/// Told only of trouble: a message given back (the poisoned one is), a tenant throttled, a window parked.
-pub const OF_TROUBLE: [&str; 3] = ["MessagesFailed", "Parked", "Throttled"];
+/// Told only of trouble: a message given back (the poisoned one is), a tenant throttled, a window parked. Every other
+/// metric is told in a story without trouble, which looks for it in the functions' logs.
+pub const OF_TROUBLE: [Metric; 3] = [Metric::MessagesFailed, Metric::Parked, Metric::Throttled];
 
 /// The alarms on a metric, and where it names one, on this resource.
 fn alarms(namespace: &str, metric: &str, on: Option<&str>) -> Vec<&'static Value> {
@@ -108,8 +96,8 @@ fn every_alarm_tells_somebody_and_says_in_words_what_is_wrong() {
 #[test]
 fn alarms_and_dashboard_ask_for_metrics_that_the_code_emits_and_never_for_a_tenant() {
     let template = Template::shared();
-    let known: BTreeSet<&str> = METRICS.into_iter().chain(OF_TROUBLE).collect();
-    for (name, alarm) in template.all("AWS::CloudWatch::Alarm").filter(|(_, alarm)| alarm["Namespace"] == "Muster") {
+    let known: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+    for (name, alarm) in template.all("AWS::CloudWatch::Alarm").filter(|(_, alarm)| alarm["Namespace"] == NAMESPACE) {
         let metric = alarm["MetricName"].as_str().unwrap();
         assert!(known.contains(metric), "{name} asks for {metric}");
         let dimensions = alarm["Dimensions"].as_array().unwrap();
@@ -124,14 +112,6 @@ fn alarms_and_dashboard_ask_for_metrics_that_the_code_emits_and_never_for_a_tena
     }
 }
 
-#[test]
-fn the_code_knows_every_metric_by_that_name() {
-    let code = fs::read_to_string(root().join("shared/src/metrics.rs")).unwrap();
-    for metric in METRICS.into_iter().chain(OF_TROUBLE) {
-        assert!(code.contains(metric), "{metric}");
-    }
-}
-
 /// The metrics of our namespace on a dashboard; `.` stands for what the row above has, `...` for all of it.
 fn metrics_of(dashboard: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -143,7 +123,7 @@ fn metrics_of(dashboard: &Value) -> Vec<String> {
                 let or = |word: &str, above: &String| if word == "." { above.clone() } else { word.to_owned() };
                 (namespace, metric) = (or(word(0), &namespace), or(word(1), &metric));
             }
-            if namespace == "Muster" {
+            if namespace == NAMESPACE {
                 found.push(metric.clone());
             }
         }
