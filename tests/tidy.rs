@@ -169,6 +169,7 @@ mod repository {
 mod rules {
     use std::{collections::BTreeSet, fs, process::Command};
 
+    use harness::functions;
     use shared::metrics::Metric;
 
     use super::repository::{
@@ -272,14 +273,20 @@ mod rules {
     }
 
     #[test]
-    fn the_simulator_shares_nothing_with_the_product() {
-        let manifest = text("tests/simulator/Cargo.toml");
-        let ours = ["shared", "embedded", "muster", "alert-pull", "credential-rotation", "pull-dispatch", "tests"];
-        let shared = dependencies(&manifest).into_iter().filter(|(_, name, _)| ours.contains(&name.as_str()));
-        let reason = "A simulator that shares our code shares our misreadings.";
-        holds(reason, shared.map(|(_, name, _)| format!("tests/simulator/Cargo.toml depends on {name}")));
-        let sources = sources_under(&["tests/simulator/"]);
-        holds(reason, lines_with(&sources, &["shared::", "harness::", "embedded::", "local::"]));
+    fn simulator_and_laboratory_share_nothing_with_the_product_nor_with_each_other() {
+        let root = dependencies(&text("Cargo.toml"));
+        let members = root.iter().filter(|(_, _, rest)| rest.contains("path =")).map(|(_, name, _)| name.as_str());
+        let members: BTreeSet<&str> = members.collect();
+        assert!(members.len() >= 9, "only {members:?} were found");
+        let ours = ["tests/simulator", "tests/laboratory"].into_iter().flat_map(|folder| {
+            let all = dependencies(&text(&format!("{folder}/Cargo.toml")));
+            let ours =
+                all.into_iter().filter(|(_, name, rest)| members.contains(name.as_str()) || rest.contains("path"));
+            ours.map(move |(_, name, _)| format!("{folder}/Cargo.toml depends on {name}"))
+        });
+        holds("What stands in for Microsoft or for AWS and shares our code shares our misreadings.", ours);
+        let reaching = sources_under(&["tests/simulator/", "tests/laboratory/"]);
+        holds("Nor does it borrow a file.", lines_with(&reaching, &["#[path", "shared/src", "infra/", "functions/"]));
     }
 
     #[test]
@@ -336,13 +343,6 @@ mod rules {
             others.into_iter().map(move |name| format!("{path} depends on {name}"))
         });
         holds("What a function needs beyond these belongs to `shared`.", others);
-    }
-
-    fn functions() -> Vec<String> {
-        let entries = fs::read_dir(root().join("functions")).unwrap().map(|entry| entry.unwrap());
-        let names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
-        assert!(!names.is_empty());
-        names
     }
 
     #[test]

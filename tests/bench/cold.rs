@@ -13,12 +13,12 @@ use std::{
 };
 
 use flate2::{Compression, write::DeflateEncoder};
+use harness::functions;
 use serde_json::Value;
 
 use crate::Failed;
 
 const EMPTY: &str = "empty-function";
-const FUNCTIONS: [&str; 4] = ["alert-pull", "consent-callback", "credential-rotation", "pull-dispatch"];
 /// Answered by any function without asking anybody, so that no network is measured; the one that pulls every minute is
 /// the one that counts.
 const EVENT: (&str, &str) = ("alert-pull", r#"{"Records":[]}"#);
@@ -29,7 +29,7 @@ const RATIO_BUDGET: f64 = 1.5;
 /// The medians of one function.
 #[derive(Debug)]
 struct Start {
-    name: &'static str,
+    name: String,
     ready: Duration,
     answered: Option<Duration>,
     /// Bytes as Lambda stores them.
@@ -45,32 +45,34 @@ pub fn measure() -> Result<ColdStarts, Failed> {
     let mut times: Vec<Vec<(Duration, Option<Duration>)>> = vec![Vec::new(); programs.len()];
     for _ in 0..STARTS {
         for ((name, path), times) in programs.iter().zip(&mut times) {
-            let event = (*name == EVENT.0 || *name == EMPTY).then_some(EVENT.1);
+            let event = (name == EVENT.0 || name == EMPTY).then_some(EVENT.1);
             times.push(start(path, event)?);
         }
     }
-    let starts = programs.iter().zip(times).map(|((name, path), times)| {
+    let starts = programs.into_iter().zip(times).map(|((name, path), times)| {
         let ready = median(times.iter().map(|(ready, _)| *ready).collect());
         let answered: Option<Vec<Duration>> = times.iter().map(|(_, answered)| *answered).collect();
-        Ok(Start { name, ready, answered: answered.map(median), zipped: zipped(path)? })
+        Ok(Start { name, ready, answered: answered.map(median), zipped: zipped(&path)? })
     });
     starts.collect::<Result<_, Failed>>().map(ColdStarts)
 }
 
-fn build() -> Result<Vec<(&'static str, PathBuf)>, Failed> {
+/// The empty function first, with which all others are compared.
+fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
+    let functions = functions();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--release", "--locked", "--message-format=json", "-p", "tests", "--bin", EMPTY]);
-    command.args(FUNCTIONS.iter().flat_map(|name| ["-p", name, "--bin", name]));
+    command.args(functions.iter().flat_map(|name| ["-p", name, "--bin", name]));
     let output = command.current_dir(root).stderr(Stdio::inherit()).output()?;
     let messages = String::from_utf8(output.stdout)?;
     let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let built: Vec<PathBuf> = built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).collect();
-    let path = |name: &'static str| {
-        let path = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));
-        path.map(|path| (name, path.clone())).ok_or_else(|| format!("{name} was not built").into())
+    let path = |name: String| {
+        let path = built.iter().find(|path| path.file_name().is_some_and(|file| file == name.as_str()));
+        path.map(|path| (name.clone(), path.clone())).ok_or_else(|| format!("{name} was not built").into())
     };
-    [EMPTY].into_iter().chain(FUNCTIONS).map(path).collect()
+    [EMPTY.to_owned()].into_iter().chain(functions).map(path).collect()
 }
 
 /// One start under a Runtime API of our own. Ends the process as soon as it is measured.

@@ -7,6 +7,7 @@
 )]
 
 mod canary;
+mod functions;
 mod lake;
 mod rotation;
 mod stage;
@@ -15,6 +16,7 @@ mod transport;
 mod visitor;
 
 pub use canary::{Canary, Leak};
+pub use functions::functions;
 pub use lake::MemoryLake;
 pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{

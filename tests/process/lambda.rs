@@ -1,12 +1,13 @@
 //! The Lambda programs before their first event: what they say of an environment that is not right.
 
-use crate::programs::Start;
+use harness::functions;
 
-const PROGRAMS: [&str; 4] = ["pull-dispatch", "alert-pull", "consent-callback", "credential-rotation"];
+use crate::programs::Start;
 
 #[test]
 fn a_function_without_its_configuration_exits_with_64_and_says_why() {
-    for program in PROGRAMS {
+    for program in functions() {
+        let program = program.as_str();
         // Nobody listens there; a function that gets so far fails otherwise.
         let start = || Start::new(program).env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9");
         let missing = start().finish().exits(64);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::Canary;
+use harness::{Canary, functions};
 use serde_json::Value;
 use simulator::Simulator;
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ fn program(name: &str) -> &'static Path {
 fn build() -> BTreeMap<String, PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args(["build", "--locked", "--message-format=json", "-p", "muster"])
-        .args(["-p", "alert-pull", "-p", "consent-callback", "-p", "credential-rotation", "-p", "pull-dispatch"])
+        .args(functions().iter().flat_map(|name| ["-p", name]))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .output()
         .unwrap();

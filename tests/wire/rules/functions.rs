@@ -2,15 +2,10 @@
 
 use std::{collections::BTreeSet, fs};
 
+pub use harness::functions as names;
 use serde_json::json;
 
 use crate::template::{Template, root, target};
-
-/// The folders under `functions/`.
-pub fn names() -> BTreeSet<String> {
-    let folders = fs::read_dir(root().join("functions")).unwrap();
-    folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
-}
 
 /// Every word of capitals that begins with `MUSTER_`, in what is not a test.
 fn settings(path: &str) -> BTreeSet<String> {
