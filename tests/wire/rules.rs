@@ -1,5 +1,6 @@
 //! What no linter knows: rules of our own, read from the template.
 
+mod columns;
 pub mod functions;
 mod iam;
 mod lake;

@@ -1,0 +1,227 @@
+//! Athena's columns are the fields of our events. A field without a column is in the lake and cannot be asked for, and
+//! nobody is told so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use harness::{Stage, TENANT};
+use serde_json::{Map, Value, json};
+use shared::alert::{
+    Sighting,
+    finding::{Activity, Evidence, Style, finding},
+};
+use simulator::Alert;
+
+use crate::template::{Template, root};
+
+/// A type as Hive writes it.
+#[derive(Debug, PartialEq, Eq)]
+enum Type {
+    Text,
+    Int,
+    BigInt,
+    List(Box<Type>),
+    Struct(BTreeMap<String, Type>),
+}
+
+/// Columns of text that hold whatever Microsoft has sent, as JSON.
+const AS_JSON: [&str; 2] = ["evidences.data", "unmapped"];
+
+impl Type {
+    fn read(text: &str) -> Self {
+        let inside = |of: &str| text.strip_prefix(of).and_then(|rest| rest.strip_suffix('>'));
+        if let Some(element) = inside("array<") {
+            return Self::List(Box::new(Self::read(element)));
+        }
+        if let Some(members) = inside("struct<") {
+            let member = |text: &str| {
+                let (name, of) = text.split_once(':').unwrap_or_else(|| panic!("a member without a type: {text}"));
+                (name.to_owned(), Self::read(of))
+            };
+            return Self::Struct(parts(members).into_iter().map(member).collect());
+        }
+        match text {
+            "string" => Self::Text,
+            "int" => Self::Int,
+            "bigint" => Self::BigInt,
+            other => panic!("the type {other} is not understood"),
+        }
+    }
+
+    /// Walks an event's value: what has no place here, or does not fit into it, and which leaves are filled.
+    fn walk(&self, path: &str, value: &Value, wrong: &mut Vec<String>, filled: &mut BTreeSet<String>) {
+        match (self, value) {
+            (Self::List(of), Value::Array(values)) => {
+                values.iter().for_each(|value| of.walk(path, value, wrong, filled));
+            }
+            (Self::Struct(members), Value::Object(fields)) => {
+                for (name, value) in fields {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    match members.get(name) {
+                        Some(of) => of.walk(&path, value, wrong, filled),
+                        None => wrong.push(format!("no column has {path}")),
+                    }
+                }
+            }
+            _ => {
+                let fits = match self {
+                    Self::Text => value.is_string() || AS_JSON.contains(&path),
+                    Self::Int => value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
+                    Self::BigInt => value.is_i64(),
+                    Self::List(_) | Self::Struct(_) => false,
+                };
+                if fits {
+                    filled.insert(path.to_owned());
+                } else {
+                    wrong.push(format!("{path} is {self:?} and {value}"));
+                }
+            }
+        }
+    }
+
+    fn leaves(&self, path: &str, found: &mut BTreeSet<String>) {
+        match self {
+            Self::List(of) => of.leaves(path, found),
+            Self::Struct(members) => {
+                for (name, of) in members {
+                    of.leaves(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, found);
+                }
+            }
+            Self::Text | Self::Int | Self::BigInt => {
+                found.insert(path.to_owned());
+            }
+        }
+    }
+}
+
+/// What stands between the commas of the outermost level.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut depth, mut begun, mut found) = (0, 0, Vec::new());
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '<' => depth += 1,
+            '>' => depth -= 1,
+            ',' if depth == 0 => {
+                found.push(&text[begun..at]);
+                begun = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&text[begun..]);
+    found
+}
+
+/// All columns, as the one struct that an event is.
+fn columns() -> Type {
+    let (_, table) = Template::shared().only("AWS::Glue::Table");
+    let columns = table["TableInput"]["StorageDescriptor"]["Columns"].as_array().unwrap();
+    let text = |column: &Value, name: &str| column[name].as_str().unwrap().to_owned();
+    Type::Struct(columns.iter().map(|column| (text(column, "Name"), Type::read(&text(column, "Type")))).collect())
+}
+
+/// An alert in which everything is said that has a place in the class.
+fn complete() -> Value {
+    let user = json!({"accountName": "eve", "domainName": "D", "userSid": "S-1-5-21", "aadUserId": "u-1",
+                      "userPrincipalName": "eve@contoso.example"});
+    let file = json!({"fileName": "x.dll", "filePath": "C:\\", "sha1": "ff83", "sha256": "a475"});
+    let process = json!({
+        "processId": 4_294_967_295_u32, "processCommandLine": "x.exe", "processCreationTime": "2026-01-26T20:31:32.9581596Z",
+        "parentProcessId": 8420, "parentProcessFileName": "cmd.exe", "parentProcessFilePath": "C:\\",
+        "parentProcessCreationTime": "2026-01-26T20:31:32Z",
+    });
+    let entity = |kind: &str, of: &[&Value]| {
+        let mut entity =
+            Map::from_iter([("entityType".to_owned(), json!(kind)), ("detectionStatus".to_owned(), json!("x"))]);
+        of.iter().for_each(|fields| entity.extend(fields.as_object().unwrap().clone()));
+        Value::Object(entity)
+    };
+    json!({
+        "id": "da1", "incidentId": 7, "severity": "High", "status": "Resolved", "title": "t", "description": "d",
+        "detectionSource": "WindowsDefenderAv", "detectorId": "d-1", "category": "Malware", "machineId": "m-1",
+        "computerDnsName": "host.contoso.example", "rbacGroupName": "A", "mitreTechniques": ["T1064"],
+        "alertCreationTime": "2026-01-26T20:31:32Z", "firstEventTime": "2026-01-26T20:31:32Z",
+        "lastEventTime": "2026-01-26T20:31:32Z", "lastUpdateTime": "2026-01-26T20:33:57.7220239Z",
+        "relatedUser": {"userName": "temp1", "domainName": "DOMAIN"},
+        "comments": [{"comment": "Looked at."}],
+        "evidence": [
+            entity("Process", &[&process, &file, &user]),
+            entity("File", &[&file]),
+            entity("User", &[&user]),
+            entity("Ip", &[&json!({"ipAddress": "203.0.113.9"})]),
+            entity("Url", &[&json!({"url": "http://evil.example/a"})]),
+            entity("Registry", &[&json!({"registryHive": "HKEY_LOCAL_MACHINE", "registryKey": "SOFTWARE\\X"})]),
+            7,
+        ],
+    })
+}
+
+/// What the code makes of an alert.
+fn event(alert: &Value) -> Value {
+    let text = alert.to_string();
+    let (source, sighting) = (alert.as_object().unwrap().clone(), Sighting::parse(text.as_bytes()).unwrap());
+    let style = Style { tenant: TENANT.parse().unwrap(), raw_data: true };
+    let activity = Activity::of(&source, false);
+    finding(style, source, &text, &sighting, &[7; 16], activity, Evidence::Pending)
+}
+
+/// What a pull brings of the alerts that the simulator tells as Microsoft documents them.
+fn pulled() -> Vec<Value> {
+    let stage = Stage::connected();
+    stage.put(Alert::new("da1", stage.now()).evidence(10));
+    stage.tick();
+    let events = stage.events();
+    assert_eq!(events.len(), 1);
+    events
+}
+
+#[test]
+fn every_field_of_an_event_has_its_column_and_no_column_is_of_nothing() {
+    let mut unnamed = complete();
+    // What is no host name has another place.
+    unnamed["computerDnsName"] = json!("host_1");
+    let mut events = pulled();
+    events.extend([event(&complete()), event(&unnamed)]);
+    let (columns, mut wrong, mut filled, mut leaves) = (columns(), Vec::new(), BTreeSet::new(), BTreeSet::new());
+    events.iter().for_each(|event| columns.walk("", event, &mut wrong, &mut filled));
+    assert_eq!(wrong, Vec::<String>::new(), "in the lake, and not to be asked for");
+    columns.leaves("", &mut leaves);
+    assert_eq!(leaves.difference(&filled).collect::<Vec<_>>(), Vec::<&String>::new(), "columns that no event fills");
+}
+
+/// A field that the events above lack is named in the code all the same.
+#[test]
+fn every_name_that_the_code_gives_to_a_field_is_a_columns() {
+    let code = fs::read_to_string(root().join("shared/src/alert/finding.rs")).unwrap();
+    let mut leaves = BTreeSet::new();
+    columns().leaves("", &mut leaves);
+    let columns: BTreeSet<&str> = leaves.iter().flat_map(|path| path.split('.')).collect();
+    let put = code.split("put(&mut ").skip(1).filter_map(|rest| rest.split_once(", \"")?.1.split('"').next());
+    let literal = code.split("\": ").filter_map(|before| before.rsplit('"').next());
+    let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let named: BTreeSet<&str> = put.chain(literal).filter(is_name).collect();
+    assert!(named.len() >= 50, "only {named:?} were found");
+    assert_eq!(named.difference(&columns).collect::<Vec<_>>(), Vec::<&&str>::new(), "no column has these");
+}
+
+#[test]
+fn a_type_is_read_to_its_last_member_and_a_value_that_does_not_fit_is_told() {
+    let of = Type::read("struct<a:int,b:array<struct<c:bigint,d:string>>,e:string>");
+    let walked = |value: Value| {
+        let (mut wrong, mut filled) = (Vec::new(), BTreeSet::new());
+        of.walk("", &value, &mut wrong, &mut filled);
+        (wrong.len(), filled.into_iter().collect::<Vec<_>>())
+    };
+    let leaves = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        walked(json!({"a": 1, "b": [{"c": 3_000_000_000_i64, "d": "x"}], "e": ""})),
+        (0, leaves(&["a", "b.c", "b.d", "e"]))
+    );
+    for value in
+        [json!({"a": 3_000_000_000_i64}), json!({"b": {"c": 1}}), json!({"b": [{"x": 1}]}), json!({"e": {"f": 1}})]
+    {
+        assert_eq!(walked(value.clone()), (1, Vec::new()), "{value}");
+    }
+}
