@@ -82,6 +82,7 @@ impl Tools {
         if environment.exists() {
             fs::remove_dir_all(environment).expect("an outdated environment can be removed");
         }
+        judge(&version_of("python3")?)?;
         let made = Command::new("python3").args(["-m", "venv"]).arg(environment).output();
         let made = made.map_err(|error| format!("python3 does not start ({error}). {FIX}"))?;
         if !made.status.success() {
@@ -115,6 +116,25 @@ fn once(attempt: &Attempt, make: impl FnOnce() -> Result<PathBuf, String>) -> Pa
     match attempt.get_or_init(make) {
         Ok(folder) => folder.clone(),
         Err(why) => panic!("{why}"),
+    }
+}
+
+/// What the requirements were resolved for. An older one finds no versions that it could take, and pip blames the index.
+const OLDEST: (u32, u32) = (3, 11);
+
+/// As in `3.11`.
+fn version_of(interpreter: &str) -> Result<String, String> {
+    let asked = Command::new(interpreter).args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).output();
+    let asked = asked.map_err(|error| format!("{interpreter} does not start ({error}). {FIX}"))?;
+    Ok(told(&asked).trim().to_owned())
+}
+
+fn judge(version: &str) -> Result<(), String> {
+    let numbers = version.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    match numbers {
+        Some(numbers) if numbers >= OLDEST => Ok(()),
+        Some(_) => Err(format!("python3 is {version}. {FIX}")),
+        None => Err(format!("python3 does not say its version, but `{version}`. {FIX}")),
     }
 }
 
@@ -164,6 +184,25 @@ mod tests {
             let pin = format!("{package}=={}", tools.version(package));
             assert!(recipe.starts_with("# Made by: ") && recipe.contains(&pin), "{pin}: {recipe}");
         }
+    }
+
+    #[test]
+    fn a_python_that_is_too_old_or_is_none_is_named_with_what_to_do() {
+        for good in ["3.11", "3.14", "4.0"] {
+            assert_eq!(judge(good), Ok(()));
+        }
+        for bad in ["3.10", "3.9", "2.7", "", "Traceback"] {
+            let why = judge(bad).unwrap_err();
+            assert!(why.contains(bad) && why.contains("Python 3.11 or newer"), "{why}");
+        }
+        let (major, minor) = OLDEST;
+        assert!(FIX.contains(&format!("Python {major}.{minor} or newer")), "{FIX}");
+        for tools in [Tools::Ministack, Tools::Lint] {
+            let recipe = tools.requirements().lines().nth(1).unwrap();
+            assert!(recipe.contains(&format!("--python-version {major}.{minor} ")), "{recipe}");
+        }
+        assert_eq!(judge(&version_of("python3").unwrap()), Ok(()), "the one that these tests run on");
+        assert!(version_of("no-such-python").unwrap_err().contains(FIX));
     }
 
     #[test]
