@@ -46,12 +46,15 @@ WRITE_DOWN = mkdir -p $(STACKS) && $(AWS) cloudformation describe-stacks --stack
   --output json > $(STACKS)/$(STACK).new && mv $(STACKS)/$(STACK).new $(STACKS)/$(STACK).json
 
 # From the stack's parameters, and what is said as Name=value, to what CloudFormation wants: every parameter named, be it only
-# to keep its value.
+# to keep its value. Nothing where nothing would change, which CloudFormation takes for a mistake.
 define CHANGES
 ($$ARGS.positional | map(index("=") as $$at | if $$at then {(.[:$$at]): .[$$at + 1:]} else error("no Name=value: " + .) end) | add)
   as $$said
-| map(.ParameterKey | select($$said[.] == null) | {ParameterKey: ., UsePreviousValue: true})
-  + ($$said | to_entries | map({ParameterKey: .key, ParameterValue: .value}))
+| (map({(.ParameterKey): .ParameterValue}) | add) as $$now
+| if $$now + $$said == $$now then [] else
+    map(.ParameterKey | select($$said[.] == null) | {ParameterKey: ., UsePreviousValue: true})
+    + ($$said | to_entries | map({ParameterKey: .key, ParameterValue: .value}))
+  end
 endef
 export CHANGES
 
@@ -61,9 +64,10 @@ configure: ## changes settings of the stack that runs, and nothing else: STACK, 
 	@test -n "$(PARAMETERS)" || { echo "Say what: make configure PARAMETERS=\"Name='value' …\""; exit 64; }
 	$(WRITE_DOWN)
 	@jq "$$CHANGES" $(STACKS)/$(STACK).json --args $(PARAMETERS) > $(STACKS)/$(STACK).changes.json
-	$(AWS) cloudformation update-stack --stack-name $(STACK) --use-previous-template --capabilities CAPABILITY_IAM \
-	  --parameters file://$(STACKS)/$(STACK).changes.json --output text
-	$(AWS) cloudformation wait stack-update-complete --stack-name $(STACK)
+	test "$$(jq length $(STACKS)/$(STACK).changes.json)" = 0 || { \
+	  $(AWS) cloudformation update-stack --stack-name $(STACK) --use-previous-template --capabilities CAPABILITY_IAM \
+	    --parameters file://$(STACKS)/$(STACK).changes.json --output text && \
+	  $(AWS) cloudformation wait stack-update-complete --stack-name $(STACK); }
 	@echo "Done: $(STACK) runs on with" $(PARAMETERS)
 
 # A stack that comes again over the same data begins with defaults, a retention of 400 days among them; so what was said to this
