@@ -4,11 +4,16 @@ use serde_json::{Value, json};
 
 use crate::template::{Template, list, target};
 
-/// The statements of every role, each with the role's name.
+/// What people may do; everything else is a role's.
+const OPERATOR: &str = "Operator";
+
+/// The statements of every role and of the operator, each with the name of whose they are.
 fn statements() -> Vec<(&'static str, &'static Value)> {
     let roles = Template::shared().all("AWS::IAM::Role");
-    let documents = roles.flat_map(|(role, of)| list(&of["Policies"]).into_iter().map(move |policy| (role, policy)));
-    documents
+    let policies = roles.flat_map(|(role, of)| list(&of["Policies"]).into_iter().map(move |policy| (role, policy)));
+    let people = Template::shared().all("AWS::IAM::ManagedPolicy");
+    policies
+        .chain(people)
         .flat_map(|(role, policy)| list(&policy["PolicyDocument"]["Statement"]).into_iter().map(move |of| (role, of)))
         .collect()
 }
@@ -45,8 +50,17 @@ fn every_function_has_a_role_of_its_own_and_only_lambda_takes_it() {
         assert_eq!(list(trusted).len(), 1, "{name}");
         assert_eq!(list(trusted)[0]["Principal"], json!({"Service": service}), "{name}");
     }
-    for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
+    for kind in ["AWS::IAM::Policy", "AWS::IAM::RolePolicy"] {
         assert_eq!(template.all(kind).count(), 0, "policies stand in their roles, where one looks for them");
+    }
+}
+
+#[test]
+fn the_operators_policy_is_attached_to_nobody_here() {
+    let (name, policy) = Template::shared().only("AWS::IAM::ManagedPolicy");
+    assert_eq!(name, OPERATOR);
+    for whom in ["Roles", "Users", "Groups"] {
+        assert!(policy[whom].is_null(), "{whom}: who operates, the account knows");
     }
 }
 
@@ -86,9 +100,16 @@ fn a_star_has_its_reason_beside_it() {
     }
 }
 
+/// Whether a statement lets somebody change what a secret holds.
+fn writes(statement: &Value) -> bool {
+    let reads = ["GetSecretValue", "DescribeSecret", "ListSecrets", "ListSecretVersionIds"];
+    actions(statement).iter().any(|action| !reads.contains(&action.split(':').nth(1).unwrap()))
+}
+
 #[test]
-fn a_secret_is_read_by_label_and_what_is_pending_by_the_rotator_alone() {
+fn a_secret_is_read_by_label_and_kept_by_the_rotator_and_people_alone() {
     let rotator = role_of("credential-rotation");
+    let keeper = |role: &str| role == rotator || role == OPERATOR;
     for (role, statement) in of_service("secretsmanager:") {
         if actions(statement) == ["secretsmanager:ListSecrets"] {
             continue;
@@ -96,25 +117,25 @@ fn a_secret_is_read_by_label_and_what_is_pending_by_the_rotator_alone() {
         let resources = list(&statement["Resource"]);
         for resource in &resources {
             let arn = resource["Fn::Sub"].as_str().unwrap_or_default();
-            let one = arn.ends_with("/app-??????") || arn.ends_with("/console-??????");
-            let folder = ["/apps/*-??????", "/tenants/*-??????", "/tenants/*"].iter().any(|kind| arn.ends_with(kind));
-            // A name without the six letters is no secret's ARN, but how AWS names one that is not there.
+            let ends = |kinds: &[&str]| kinds.iter().any(|kind| arn.ends_with(kind));
+            let one = ends(&["/app-??????", "/console-??????"]);
+            let folder = ends(&["/apps/*-??????", "/tenants/*-??????", "/apps/*", "/tenants/*"]);
+            // A name without the six letters is no secret's ARN, but how AWS names one that is not there (yet).
             let marked = resources.iter().any(|other| other["Fn::Sub"] == format!("{arn}-??????"));
-            let bare = arn.ends_with("/app") && marked && actions(statement) == ["secretsmanager:GetSecretValue"];
+            let asks = role == OPERATOR || actions(statement) == ["secretsmanager:GetSecretValue"];
+            let bare = ends(&["/app", "/console"]) && marked && asks;
             let made_here = target(resource).is_some_and(|name| name == "SigningKey");
             assert!(one || folder || bare || made_here, "{role}: {resource} is more than is meant, or nothing");
-            assert!(!(made_here && role == rotator), "the signing key is none of the rotator's business");
+            assert!(!(made_here && (role == rotator || writes(statement))), "{role}: nobody writes the signing key");
         }
         if actions(statement).contains(&"secretsmanager:GetSecretValue") {
             assert_eq!(actions(statement).len(), 1, "{role}: only reads have a label to be judged by");
             let stages = &statement["Condition"]["StringEquals"]["secretsmanager:VersionStage"];
             let stages: Vec<&str> = list(stages).into_iter().map(|stage| stage.as_str().unwrap()).collect();
             assert!(stages.contains(&"AWSCURRENT"), "{role}: {stages:?}");
-            assert_eq!(stages.contains(&"AWSPENDING"), role == rotator, "{role}: {stages:?}");
+            assert_eq!(stages.contains(&"AWSPENDING"), keeper(role), "{role}: {stages:?}");
         }
-        let writes = ["secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"];
-        let may_write = actions(statement).iter().any(|action| writes.contains(action));
-        assert!(!may_write || role == rotator, "{role} writes secrets");
+        assert!(!writes(statement) || keeper(role), "{role} writes secrets");
     }
 }
 
