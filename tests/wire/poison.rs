@@ -13,8 +13,8 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The queue hides a message for ten minutes; the clock is moved by hiding it for a second. Everything else is as the
-/// template says.
+/// The queue hides a message for a good quarter of an hour; the clock is moved by hiding it for a second. Everything else
+/// is as the template says.
 pub fn hurry(stack: &Stack) {
     let body = json!({"QueueUrl": stack.outputs["AlertsQueueUrl"], "Attributes": {"VisibilityTimeout": "1"}});
     let set = stack.operator.json("sqs", "AmazonSQS.SetQueueAttributes", &body);

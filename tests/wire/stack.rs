@@ -78,7 +78,19 @@ impl Stack {
             door.judge_by(role.clone());
             stack.roles.insert(name, role);
         }
+        stack.operators_door.judge_by(stack.operator_role());
         stack
+    }
+
+    /// What people may do: the policy that the README tells one to attach to an operator's role.
+    fn operator_role(&self) -> Role {
+        let policy = &self.outputs["OperatorPolicy"];
+        let fields = [("Action", "GetPolicyVersion"), ("PolicyArn", policy), ("VersionId", "v1")];
+        let answer = self.operator.query("iam", &fields).text();
+        let document = between(&answer, "Document").unwrap_or_else(|| panic!("{answer}"));
+        let document = self.with_arns_of_secrets(serde_json::from_str(&answers::decoded(&document)).unwrap());
+        let arn = format!("arn:aws:iam::{}:role/operator", Ministack::ACCOUNT);
+        Role { arn, policies: Policies::read([&document]).unwrap_or_else(|why| panic!("the operator: {why}")) }
     }
 
     /// What the deployed role of a function may do.
