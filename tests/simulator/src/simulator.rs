@@ -11,7 +11,7 @@ use crate::aadsts::Aadsts;
 use crate::access_token;
 use crate::dice::Dice;
 use crate::entra_request::{EntraRequest, Version};
-use crate::entrusted;
+use crate::entrusted::Entrusted;
 use crate::fault::{Fault, Route, endless, gateway_page};
 use crate::filter::FilterError;
 use crate::http::{Request, Response};
@@ -37,7 +37,7 @@ struct State {
     dice: Dice,
     log: Vec<Entry>,
     refusals: Vec<String>,
-    entrusted: BTreeSet<String>,
+    entrusted: Entrusted,
     /// Set when the clock runs by itself: how far it is ahead of the machine's.
     ahead: Option<SignedDuration>,
 }
@@ -50,7 +50,7 @@ impl Simulator {
             dice: Dice::new(seed),
             log: Vec::new(),
             refusals: Vec::new(),
-            entrusted: BTreeSet::new(),
+            entrusted: Entrusted::default(),
             ahead: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -113,7 +113,7 @@ impl Simulator {
     /// Every credential, token, code, state and nonce that it was shown or has sent somebody back with. A test harness
     /// looks for them where they do not belong.
     pub fn entrusted(&self) -> BTreeSet<String> {
-        self.state().entrusted.clone()
+        self.state().entrusted.all()
     }
 
     /// What a browser gets when a person opens this page of Entra, chooses an account and presses a button: the same
@@ -202,7 +202,7 @@ impl State {
                 not_modelled(&what)
             }
         };
-        entrusted::gather(&mut self.entrusted, request, &response);
+        self.entrusted.gather(request, &response);
         self.log.push(Entry {
             at: self.world.now,
             method: request.method.clone(),
