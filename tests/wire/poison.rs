@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use laboratory::until;
 use serde_json::{Value, json};
 use shared::ports::queue::MAX_RECEIVES;
@@ -11,6 +12,8 @@ use crate::{
     stack::{PUBLIC_URL, Stack},
 };
 
+/// Nobody has connected it.
+const STRANGER: &str = "a0000000-0000-4000-8000-0000000000ee";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The queue hides a message for a good quarter of an hour; the clock is moved by hiding it for a second. Everything else
@@ -56,8 +59,12 @@ fn every_answer_is_a_list_of_the_messages_that_failed() {
     let microsoft = Microsoft::new(PUBLIC_URL);
     let stack = Stack::deploy(&microsoft, &[]);
     let record = |id: &str, body: &str| json!({"messageId": id, "body": body, "eventSource": "aws:sqs"});
-    let cases: [(Value, Value); 4] = [
+    // A tenant that is not here any more is nobody's failure.
+    let stranger =
+        json!({"tenant_id": STRANGER, "part": "live", "scheduled_time": Timestamp::now(), "every_seconds": 60});
+    let cases: [(Value, Value); 5] = [
         (json!([]), json!([])),
+        (json!([record("a", &stranger.to_string())]), json!([])),
         (json!([record("a", "{}")]), json!([{"itemIdentifier": "a"}])),
         (json!([record("a", ""), record("b", "null")]), json!([{"itemIdentifier": "a"}, {"itemIdentifier": "b"}])),
         (json!([{"messageId": "c"}]), json!([{"itemIdentifier": "c"}])),
@@ -69,4 +76,29 @@ fn every_answer_is_a_list_of_the_messages_that_failed() {
         failed.sort_by_key(|failure| failure["itemIdentifier"].to_string());
         assert_eq!(Value::Array(failed), failures, "{records}");
     }
+}
+
+#[test]
+fn an_event_of_the_wrong_shape_is_an_error_that_names_it_and_the_function_lives_on() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = Stack::deploy(&microsoft, &[]);
+    let now = Timestamp::now();
+    let tick = |feed: &str| json!({"feed": feed, "scheduled_time": now, "every_seconds": 60});
+    let bad: [(&str, Value, &str); 7] = [
+        ("pull-dispatch", tick("machines"), "the feed `machines` has no puller yet"),
+        ("pull-dispatch", tick("alarms"), "alarms"),
+        ("pull-dispatch", json!({"feed": "alerts", "scheduled_time": "<aws.scheduler.scheduled-time>"}), "scheduled"),
+        ("pull-dispatch", json!({}), "feed"),
+        ("credential-rotation", json!({}), "neither a step of a rotation nor a check"),
+        ("credential-rotation", json!({"Step": "dropSecret"}), "neither a step of a rotation nor a check"),
+        ("credential-rotation", json!({"check": "weather", "scheduled_time": now}), "neither a step"),
+    ];
+    for (function, event, named) in bad {
+        let error = stack.invoke(function, &event).unwrap_err();
+        let message = error["errorMessage"].as_str().unwrap_or_else(|| panic!("{event}: {error}"));
+        assert!(message.contains(named), "{event}: {message}");
+    }
+    assert_eq!(stack.invoke("pull-dispatch", &tick("alerts")).unwrap(), json!({"messages": 0}));
+    let check = json!({"check": "credentials", "scheduled_time": now});
+    assert_eq!(stack.invoke("credential-rotation", &check).unwrap()["checked"], 0);
 }
