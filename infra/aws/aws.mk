@@ -27,7 +27,7 @@ package: $(TOOLS)/requirements.txt ## the functions as zips for AWS: ARCH=arm64 
 	@cd $(PACKAGES) && for name in $(FUNCTIONS); do mv $$name/bootstrap.zip $$name.zip; done && wc -c *.zip
 
 $(TOOLS)/requirements.txt: infra/aws/packaging.txt
-	python3 -m venv --clear $(TOOLS)
+	@python3 -m venv --clear $(TOOLS) || { echo "Python's venv is missing. Say: apt-get install python3-venv"; exit 1; }
 	$(TOOLS)/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement $<
 	cp $< $@
 

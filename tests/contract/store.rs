@@ -32,7 +32,6 @@ suite! {
         of_two_writers_on_one_version_exactly_one_wins,
         of_many_creators_exactly_one_wins,
         no_increment_is_lost_among_racing_writers,
-        a_reader_never_sees_half_a_transaction,
     ]
 }
 
@@ -330,21 +329,4 @@ async fn no_increment_is_lost_among_racing_writers(open: Open<dyn Store>) {
         }
     });
     assert_eq!(item(&open(), "count").await, Some(Item { version: 4 * EACH, value: json!(4 * EACH) }));
-}
-
-async fn a_reader_never_sees_half_a_transaction(open: Open<dyn Store>) {
-    const COMMITS: u64 = 50;
-    open().commit(vec![put("a", 0, Expect::Absent), put("b", 0, Expect::Absent)]).await.unwrap();
-    race(&open, 2, |number, store| {
-        if number == 0 {
-            for n in 1..=COMMITS {
-                block_on(store.commit(vec![put("a", n, Expect::Version(n)), put("b", n, Expect::Version(n))])).unwrap();
-            }
-        } else {
-            while block_on(all(&store)).windows(2).all(|pair| {
-                assert_eq!(pair[0].2, pair[1].2, "half a transaction");
-                pair[0].2 != json!(COMMITS)
-            }) {}
-        }
-    });
 }

@@ -98,9 +98,9 @@ pub enum StoreError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Contract: reads are strongly consistent; a commit applies all its writes or none, and fails with
-/// [`StoreError::Conflict`] when any expectation does not hold; once it has returned, its writes survive a crash.
-/// No two writes of one commit name the same key.
+/// Contract: reads are strongly consistent, but a query is no snapshot: of a commit that happens meanwhile it may show a
+/// part. A commit applies all its writes or none, and fails with [`StoreError::Conflict`] when any expectation does not
+/// hold; once it has returned, its writes survive a crash. No two writes of one commit name the same key.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError>;
