@@ -1,8 +1,9 @@
 //! How a tenant comes in: an invitation, two pages of Microsoft's, and a proof.
 //!
-//! `answer` is the operation, one request of a browser at a time, and `walk` the steps of it. `invitation` and `attempt` are what is signed and kept,
-//! `refusal` reads what Microsoft sends back in place of an approval, `admit` decides what a proven sign-in is worth, and
-//! `outcome` and `page` say it to a person. `connect` is the operator's way in, who vouches where no link is needed.
+//! `answer` is the operation, one request of a browser at a time, and `walk` the steps of it. `invitation` and `attempt`
+//! are what is signed and kept, `refusal` reads what Microsoft sends back in place of an approval, `admit` decides what a
+//! proven sign-in is worth, and `outcome` and `page` say it to a person. `connect` is the operator's way in, who vouches
+//! where no link is needed.
 
 mod admit;
 mod attempt;

@@ -1,7 +1,8 @@
 //! `alert-pull`: one tenant's alerts since its watermark, into the lake.
 //!
 //! - **Trigger**: SQS, messages of `pull-dispatch`; partial batch responses.
-//! - **Reads**: the connection, the progress and the seen-set of one tenant; the vault; Entra; Defender's `/api/alerts`.
+//! - **Reads**: the connection, the progress and the seen-set of one tenant; the vault; Entra; Defender's `/api/alerts`;
+//!   the object of an intent that somebody left open.
 //! - **Writes**: lake objects under `alerts/` and `quarantine/alerts/`; progress, seen-set and capability.
 //! - **Idempotency**: a repeated message finds its window looked at, or looks again and finds everything seen.
 //! - **On failure**: whatever Microsoft says is written down and the message is done; an unreadable message, or one that

@@ -4,7 +4,8 @@
 //! - **Reads**: invitations, consent attempts, connections; the vault; Entra's discovery, keys and tokens; Defender once.
 //! - **Writes**: the attempt, the invitation's use, the connection with its evidence; the first messages to the queue.
 //! - **Idempotency**: every `state` and every code is good once; the binding is one transaction that spends the invitation.
-//! - **On failure**: a page with the one next step; nothing is bound unless everything is proven, and then all at once.
+//! - **On failure**: a page with the one next step, also when time runs out; nothing is bound unless everything is proven,
+//!   and then all at once.
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use jiff::SignedDuration;

@@ -1,10 +1,12 @@
 //! `credential-rotation`: new client secrets before the old ones end, and what a person should know about each.
 //!
 //! - **Trigger**: Secrets Manager, four steps for each rotation; EventBridge Scheduler, a check every day.
-//! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords at Graph.
+//! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords at Graph; for the check, the
+//!   connections until one is found that approved our application, whose tenant tells which roles it has.
 //! - **Writes**: versions and labels of the vault; passwords at Graph, those of our own stamp and those once stored here.
 //! - **Idempotency**: a version takes one secret for good; whatever else bears its stamp is an orphan and is removed.
-//! - **On failure**: the old secret stays current and works; Secrets Manager repeats the rotation from its first step.
+//! - **On failure**: the old secret stays current and works; Secrets Manager repeats the rotation from its first step. An
+//!   entry that cannot be checked is a finding; a check that cannot begin is tried twice more.
 
 use serde::Serialize;
 use serde_json::Value;

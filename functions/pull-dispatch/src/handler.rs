@@ -4,7 +4,7 @@
 //! - **Reads**: the connections, shard by shard.
 //! - **Writes**: messages to the feed's queue.
 //! - **Idempotency**: a tick that comes twice makes second messages, which the pullers find done.
-//! - **On failure**: the error goes back to the scheduler, which retries for a few minutes; the next tick makes it good.
+//! - **On failure**: what could be dispatched is; Lambda repeats the tick once, and the next one makes it good.
 
 use serde::Serialize;
 use shared::{

@@ -459,3 +459,20 @@ impl Delivered {
         Some(Self { mark: seen::from_hex(&metadata.uid)?, sighting, evidence })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::store::{MAX_COMMIT_BYTES, MAX_ITEM_BYTES, MAX_WRITES};
+
+    #[test]
+    fn the_largest_commit_is_one_transaction() {
+        // A batch is found full by the alert that fills it, and an alert is in two buckets.
+        let buckets = MAX_BUCKETS + 2;
+        let bytes = |marks: usize| seen::encode(Bucket::Quarantine, &vec![Mark::default(); marks]).to_string().len();
+        // Every bucket's last item as full as it gets, or what is new in an item of its own; beside it progress and connection.
+        let seen_set = buckets * bytes(seen::MARKS_PER_ITEM) + bytes(2 * MAX_ALERTS);
+        assert!(seen_set + MAX_ITEM_BYTES < MAX_COMMIT_BYTES, "{seen_set} bytes of marks");
+        assert!(buckets + 2 <= MAX_WRITES);
+    }
+}

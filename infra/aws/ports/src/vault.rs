@@ -1,6 +1,6 @@
 //! The vault in Secrets Manager. Every read names a staging label, and the version where it is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -72,7 +72,7 @@ impl SecretsManagerVault {
 
     /// Takes `AWSPENDING` off a version that something newer has replaced, or the next rotation would be refused as one
     /// that is still in progress.
-    async fn tidy(&self, name: &str) -> Result<(), VaultError> {
+    async fn end_finished_rotation(&self, name: &str) -> Result<(), VaultError> {
         let described = self.client.describe_secret().secret_id(name).send().await;
         let described = described.map_err(|error| failed("DescribeSecret", name, "", &error))?;
         let stages = stages(described.version_ids_to_stages());
@@ -114,7 +114,7 @@ impl Vault for SecretsManagerVault {
             return Err(VaultError::InvalidRequest("a version without a label is forgotten at once".to_owned()));
         }
         match self.put_version(name, version, value, stages, rotation_token).await {
-            Ok(()) if stages.contains(&Stage::Current) => self.tidy(name).await,
+            Ok(()) if stages.contains(&Stage::Current) => self.end_finished_rotation(name).await,
             Err(VaultError::NotFound(_)) if stages == [Stage::Current] => self.create(name, version, value).await,
             Err(VaultError::NotFound(_)) => Err(VaultError::InvalidRequest(format!(
                 "there is no secret {name}, and its first version is its current one"
@@ -169,7 +169,7 @@ impl Vault for SecretsManagerVault {
 }
 
 /// Our labels of each version; others may carry labels of their own.
-fn stages(of_versions: Option<&std::collections::HashMap<String, Vec<String>>>) -> Stages {
+fn stages(of_versions: Option<&HashMap<String, Vec<String>>>) -> Stages {
     let ours = |labels: &Vec<String>| {
         let all = [Stage::Current, Stage::Pending, Stage::Previous];
         all.into_iter().filter(|stage| labels.iter().any(|label| label == stage.label())).collect()
