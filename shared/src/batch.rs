@@ -1,13 +1,14 @@
 //! SQS batches: each message handled on its own, the failed ones named in the answer.
 
-use std::future::Future;
-
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    App,
     metrics::{Metric, Recorded},
-    tenant::TenantId,
+    tenant::{Ability, TenantId, dispatch::PullMessage},
 };
 
 /// Messages of one batch that are handled at the same time. A pull mostly waits for Microsoft.
@@ -39,10 +40,69 @@ impl MessageFailed {
     }
 }
 
+/// What became of one pull message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The tenant is not here or not due, or all this was done before.
+    NothingToDo,
+    /// Looked at everything asked for, or as far as the budget went.
+    Pulled { delivered: u64, complete: bool },
+    /// Microsoft's answer is a condition of the tenant or of ours; it is written down, the message is done.
+    Stopped(Ability),
+    /// Another worker is at this tenant; the next tick goes on.
+    Yielded,
+}
+
+/// A feed's operation on one message: it reads no further answer after the given moment.
+pub type Pull =
+    for<'a> fn(&'a App, &'a PullMessage, Timestamp, &'a Recorded) -> BoxFuture<'a, Result<Outcome, MessageFailed>>;
+
+/// Handles a batch of pull messages in the time that is left, and writes down what that measured.
+pub async fn pull(app: &App, event: SqsEvent, left: SignedDuration, pull: Pull) -> SqsBatchResponse {
+    let ends_at = app.clock.now().saturating_add(left).unwrap_or(Timestamp::MAX);
+    let recorded = Recorded::default();
+    let response = handle(event, &recorded, |body| pull_one(app, ends_at, &recorded, body, pull)).await;
+    app.metrics.write(&recorded, app.clock.now());
+    response
+}
+
+async fn pull_one(
+    app: &App,
+    ends_at: Timestamp,
+    recorded: &Recorded,
+    body: String,
+    pull: Pull,
+) -> Result<(), MessageFailed> {
+    let began = app.clock.now();
+    let message: PullMessage = serde_json::from_str(&body).map_err(|cause| MessageFailed::unreadable(&cause))?;
+    let outcome = pull(app, &message, ends_at, recorded).await?;
+    tell(&message, &outcome, app.clock.milliseconds_since(began));
+    Ok(())
+}
+
+fn tell(message: &PullMessage, outcome: &Outcome, duration_ms: u64) {
+    let PullMessage { tenant_id, part, .. } = message;
+    match outcome {
+        // Most passes find nothing new, a thousand times an hour.
+        Outcome::NothingToDo | Outcome::Pulled { delivered: 0, complete: true } => {
+            tracing::debug!(tenant.id = %tenant_id, ?part, duration_ms, "nothing new");
+        }
+        Outcome::Pulled { delivered, complete } => {
+            tracing::info!(tenant.id = %tenant_id, ?part, delivered, complete, duration_ms, "pulled");
+        }
+        Outcome::Stopped(ability) => {
+            tracing::info!(tenant.id = %tenant_id, ?part, ?ability, duration_ms, "a pull was stopped by Microsoft's answer");
+        }
+        Outcome::Yielded => {
+            tracing::info!(tenant.id = %tenant_id, ?part, duration_ms, "a pull was left to another worker");
+        }
+    }
+}
+
 /// Runs `handle` on every message and answers which ones failed, which is recorded too.
 ///
 /// The answer is always a list: `null` or an empty object would tell Lambda that all went well (AWS.md 3).
-pub async fn handle<F, Fut>(event: SqsEvent, recorded: &Recorded, handle: F) -> SqsBatchResponse
+async fn handle<F, Fut>(event: SqsEvent, recorded: &Recorded, handle: F) -> SqsBatchResponse
 where
     F: Fn(String) -> Fut,
     Fut: Future<Output = Result<(), MessageFailed>>,

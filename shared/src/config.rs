@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use url::Url;
 
-use crate::plain;
+use crate::{plain, tenant::StorageAccount};
 
 /// The exit status for wrong usage or configuration (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -25,6 +25,8 @@ pub struct Config {
     pub defender_url: Option<Url>,
     pub defender_audience: Option<String>,
     pub graph_url: Option<Url>,
+    pub blob_url: Option<StorageEndpoint>,
+    pub azure_queue_url: Option<StorageEndpoint>,
     /// Vault names begin with it.
     pub secrets_prefix: String,
     /// How far behind the watermark every tick looks again.
@@ -83,6 +85,14 @@ impl Cloud {
             Self::Commercial | Self::Gcc => "https://graph.microsoft.com",
             Self::GccHigh => "https://graph.microsoft.us",
             Self::Dod => "https://dod-graph.microsoft.us",
+        }
+    }
+
+    /// What the host names of storage accounts end in (MICROSOFT.md 4.4).
+    fn storage(self) -> &'static str {
+        match self {
+            Self::Commercial | Self::Gcc => "core.windows.net",
+            Self::GccHigh | Self::Dod => "core.usgovcloudapi.net",
         }
     }
 
@@ -194,6 +204,8 @@ impl Config {
             defender_url: read.endpoint("MUSTER_DEFENDER_URL", cloud),
             defender_audience: read.parse("MUSTER_DEFENDER_AUDIENCE", None, |text| audience(text, cloud).map(Some)),
             graph_url: read.endpoint("MUSTER_GRAPH_URL", cloud),
+            blob_url: read.parse("MUSTER_BLOB_URL", None, |text| StorageEndpoint::parse(text).map(Some)),
+            azure_queue_url: read.parse("MUSTER_AZURE_QUEUE_URL", None, |text| StorageEndpoint::parse(text).map(Some)),
             secrets_prefix: read.parse("MUSTER_SECRETS_PREFIX", "muster".to_owned(), secrets_prefix),
             overlap: SignedDuration::from_mins(read.integer("MUSTER_OVERLAP_MINUTES", 5, 1..=1440)),
             first_look: SignedDuration::from_hours(24 * read.integer("MUSTER_FIRST_LOOK_DAYS", 7, 0..=180)),
@@ -236,6 +248,23 @@ impl Config {
     /// Origin of Microsoft Graph.
     pub fn graph(&self) -> Url {
         self.graph_url.clone().unwrap_or_else(|| known(self.cloud.graph()))
+    }
+
+    /// The blobs of a storage account: its origin, and the path there where it is not the account's own host.
+    pub fn blob(&self, account: &StorageAccount) -> Url {
+        self.storage(self.blob_url.as_ref(), "blob", account)
+    }
+
+    /// The queues of a storage account, as [`Config::blob`].
+    pub fn azure_queue(&self, account: &StorageAccount) -> Url {
+        self.storage(self.azure_queue_url.as_ref(), "queue", account)
+    }
+
+    fn storage(&self, overridden: Option<&StorageEndpoint>, service: &str, account: &StorageAccount) -> Url {
+        match overridden {
+            Some(endpoint) => endpoint.of(account),
+            None => known(&format!("https://{account}.{service}.{}", self.cloud.storage())),
+        }
     }
 
     /// The resource Graph's tokens are for, whatever origin serves it.
@@ -290,9 +319,46 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 }
 
+/// Where storage accounts are: a URL in which `{account}` may stand for the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageEndpoint(String);
+
+impl StorageEndpoint {
+    const ACCOUNT: &str = "{account}";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(&text.replace(Self::ACCOUNT, "account"))
+            .map_err(|cause| format!("give a URL such as https://{{account}}.blob.core.windows.net ({cause})"))?;
+        encrypted_unless_loopback(&url)?;
+        // Otherwise an account of digits alone would be read as an address.
+        if url.host_str().is_some_and(|host| text.contains("{account}") && host.ends_with("account")) {
+            return Err(
+                "the account stands before the rest of the host, as in https://{account}.blob.example".to_owned()
+            );
+        }
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            return Err("give the URL alone, without query or user".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn of(&self, account: &StorageAccount) -> Url {
+        known(&self.0.replace(Self::ACCOUNT, account.as_str()))
+    }
+}
+
 /// An origin alone, encrypted unless it stays on this machine.
 fn origin(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|cause| format!("give an origin such as https://host ({cause})"))?;
+    encrypted_unless_loopback(&url)?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !bare || !url.username().is_empty() || url.password().is_some() {
+        return Err("give the origin alone, without path, query or user".to_owned());
+    }
+    Ok(url)
+}
+
+fn encrypted_unless_loopback(url: &Url) -> Result<(), String> {
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -300,16 +366,11 @@ fn origin(text: &str) -> Result<Url, String> {
         None => return Err("it names no host".to_owned()),
     };
     match url.scheme() {
-        "https" => {}
-        "http" if loopback => {}
-        "http" => return Err("plain http is refused unless the host is loopback; use https".to_owned()),
-        other => return Err(format!("the scheme {other} is not http or https")),
+        "https" => Ok(()),
+        "http" if loopback => Ok(()),
+        "http" => Err("plain http is refused unless the host is loopback; use https".to_owned()),
+        other => Err(format!("the scheme {other} is not http or https")),
     }
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if !bare || !url.username().is_empty() || url.password().is_some() {
-        return Err("give the origin alone, without path, query or user".to_owned());
-    }
-    Ok(url)
 }
 
 /// A name or an address, as people read it on a page.
@@ -382,6 +443,31 @@ mod tests {
         for region in ["us", "eu", "uk", "au", "swa", "ina"] {
             let url = read(&[]).unwrap().defender(Some(region.parse().unwrap()));
             assert_eq!(url.as_str(), format!("https://{region}.api.security.microsoft.com/"));
+        }
+    }
+
+    #[test]
+    fn a_storage_account_has_a_host_of_its_own_or_a_place_in_the_override() {
+        let account: StorageAccount = "contosologs".parse().unwrap();
+        assert_eq!(read(&[]).unwrap().blob(&account).as_str(), "https://contosologs.blob.core.windows.net/");
+        let gov = read(&[("MUSTER_CLOUD", "dod")]).unwrap();
+        assert_eq!(gov.azure_queue(&account).as_str(), "https://contosologs.queue.core.usgovcloudapi.net/");
+        for (text, expected) in [
+            ("https://127.0.0.1:10000/{account}", "https://127.0.0.1:10000/contosologs"),
+            ("https://{account}.blob.storage.azure.example", "https://contosologs.blob.storage.azure.example/"),
+            ("http://localhost:1/storage/{account}/blob", "http://localhost:1/storage/contosologs/blob"),
+        ] {
+            let config = read(&[("MUSTER_BLOB_URL", text)]).unwrap();
+            assert_eq!(config.blob(&account).as_str(), expected);
+        }
+        for text in [
+            "http://{account}.example",
+            "{account}",
+            "https://{account}",
+            "https://{account}.x/?sig=x",
+            "https://{account}@host",
+        ] {
+            assert!(read(&[("MUSTER_AZURE_QUEUE_URL", text)]).is_err(), "{text}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Nothing above this module names `reqwest`. A bearer token leaves only for an origin that the configuration names,
 //! redirects are never followed, and a body is handed out chunk by chunk under a limit.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{
@@ -27,7 +27,10 @@ const SMALL_BODY_TIME: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Get,
+    Head,
     Post,
+    Put,
+    Delete,
 }
 
 /// A request, built by a pure function and sent by [`Client::send`].
@@ -35,7 +38,7 @@ pub enum Method {
 pub struct Request {
     pub method: Method,
     pub url: Url,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Sent as `Authorization: Bearer …`, to a configured origin alone.
     pub bearer: Option<Arc<Secret<String>>>,
     pub content: Option<Content>,
@@ -47,21 +50,26 @@ pub enum Content {
     /// A form, already encoded; it may hold a client secret.
     Form(Secret<String>),
     Json(String),
+    /// Whatever a service's own library has put together; its media type is among the request's headers.
+    Bytes(Bytes),
 }
 
 impl Content {
-    pub fn media_type(&self) -> &'static str {
+    /// `None` where the headers tell.
+    pub fn media_type(&self) -> Option<&'static str> {
         match self {
-            Self::Form(_) => "application/x-www-form-urlencoded",
-            Self::Json(_) => "application/json",
+            Self::Form(_) => Some("application/x-www-form-urlencoded"),
+            Self::Json(_) => Some("application/json"),
+            Self::Bytes(_) => None,
         }
     }
 
-    /// The text as it goes over the wire.
-    pub fn expose(&self) -> &str {
+    /// The bytes as they go over the wire.
+    pub fn expose(&self) -> &[u8] {
         match self {
-            Self::Form(form) => form.expose(),
-            Self::Json(json) => json,
+            Self::Form(form) => form.expose().as_bytes(),
+            Self::Json(json) => json.as_bytes(),
+            Self::Bytes(bytes) => bytes,
         }
     }
 }
@@ -196,6 +204,11 @@ impl Client {
         Self { transport, trusted: Arc::new(trusted.into_iter().map(|url| url.origin()).collect()) }
     }
 
+    /// The same transport, for other origins that a bearer token may go to.
+    pub fn trusting(&self, trusted: impl IntoIterator<Item = Url>) -> Self {
+        Self::over(self.transport.clone(), trusted)
+    }
+
     /// Sends and returns as soon as the head of the answer is there. Any status is an answer.
     ///
     /// # Errors
@@ -215,16 +228,25 @@ impl Client {
 async fn over_network(client: &reqwest::Client, request: Request) -> Result<Response, HttpError> {
     let mut builder = match request.method {
         Method::Get => client.get(request.url),
+        Method::Head => client.head(request.url),
         Method::Post => client.post(request.url),
+        Method::Put => client.put(request.url),
+        Method::Delete => client.delete(request.url),
     };
     for (name, value) in request.headers {
-        builder = builder.header(name, value);
+        builder = builder.header(name.as_ref(), value);
     }
     if let Some(token) = request.bearer {
         builder = builder.bearer_auth(token.expose());
     }
     if let Some(content) = request.content {
-        builder = builder.header("content-type", content.media_type()).body(content.expose().to_owned());
+        if let Some(media_type) = content.media_type() {
+            builder = builder.header("content-type", media_type);
+        }
+        builder = match content {
+            Content::Bytes(bytes) => builder.body(bytes),
+            other => builder.body(other.expose().to_vec()),
+        };
     }
     let answer = builder.send().await.map_err(broken)?;
     let headers = answer

@@ -9,6 +9,7 @@ pub mod consent;
 pub mod credential;
 pub mod http;
 pub mod log;
+pub mod machine;
 pub mod metrics;
 pub mod microsoft;
 pub mod plain;
@@ -17,6 +18,7 @@ pub mod random;
 pub mod record;
 pub mod secret;
 pub mod signing;
+pub mod telemetry;
 pub mod tenant;
 pub mod web;
 

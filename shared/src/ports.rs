@@ -16,8 +16,15 @@ pub struct Ports {
     pub store: Arc<dyn store::Store>,
     pub vault: Arc<dyn vault::Vault>,
     pub lake: Arc<dyn lake::Lake>,
-    /// The queue of the `alerts` feed.
-    pub alerts: Arc<dyn queue::Queue>,
+    pub queues: PerFeed<Arc<dyn queue::Queue>>,
+}
+
+/// One thing for each feed: its queue, that queue's address, whoever hands out its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PerFeed<T> {
+    pub alerts: T,
+    pub machines: T,
+    pub telemetry: T,
 }
 
 /// A port could not do its work: the platform is unreachable, full, or refuses us. The cause is for the log; the work

@@ -6,18 +6,23 @@ mod condition;
 pub mod dispatch;
 pub mod list;
 pub mod proof;
+mod storage;
 
 use std::{fmt, str::FromStr};
 
 pub use condition::Condition;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+pub use storage::{QueueName, Storage, StorageAccount};
 use uuid::Uuid;
 
 use crate::{
     config::Region,
     microsoft::tokens::ApplicationName,
-    ports::store::{Expect, Item, Key, Store, StoreError, Write},
+    ports::{
+        PerFeed,
+        store::{Expect, Item, Key, Store, StoreError, Write},
+    },
 };
 
 /// Tenants are enumerated by shard, so that no dispatch ever scans the table.
@@ -92,6 +97,17 @@ pub enum Feed {
 }
 
 impl Feed {
+    pub const ALL: [Self; 3] = [Self::Alerts, Self::Machines, Self::Telemetry];
+
+    /// What belongs to this feed.
+    pub fn of<T>(self, each: &PerFeed<T>) -> &T {
+        match self {
+            Self::Alerts => &each.alerts,
+            Self::Machines => &each.machines,
+            Self::Telemetry => &each.telemetry,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Alerts => "alerts",
@@ -105,7 +121,7 @@ impl FromStr for Feed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Alerts, Self::Machines, Self::Telemetry]
+        Self::ALL
             .into_iter()
             .find(|feed| feed.name() == text)
             .ok_or_else(|| format!("`{}` is no feed; choose from alerts, machines, telemetry", text.escape_default()))
@@ -201,6 +217,9 @@ pub struct Connection {
     pub application: ApplicationName,
     #[serde(default)]
     pub region: Option<Region>,
+    /// Where its telemetry is; none without that feed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     pub connected_at: Timestamp,
     #[serde(default)]
     pub paused: bool,
@@ -363,6 +382,7 @@ mod tests {
             state,
             application: ApplicationName::App,
             region: None,
+            storage: None,
             connected_at: at,
             paused: false,
             claimed_at: None,

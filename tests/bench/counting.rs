@@ -76,6 +76,10 @@ impl Lake for CountedLake {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.0.get(key).await
     }
+
+    async fn remove(&self, key: &str) -> Result<(), Unavailable> {
+        self.0.remove(key).await
+    }
 }
 
 #[derive(Debug)]

@@ -114,6 +114,7 @@ async fn take_in(app: &App) -> Result<(), Failed> {
         account: "Contoso".to_owned(),
         feeds: vec![Feed::Alerts],
         region: None,
+        storage: None,
     };
     connect(app, &new).await?;
     Ok(())
@@ -137,8 +138,8 @@ async fn tick(machine: &Machine, microsoft: &mut Microsoft) -> Result<(), Failed
     microsoft.advance_a_minute()?;
     app.clock.advance(SignedDuration::from_mins(1));
     let now: Timestamp = app.clock.now();
-    local::serve::fire(app, now, 60).await;
-    let worker = local::worker::Worker::new(machine.clone());
+    local::serve::fire(app, Feed::Alerts, now, 60).await;
+    let worker = local::worker::Worker::new(machine.clone(), Feed::Alerts);
     while worker.drain(10).await? > 0 {}
     Ok(())
 }

@@ -30,6 +30,7 @@ suite! {
         of_many_concurrent_puts_exactly_one_creates,
         concurrent_puts_under_different_keys_do_not_mix,
         a_reader_sees_the_whole_object_or_none,
+        only_what_the_state_points_to_is_ever_removed,
     ]
 }
 
@@ -212,4 +213,22 @@ fn what_a_dead_process_of_the_same_id_left_behind_is_not_written_over() {
     assert_eq!(block_on(lake.put_new("new", b"new".to_vec())).unwrap(), Put::Created);
     assert_eq!(block_on(lake.get("old")).unwrap(), Some(b"delivered and committed".to_vec()));
     assert_eq!(block_on(lake.get("new")).unwrap(), Some(b"new".to_vec()));
+}
+
+async fn only_what_the_state_points_to_is_ever_removed(open: Open<dyn Lake>) {
+    let lake = open();
+    let snapshot = "snapshots/machines/tenant=a0000000-0000-4000-8000-0000000000aa/00000001.ndjson.gz";
+    for key in [snapshot, KEY, "quarantine/alerts/a.json", "snapshots"] {
+        assert_eq!(lake.put_new(key, b"object".to_vec()).await.unwrap(), Put::Created, "{key}");
+    }
+    for record in [KEY, "quarantine/alerts/a.json", "snapshots", "snapshots/../a", "snapshots/"] {
+        assert!(lake.remove(record).await.is_err(), "{record}");
+    }
+    assert_eq!(lake.get(KEY).await.unwrap(), Some(b"object".to_vec()));
+    for _ in 0..2 {
+        lake.remove(snapshot).await.unwrap();
+        assert_eq!(lake.get(snapshot).await.unwrap(), None);
+    }
+    // What is gone may come again: a key names what it holds, and nobody asks for it in between.
+    assert_eq!(lake.put_new(snapshot, b"again".to_vec()).await.unwrap(), Put::Created);
 }

@@ -18,7 +18,7 @@ use shared::{
     App,
     http::{Client, HttpError, InProcess, Request, Response},
     ports::{
-        Ports, Unavailable,
+        PerFeed, Ports, Unavailable,
         lake::{Lake, Put},
         queue::{Outgoing, Queue},
         store::{Item, Key, Store, StoreError, Write},
@@ -213,6 +213,10 @@ impl Lake for Chaotic<dyn Lake> {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.fate.around(self.port.get(key)).await
     }
+
+    async fn remove(&self, key: &str) -> Result<(), Unavailable> {
+        self.fate.around(self.port.remove(key)).await
+    }
 }
 
 #[async_trait]
@@ -270,11 +274,17 @@ impl InProcess for ChaoticTransport {
 /// The app of a process of its own, cold, under this fate.
 pub fn app(stage: &Stage, fate: &Fate) -> App {
     let ports = &stage.app.ports;
+    let queue =
+        |port: &Arc<dyn Queue>| -> Arc<dyn Queue> { Arc::new(Chaotic { fate: fate.clone(), port: port.clone() }) };
     let ports = Ports {
         store: Arc::new(Chaotic { fate: fate.clone(), port: ports.store.clone() }),
         vault: Arc::new(Chaotic { fate: fate.clone(), port: ports.vault.clone() }),
         lake: Arc::new(Chaotic { fate: fate.clone(), port: ports.lake.clone() }),
-        alerts: Arc::new(Chaotic { fate: fate.clone(), port: ports.alerts.clone() }),
+        queues: PerFeed {
+            alerts: queue(&ports.queues.alerts),
+            machines: queue(&ports.queues.machines),
+            telemetry: queue(&ports.queues.telemetry),
+        },
     };
     let transport = SimulatorTransport {
         simulator: stage.simulator.clone(),
@@ -289,9 +299,16 @@ pub fn app(stage: &Stage, fate: &Fate) -> App {
 
 /// As [`app`], with the host's hands under the same fate.
 pub fn machine(stage: &Stage, fate: &Fate) -> Machine {
+    let deliveries = |port: &Arc<dyn Deliveries>| -> Arc<dyn Deliveries> {
+        Arc::new(Chaotic { fate: fate.clone(), port: port.clone() })
+    };
     Machine {
         app: app(stage, fate),
-        deliveries: Arc::new(Chaotic { fate: fate.clone(), port: stage.deliveries.clone() }),
+        deliveries: PerFeed {
+            alerts: deliveries(&stage.deliveries.alerts),
+            machines: deliveries(&stage.deliveries.machines),
+            telemetry: deliveries(&stage.deliveries.telemetry),
+        },
         rotations: Arc::new(Chaotic { fate: fate.clone(), port: stage.rotations.clone() }),
     }
 }

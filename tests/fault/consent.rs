@@ -5,7 +5,10 @@ use std::{cell::RefCell, rc::Rc};
 use futures::{FutureExt, future::LocalBoxFuture};
 use harness::{ADMIN, Page, Stage, TENANT, Visitor, at};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use shared::{App, tenant::State};
+use shared::{
+    App,
+    tenant::{Feed, State},
+};
 use simulator::Alert;
 
 use crate::chaos::{self, CrashPoint, Fate};
@@ -166,9 +169,9 @@ fn what_a_slow_pull_found_before_does_not_undo_a_fresh_approval() {
         stage.drain();
         stage.tenant(|tenant| tenant.withdraw(harness::CLIENT));
         stage.pass(harness::minutes(90));
-        futures::executor::block_on(local::serve::fire(&stage.app, stage.now(), 60));
+        futures::executor::block_on(local::serve::fire(&stage.app, Feed::Alerts, stage.now(), 60));
         let fate = Fate::new(1, CrashPoint::Stall(point));
-        let worker = local::worker::Worker::new(chaos::machine(&stage, &fate));
+        let worker = local::worker::Worker::new(chaos::machine(&stage, &fate), Feed::Alerts);
         let mut slow = async { worker.drain(10).await.map(|_| ()).expect("the queue answers") }.boxed_local();
         if !chaos::run_alone(&fate, &mut slow) {
             let page = stage.visitor().consent(&stage.invite("Contoso"), ADMIN);

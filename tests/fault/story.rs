@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use local::worker::Worker;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::json;
-use shared::tenant::list::list;
+use shared::tenant::{Feed, list::list};
 use simulator::{Alert, Fault, Route, Tenant};
 
 use crate::chaos::{self, CrashPoint, Fate};
@@ -28,7 +28,7 @@ pub struct Summary {
 
 /// Handles messages until the queue is empty.
 fn worker(machine: Machine) -> BoxFuture<'static, ()> {
-    let worker = Worker::new(machine);
+    let worker = Worker::new(machine, Feed::Alerts);
     async move { while worker.drain(2).await.expect("the queue answers") > 0 {} }.boxed()
 }
 
@@ -85,11 +85,11 @@ impl Story {
         let fate = Fate::new(1, point);
         let mut doomed = worker(chaos::machine(&stage, &fate));
         let mut story = Self { stage, rng: SmallRng::seed_from_u64(1), alerts: 0, deaths: 0, verbose: false };
-        block_on(local::serve::fire(&story.stage.app, story.stage.now(), 60));
+        block_on(local::serve::fire(&story.stage.app, Feed::Alerts, story.stage.now(), 60));
         let done = chaos::run_alone(&fate, &mut doomed);
         // The next tick finds another worker.
         story.stage.pass(minutes(1));
-        block_on(local::serve::fire(&story.stage.app, story.stage.now(), 60));
+        block_on(local::serve::fire(&story.stage.app, Feed::Alerts, story.stage.now(), 60));
         story.work(vec![Fate::new(2, CrashPoint::Never)]);
         if !done && !fate.is_dead() {
             fate.wake_up();
@@ -108,10 +108,10 @@ impl Story {
         stage.connect(TENANT).expect("the tenant has approved");
         stage.put(Alert::new("da1", at(0) + seconds(30)));
         let fate = Fate::new(1, CrashPoint::Stall(16));
-        let shared = Worker::new(chaos::machine(&stage, &fate));
+        let shared = Worker::new(chaos::machine(&stage, &fate), Feed::Alerts);
         let tick = || {
             stage.pass(minutes(1));
-            block_on(local::serve::fire(&stage.app, stage.now(), 60));
+            block_on(local::serve::fire(&stage.app, Feed::Alerts, stage.now(), 60));
         };
         tick();
         let slow = shared.clone();
@@ -239,7 +239,7 @@ impl Story {
     fn tick(&mut self) {
         self.stage.pass(minutes(1));
         for _ in 0..self.rng.random_range(1..3) {
-            block_on(local::serve::fire(&self.stage.app, self.stage.now(), 60));
+            block_on(local::serve::fire(&self.stage.app, Feed::Alerts, self.stage.now(), 60));
         }
         let fates: Vec<Fate> = (0..self.rng.random_range(1..4))
             .map(|_| {
@@ -330,7 +330,10 @@ impl Story {
         }
         let quarantined = self.stage.quarantined().len();
         assert_eq!(quarantined as u64, views.iter().map(|view| view.ledger.quarantined).sum::<u64>());
-        assert_eq!(block_on(self.stage.deliveries.dead_letters()).expect("the queue answers"), Vec::<String>::new());
+        assert_eq!(
+            block_on(self.stage.deliveries.alerts.dead_letters()).expect("the queue answers"),
+            Vec::<String>::new()
+        );
         Summary {
             delivered: events.len(),
             quarantined,

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use shared::ports::{
     Unavailable,
-    lake::{Lake, Put, validate},
+    lake::{Lake, Put, validate, validate_removal},
 };
 
 #[derive(Debug, Default)]
@@ -35,5 +35,11 @@ impl Lake for MemoryLake {
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), Unavailable> {
+        validate_removal(key)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use shared::{
     App,
     credential::{check::Report, entry::Entry, rotation::Pace},
     ports::vault::Stage as Label,
-    tenant::Ability,
+    tenant::{Ability, Feed},
 };
 use simulator::{ClientSecret, Quota, Tenant};
 
@@ -160,7 +160,7 @@ impl Stage {
     /// A poll that needs a new token and must succeed.
     pub fn assert_polls(&self) {
         let before = self.defender_calls().len();
-        block_on(local::serve::fire(&self.app, self.now(), 1));
+        block_on(local::serve::fire(&self.app, Feed::Alerts, self.now(), 1));
         self.drain();
         assert!(self.defender_calls().len() > before, "{}: no poll: {:?}", self.now(), self.view());
         assert_eq!(self.capability().status, Ability::Ok, "{}: {:?}", self.now(), self.capability());

@@ -20,7 +20,7 @@ use shared::{
     },
     http::Client,
     metrics::Metrics,
-    ports::vault::Stage as Label,
+    ports::{PerFeed, vault::Stage as Label},
     record::read_object,
     secret::Secret,
     tenant::{
@@ -90,7 +90,7 @@ pub fn application() -> Application {
 pub struct Stage {
     pub simulator: Simulator,
     pub app: App,
-    pub deliveries: Arc<dyn Deliveries>,
+    pub deliveries: PerFeed<Arc<dyn Deliveries>>,
     pub rotations: Arc<dyn Rotations>,
     pub lake: Arc<MemoryLake>,
     pub store: Arc<RecordingStore>,
@@ -245,6 +245,7 @@ impl Stage {
             account: account.to_owned(),
             feeds: vec![Feed::Alerts],
             region: None,
+            storage: None,
         };
         block_on(connect(&self.app, &new))
             .map(|_| ())
@@ -286,11 +287,16 @@ impl Stage {
         self.app.clock.advance(time);
     }
 
-    /// One minute later, one tick, everything it sets going.
+    /// One minute later, one tick of the alerts, everything it sets going.
     pub fn tick(&self) {
         self.pass(minutes(1));
-        block_on(local::serve::fire(&self.app, self.app.clock.now(), 60));
-        self.drain();
+        self.pull(Feed::Alerts);
+    }
+
+    /// One tick of a feed now, everything it sets going.
+    pub fn pull(&self, feed: Feed) {
+        block_on(local::serve::fire(&self.app, feed, self.now(), 60));
+        self.drain_of(feed);
     }
 
     pub fn ticks(&self, count: usize) {
@@ -299,9 +305,13 @@ impl Stage {
         }
     }
 
-    /// Handles messages until the queue is empty.
+    /// Handles messages of the alerts until their queue is empty.
     pub fn drain(&self) {
-        let worker = Worker::new(self.machine());
+        self.drain_of(Feed::Alerts);
+    }
+
+    fn drain_of(&self, feed: Feed) {
+        let worker = Worker::new(self.machine(), feed);
         while block_on(worker.drain(10)).expect("the queue answers") > 0 {}
     }
 

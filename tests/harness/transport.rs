@@ -69,14 +69,17 @@ impl InProcess for SimulatorTransport {
 fn translate(request: Request) -> simulator::Request {
     let method = match request.method {
         Method::Get => "GET",
+        Method::Head => "HEAD",
         Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
     };
     let target = match request.url.query() {
         Some(query) => format!("{}?{query}", request.url.path()),
         None => request.url.path().to_owned(),
     };
     let mut headers: Vec<(String, String)> =
-        request.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        request.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
     let host = request.url.host_str().unwrap_or_default();
     headers.push(("Host".to_owned(), request.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))));
     if let Some(token) = &request.bearer {
@@ -84,8 +87,8 @@ fn translate(request: Request) -> simulator::Request {
     }
     let mut body = Vec::new();
     if let Some(content) = request.content {
-        headers.push(("Content-Type".to_owned(), content.media_type().to_owned()));
-        body = content.expose().as_bytes().to_vec();
+        headers.extend(content.media_type().map(|media_type| ("Content-Type".to_owned(), media_type.to_owned())));
+        body = content.expose().to_vec();
     }
     simulator::Request { method: method.to_owned(), target, headers, body }
 }

@@ -116,7 +116,7 @@ fn a_message_that_nobody_can_read_is_counted_and_its_words_are_not_logged() {
     let stage = quiet();
     let body = json!({"tenant_id": "what a stranger wrote"}).to_string();
     let message = Outgoing { body, delay: seconds(0) };
-    block_on(stage.app.ports.alerts.send(&[message])).unwrap();
+    block_on(stage.app.ports.queues.alerts.send(&[message])).unwrap();
     stage.drain();
     assert_eq!(stage.metrics(), [json!({"MessagesFailed": 1})]);
     assert!(stage.heard().contains("a message failed") && !stage.heard().contains("a stranger"), "{}", stage.heard());
@@ -144,7 +144,7 @@ fn a_batch_of_ten_idle_tenants_is_one_small_document() {
 fn a_batch_that_finds_nothing_to_do_writes_nothing() {
     let stage = quiet();
     let message = json!({"tenant_id": TENANT, "part": "backlog", "scheduled_time": stage.now(), "every_seconds": 60});
-    block_on(stage.app.ports.alerts.send(&[Outgoing { body: message.to_string(), delay: seconds(0) }])).unwrap();
+    block_on(stage.app.ports.queues.alerts.send(&[Outgoing { body: message.to_string(), delay: seconds(0) }])).unwrap();
     stage.drain();
     assert_eq!(stage.metrics(), Vec::<Value>::new());
 }

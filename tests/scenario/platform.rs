@@ -62,7 +62,7 @@ fn a_shard_that_cannot_be_read_silences_no_other() {
     let tick = || Tick { feed: Feed::Alerts, scheduled_time: stage.now(), every_seconds: 60 };
     let ours = TENANT.parse::<TenantId>().unwrap().shard();
     for broken in [0, 15].into_iter().filter(|shard| *shard != ours) {
-        let waiting = || block_on(stage.deliveries.receive(100, minutes(6))).unwrap().len();
+        let waiting = || block_on(stage.deliveries.alerts.receive(100, minutes(6))).unwrap().len();
         waiting();
         let dispatched = block_on(pull_dispatch::handle(&without(&stage, &shard_partition(broken)), tick()));
         let error = dispatched.unwrap_err().to_string();

@@ -3,6 +3,7 @@
 use harness::{Stage, TENANT, at, minutes, seconds, stamp};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use shared::tenant::Feed;
 use simulator::{Alert, Flood};
 
 fn version(id: &str, time: jiff::Timestamp, activity: &str) -> (String, String, String) {
@@ -248,7 +249,7 @@ fn a_repeated_message_delivers_nothing_again() {
     stage.put(Alert::new("da1", at(0) + seconds(10)));
     stage.pass(minutes(1));
     for _ in 0..3 {
-        futures::executor::block_on(local::serve::fire(&stage.app, stage.now(), 60));
+        futures::executor::block_on(local::serve::fire(&stage.app, Feed::Alerts, stage.now(), 60));
     }
     stage.drain();
     assert_eq!(stage.ids(), ["da1"]);

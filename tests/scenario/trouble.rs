@@ -6,7 +6,7 @@ use harness::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes, seconds};
 use serde_json::Value;
 use shared::{
     consent::connect::{NewConnection, connect},
-    tenant::Ability,
+    tenant::{Ability, Feed},
 };
 use simulator::{Alert, Fault, Flood, Route, Tenant};
 
@@ -220,11 +220,11 @@ fn pain_07_failures_are_told_and_the_ledger_balances() {
 fn an_unreadable_message_becomes_a_dead_letter_and_stops_nobody() {
     let stage = Stage::connected();
     let poison = shared::ports::queue::Outgoing { body: "{not ours".to_owned(), delay: jiff::SignedDuration::ZERO };
-    futures::executor::block_on(stage.app.ports.alerts.send(&[poison])).unwrap();
+    futures::executor::block_on(stage.app.ports.queues.alerts.send(&[poison])).unwrap();
     stage.put(Alert::new("da1", at(0) + seconds(10)));
     stage.ticks(60);
     assert_eq!(stage.ids(), ["da1"]);
-    assert_eq!(futures::executor::block_on(stage.deliveries.dead_letters()).unwrap(), ["{not ours"]);
+    assert_eq!(futures::executor::block_on(stage.deliveries.alerts.dead_letters()).unwrap(), ["{not ours"]);
 }
 
 #[test]
@@ -240,6 +240,7 @@ fn connecting_twice_or_to_another_account_never_overwrites() {
         account: "Somebody else".to_owned(),
         feeds: vec![shared::tenant::Feed::Alerts],
         region: None,
+        storage: None,
     };
     let error = futures::executor::block_on(connect(&stage.app, &other)).unwrap_err();
     assert!(error.to_string().contains("Contoso"), "{error}");
@@ -351,10 +352,10 @@ fn an_answer_is_given_up_before_its_invocation_ends_and_smaller_ones_are_asked_f
     stage.pass(minutes(1));
     // Every look drips, as long as it is large: four seconds for each piece.
     stage.script([Fault::Slow { pause: seconds(4), chunk: 200 }]);
-    block_on(local::serve::fire(&stage.app, stage.now(), 60));
+    block_on(local::serve::fire(&stage.app, Feed::Alerts, stage.now(), 60));
     let (left, longest_pause) = (seconds(120), seconds(30));
     let before = stage.now();
-    for delivery in block_on(stage.deliveries.receive(1, minutes(6))).unwrap() {
+    for delivery in block_on(stage.deliveries.alerts.receive(1, minutes(6))).unwrap() {
         let mut message = SqsMessage::default();
         (message.message_id, message.body) = (Some(delivery.message_id), Some(delivery.body));
         let mut event = SqsEvent::default();
@@ -387,7 +388,7 @@ fn a_throttled_pass_sleeps_from_the_moment_it_was_told_to() {
     stage.simulator.clear_log();
     while stage.now().duration_since(told_at) < seconds(85) {
         stage.pass(seconds(5));
-        futures::executor::block_on(local::serve::fire(&stage.app, stage.now(), 5));
+        futures::executor::block_on(local::serve::fire(&stage.app, Feed::Alerts, stage.now(), 5));
         stage.drain();
     }
     assert_eq!(stage.defender_calls().len(), 0);

@@ -10,10 +10,7 @@ use serde::Serialize;
 use shared::{
     App,
     metrics::{Metric, Recorded},
-    tenant::{
-        Feed,
-        dispatch::{self, DispatchError, Tick},
-    },
+    tenant::dispatch::{self, DispatchError, Tick},
 };
 
 /// What a dispatch did.
@@ -22,24 +19,13 @@ pub struct Dispatched {
     pub messages: usize,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the feed `{0}` has no puller yet")]
-    NoPuller(&'static str),
-    #[error(transparent)]
-    Dispatch(#[from] DispatchError),
-}
-
 /// Handles one tick.
 ///
 /// # Errors
-/// [`Error`] when the store or the queue fails, or the feed is one that nobody pulls.
-pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, Error> {
+/// [`DispatchError`] when the store or the queue fails.
+pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, DispatchError> {
     let began = app.clock.now();
-    let queue = match tick.feed {
-        Feed::Alerts => &app.ports.alerts,
-        other => return Err(Error::NoPuller(other.name())),
-    };
+    let queue = tick.feed.of(&app.ports.queues);
     let messages = dispatch::run(app.ports.store.as_ref(), queue.as_ref(), &tick).await?;
     let recorded = Recorded::default();
     recorded.add(Metric::Dispatched, messages as u64);

@@ -103,6 +103,7 @@ async fn connect_tenants(app: &App) -> Result<(), Failure> {
             account: tenant.name.to_owned(),
             feeds: vec![Feed::Alerts],
             region: None,
+            storage: None,
         };
         connect::connect(app, &new).await.map_err(Failure::failed)?;
     }

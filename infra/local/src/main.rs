@@ -213,6 +213,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 account,
                 feeds: parse_feeds(&feeds)?,
                 region: region.map(|region| region.parse()).transpose().map_err(usage)?,
+                storage: None,
             };
             local::connect::run(&place.app().await?, &new).await
         }

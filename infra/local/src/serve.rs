@@ -14,6 +14,7 @@ use embedded::Machine;
 use jiff::{Timestamp, Unit};
 use shared::{
     App,
+    ports::PerFeed,
     tenant::{Feed, dispatch::Tick},
 };
 use tokio::{
@@ -24,8 +25,10 @@ use tokio::{
 
 use crate::{Failure, rotate, vault, web, worker::Worker};
 
-/// Pulls at the same time. Each mostly waits for Microsoft; a slow tenant takes one place of these.
-const WORKERS: usize = 16;
+/// Pulls of each feed at the same time. Each mostly waits for Microsoft; a slow tenant takes one place of these.
+const WORKERS: PerFeed<usize> = PerFeed { alerts: 16, machines: 4, telemetry: 4 };
+/// An inventory changes slowly, and reading it is many calls: it is pulled at every so many ticks.
+const TICKS_BETWEEN_INVENTORIES: u64 = 60;
 /// How soon a worker without work looks again.
 const IDLE: Duration = Duration::from_millis(200);
 /// How long a server runs before its first daily work.
@@ -88,9 +91,11 @@ async fn housekeeping(machine: Machine, data: PathBuf) {
 pub fn start(machine: &Machine, tick: u32, stopping: &Arc<AtomicBool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(schedule(machine.app.clone(), tick, stopping.clone()));
-    let worker = Worker::new(machine.clone());
-    for _ in 0..WORKERS {
-        tasks.spawn(work(worker.clone(), stopping.clone()));
+    for feed in Feed::ALL {
+        let worker = Worker::new(machine.clone(), feed);
+        for _ in 0..*feed.of(&WORKERS) {
+            tasks.spawn(work(worker.clone(), stopping.clone()));
+        }
     }
     tasks
 }
@@ -99,22 +104,30 @@ async fn schedule(app: App, tick: u32, stopping: Arc<AtomicBool>) {
     let mut ticks = interval(Duration::from_secs(u64::from(tick)));
     // After a suspended laptop wakes up, one tick makes all the missed ones good.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
+    for number in 0_u64.. {
         ticks.tick().await;
         if stopping.load(Ordering::SeqCst) {
             return;
         }
-        fire(&app, app.clock.now(), tick).await;
+        for feed in due_feeds(number) {
+            fire(&app, feed, app.clock.now(), tick).await;
+        }
     }
 }
 
-/// One scheduled moment, in whole seconds as the cloud's scheduler gives it.
-pub async fn fire(app: &App, now: Timestamp, every_seconds: u32) {
+/// The feeds whose turn it is at this tick, counted from the start.
+fn due_feeds(tick: u64) -> impl Iterator<Item = Feed> {
+    let inventories = tick.is_multiple_of(TICKS_BETWEEN_INVENTORIES);
+    Feed::ALL.into_iter().filter(move |feed| *feed != Feed::Machines || inventories)
+}
+
+/// One scheduled moment of a feed, in whole seconds as the cloud's scheduler gives it.
+pub async fn fire(app: &App, feed: Feed, now: Timestamp, every_seconds: u32) {
     let scheduled_time =
         now.round(jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc)).unwrap_or(now);
-    let tick = Tick { feed: Feed::Alerts, scheduled_time, every_seconds };
+    let tick = Tick { feed, scheduled_time, every_seconds };
     if let Err(error) = pull_dispatch::handle(app, tick).await {
-        tracing::error!(%error, "a tick was not dispatched; the next one makes it good");
+        tracing::error!(feed = feed.name(), %error, "a tick was not dispatched; the next one makes it good");
     }
 }
 

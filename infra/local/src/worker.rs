@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use shared::{
     ports::{Unavailable, queue::MAX_BATCH},
     tenant::{
-        TenantId,
+        Feed, TenantId,
         dispatch::{Part, PullMessage},
     },
 };
@@ -21,27 +21,28 @@ const LEFT: SignedDuration = SignedDuration::from_secs(290);
 /// A little longer.
 const VISIBILITY: SignedDuration = SignedDuration::from_mins(6);
 
-/// The workers of one process. Clones work side by side.
+/// The workers of one feed in one process. Clones work side by side.
 ///
 /// A tenant that is slower than its tick gets a message before the last one is done. That message is let go, for the
 /// pass under way or the next tick covers it; otherwise one slow tenant would in time hold every worker.
 #[derive(Debug, Clone)]
 pub struct Worker {
     machine: Machine,
+    feed: Feed,
     under_way: Arc<Mutex<HashSet<(TenantId, Part)>>>,
 }
 
 impl Worker {
-    pub fn new(machine: Machine) -> Self {
-        Self { machine, under_way: Arc::default() }
+    pub fn new(machine: Machine, feed: Feed) -> Self {
+        Self { machine, feed, under_way: Arc::default() }
     }
 
-    /// Receives up to `max` messages of the alerts queue and handles them. Tells how many there were.
+    /// Receives up to `max` messages of the feed's queue and handles them. Tells how many there were.
     ///
     /// # Errors
     /// When the queue fails; messages already handled may come again.
     pub async fn drain(&self, max: usize) -> Result<usize, Unavailable> {
-        let queue = &self.machine.deliveries;
+        let queue = self.feed.of(&self.machine.deliveries);
         let deliveries = queue.receive(max.min(MAX_BATCH), VISIBILITY).await?;
         let mut claims = Vec::new();
         let mut event = SqsEvent::default();
@@ -58,7 +59,12 @@ impl Worker {
             message.body = Some(delivery.body.clone());
             event.records.push(message);
         }
-        let response = alert_pull::handle(&self.machine.app, event, LEFT).await;
+        let app = &self.machine.app;
+        let response = match self.feed {
+            Feed::Alerts => alert_pull::handle(app, event, LEFT).await,
+            Feed::Machines => machine_pull::handle(app, event, LEFT).await,
+            Feed::Telemetry => telemetry_drain::handle(app, event, LEFT).await,
+        };
         drop(claims);
         for delivery in &deliveries {
             let failed =

@@ -8,6 +8,7 @@ mod measure;
 use std::sync::Arc;
 
 use call::CallFailed;
+use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     App,
-    batch::MessageFailed,
+    batch::{MessageFailed, Outcome},
     metrics::{Metric, Recorded},
     microsoft::{time::TICK, token::AccessToken},
     tenant::{
@@ -40,25 +41,21 @@ const PASS_TIME: SignedDuration = SignedDuration::from_secs(50);
 /// Times a pass starts anew because another worker wrote first.
 const ATTEMPTS: u32 = 3;
 
-/// What became of one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The tenant is not here or not due, or all this was done before.
-    NothingToDo,
-    /// Looked at everything asked for, or as far as the budget went.
-    Pulled { delivered: u64, complete: bool },
-    /// Microsoft's answer is a condition of the tenant or of ours; it is written down, the message is done.
-    Stopped(Ability),
-    /// Another worker is at this tenant; the next tick goes on.
-    Yielded,
-}
-
 /// Handles one message, and records what it measures, however it ends. No answer is read after `ends_at`; what is missing
 /// then is the ladder's business, so that a slow tenant gets smaller questions instead of the same again.
 ///
 /// # Errors
 /// [`MessageFailed`] only when the platform fails; whatever Microsoft says is an [`Outcome`].
-pub async fn pull(
+pub fn pull<'a>(
+    app: &'a App,
+    message: &'a PullMessage,
+    ends_at: Timestamp,
+    recorded: &'a Recorded,
+) -> BoxFuture<'a, Result<Outcome, MessageFailed>> {
+    pull_with_budget(app, message, ends_at, recorded).boxed()
+}
+
+async fn pull_with_budget(
     app: &App,
     message: &PullMessage,
     ends_at: Timestamp,

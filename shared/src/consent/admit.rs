@@ -17,7 +17,7 @@ use crate::{
     microsoft::{id_token::Person, tokens::ApplicationName},
     ports::store::{StoreError, Write},
     tenant::{
-        Condition, Connection, Consent, Feed, State, TenantId,
+        Condition, Connection, Consent, State, TenantId,
         bind::{Binding, bind},
         dispatch::{self, Tick},
         load,
@@ -173,6 +173,7 @@ fn binding(invitation: &Invitation, tenant_id: TenantId, consent: Consent, proof
         account: invitation.account.clone(),
         application: ApplicationName::App,
         region: None,
+        storage: None,
         feeds: invitation.feeds.clone(),
         state,
         condition,
@@ -192,9 +193,9 @@ fn spend(app: &App, open: &Open, binding: &Binding) -> Result<Write, StoreError>
 
 /// The first look, now. If the queue is out of order, the next tick does it.
 async fn pull_at_once(app: &App, connection: &Connection) {
-    for feed in connection.feeds.keys().filter(|feed| **feed == Feed::Alerts) {
+    for feed in connection.feeds.keys() {
         let tick = Tick { feed: *feed, scheduled_time: app.clock.now(), every_seconds: 60 };
-        if let Err(error) = dispatch::send(app.ports.alerts.as_ref(), &tick, &[connection]).await {
+        if let Err(error) = dispatch::send(feed.of(&app.ports.queues).as_ref(), &tick, &[connection]).await {
             tracing::warn!(tenant.id = %connection.tenant_id, %error, "the first pull waits for the next tick");
         }
     }

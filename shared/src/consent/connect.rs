@@ -10,7 +10,7 @@ use crate::{
         vault::{Stage, VaultError},
     },
     tenant::{
-        Connection, Feed, State, TenantId,
+        Connection, Feed, State, Storage, TenantId,
         account::{self, AccountError},
         bind::{Binding, bind},
         load,
@@ -25,6 +25,8 @@ pub struct NewConnection {
     pub account: String,
     pub feeds: Vec<Feed>,
     pub region: Option<Region>,
+    /// Where the telemetry is; demanded with that feed.
+    pub storage: Option<Storage>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,7 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
         account: account::ensure(store, &account, app.clock.now()).await?.name,
         application,
         region: new.region,
+        storage: new.storage.clone(),
         feeds: new.feeds.clone(),
         state: State::Active,
         condition,

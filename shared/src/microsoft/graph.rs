@@ -239,7 +239,7 @@ mod tests {
         assert!(added.url.path().ends_with("')/addPassword"));
         assert_eq!(
             added.content.unwrap().expose(),
-            r#"{"passwordCredential":{"displayName":"muster/x/y","endDateTime":"1970-01-01T00:00:00Z"}}"#
+            br#"{"passwordCredential":{"displayName":"muster/x/y","endDateTime":"1970-01-01T00:00:00Z"}}"#
         );
         assert!(remove_request(&graph, CLIENT, "k").url.path().ends_with("')/removePassword"));
     }

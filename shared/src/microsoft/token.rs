@@ -26,8 +26,12 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 const ASSERTION_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// A token is renewed this long before it ends, or at half its life where it lives shorter.
 const REFRESH_EARLY: SignedDuration = SignedDuration::from_mins(5);
+/// The resource that tokens for Azure Storage are for, in every cloud.
+pub const STORAGE: &str = "https://storage.azure.com";
 /// Graph's other name, which its tokens may carry as their audience.
 const GRAPH_ID: &str = "00000003-0000-0000-c000-000000000000";
+/// Azure Storage's other name, likewise.
+const STORAGE_ID: &str = "e406a681-f3d4-42a8-90b6-c2b029497af1";
 
 /// A bearer token for one tenant and one resource. Lives in memory only.
 #[derive(Debug)]
@@ -197,7 +201,12 @@ pub fn parse_token(body: &[u8], resource: &str, tenant: TenantId, now: Timestamp
     let claims = read_claims(answer.access_token.expose());
     if let Some(claims) = &claims {
         let theirs = claims.aud.as_deref().map(|aud| aud.trim_end_matches('/'));
-        if theirs.is_none_or(|aud| aud != resource && !(aud == GRAPH_ID && is_graph(resource))) {
+        let also = match resource {
+            STORAGE => Some(STORAGE_ID),
+            resource if is_graph(resource) => Some(GRAPH_ID),
+            _ => None,
+        };
+        if theirs.is_none_or(|aud| aud != resource && Some(aud) != also) {
             return Err(TokenError::WrongToken(format!(
                 "its audience is {}, not {resource}",
                 theirs.unwrap_or_default().escape_default()

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{
     entra::{Refusal, parse_error},
-    token::{AccessToken, Grant, TokenError, parse_token, token_endpoint, token_request},
+    token::{AccessToken, Grant, STORAGE, TokenError, parse_token, token_endpoint, token_request},
 };
 use crate::{
     clock::Clock,
@@ -58,7 +58,8 @@ pub struct Tokens {
     vault: Arc<dyn Vault>,
     config: Arc<Config>,
     clock: Clock,
-    tokens: Mutex<HashMap<(TenantId, String), Arc<AccessToken>>>,
+    /// By tenant, vault entry and resource.
+    tokens: Mutex<HashMap<(TenantId, String, String), Arc<AccessToken>>>,
     applications: Mutex<HashMap<String, Loaded>>,
 }
 
@@ -77,15 +78,38 @@ impl Tokens {
         application: &ApplicationName,
         fresh: bool,
     ) -> Result<Arc<AccessToken>, TokenError> {
+        self.resource(self.config.audience(), tenant, application, fresh).await
+    }
+
+    /// As [`Tokens::defender`], for the storage accounts of `tenant`. The same resource in every cloud (MICROSOFT.md 4.6).
+    ///
+    /// # Errors
+    /// [`TokenError`], whose refusal says who must act.
+    pub async fn storage(
+        &self,
+        tenant: TenantId,
+        application: &ApplicationName,
+        fresh: bool,
+    ) -> Result<Arc<AccessToken>, TokenError> {
+        self.resource(STORAGE, tenant, application, fresh).await
+    }
+
+    async fn resource(
+        &self,
+        resource: &str,
+        tenant: TenantId,
+        application: &ApplicationName,
+        fresh: bool,
+    ) -> Result<Arc<AccessToken>, TokenError> {
         let name = application.vault_name(&self.config.secrets_prefix, tenant);
-        let key = (tenant, name.clone());
+        let key = (tenant, name.clone(), resource.to_owned());
         if !fresh
             && let Some(token) = lock(&self.tokens).get(&key)
             && self.clock.now() < token.renew_at
         {
             return Ok(token.clone());
         }
-        let (endpoint, resource) = (token_endpoint(&self.config.login(), tenant), self.config.audience());
+        let endpoint = token_endpoint(&self.config.login(), tenant);
         let body = self.exchange(&name, &endpoint, &Grant::ClientCredentials { resource }).await?;
         let token = Arc::new(parse_token(&body, resource, tenant, self.clock.now())?);
         lock(&self.tokens).insert(key, token.clone());

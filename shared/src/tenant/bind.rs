@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Capability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, TenantId, UNCERTAIN, put};
+use super::{
+    Capability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, Storage, TenantId, UNCERTAIN, put,
+};
 use crate::{
     App,
     alert::progress::{self, AlertFeed},
@@ -21,6 +23,7 @@ pub struct Binding {
     pub account: String,
     pub application: ApplicationName,
     pub region: Option<Region>,
+    pub storage: Option<Storage>,
     pub feeds: Vec<Feed>,
     pub state: State,
     /// What the proof found each feed able to do.
@@ -49,6 +52,7 @@ pub fn bound(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Conne
         state: works.map_or(new.state, |known| known.state),
         application: works.map_or(&new.application, |known| &known.application).clone(),
         region: new.region.or(known.and_then(|known| known.region)),
+        storage: new.storage.clone().or(same.and_then(|known| known.storage.clone())),
         connected_at: same.map_or(now, |known| known.connected_at),
         paused: same.is_some_and(|known| known.paused),
         claimed_at: (!new.proven && !is_bound).then_some(now),

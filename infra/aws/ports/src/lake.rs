@@ -5,7 +5,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::{Client, config::Builder, primitives::ByteStream};
 use shared::ports::{
     Unavailable,
-    lake::{Lake, Put, validate},
+    lake::{Lake, Put, validate, validate_removal},
 };
 
 use crate::error::unavailable;
@@ -68,5 +68,12 @@ impl Lake for S3Lake {
         };
         let body = object.body.collect().await.map_err(|cause| Unavailable::new(PORT, cause))?;
         Ok(Some(body.to_vec()))
+    }
+
+    /// S3 answers the same whether there was such an object or not.
+    async fn remove(&self, key: &str) -> Result<(), Unavailable> {
+        validate_removal(key)?;
+        let removed = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+        removed.map(|_| ()).map_err(|error| unavailable(PORT, "DeleteObject", &error))
     }
 }

@@ -19,7 +19,7 @@ use shared::{
     clock::Clock,
     config::{Config, Mistakes},
     http::Client,
-    ports::Ports,
+    ports::{PerFeed, Ports, queue::Queue},
 };
 
 pub use lake::S3Lake;
@@ -91,10 +91,15 @@ pub async fn sdk() -> SdkConfig {
 
 /// The ports over these services.
 pub fn ports(sdk: &SdkConfig, settings: &Settings) -> Ports {
+    let queue = |url: &str| -> Arc<dyn Queue> { Arc::new(SqsQueue::new(sdk, url)) };
     Ports {
         store: Arc::new(DynamoStore::new(sdk, &settings.table)),
         vault: Arc::new(SecretsManagerVault::new(sdk)),
         lake: Arc::new(S3Lake::new(sdk, &settings.bucket)),
-        alerts: Arc::new(SqsQueue::new(sdk, &settings.alerts_queue_url)),
+        queues: PerFeed {
+            alerts: queue(&settings.queue_urls.alerts),
+            machines: queue(&settings.queue_urls.machines),
+            telemetry: queue(&settings.queue_urls.telemetry),
+        },
     }
 }

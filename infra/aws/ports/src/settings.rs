@@ -1,6 +1,6 @@
 //! The names of a stage's table, bucket and queues, from the environment.
 
-use shared::config::Mistakes;
+use shared::{config::Mistakes, ports::PerFeed};
 use url::{Host, Url};
 
 /// What a stack tells its functions about itself.
@@ -8,7 +8,7 @@ use url::{Host, Url};
 pub struct Settings {
     pub table: String,
     pub bucket: String,
-    pub alerts_queue_url: String,
+    pub queue_urls: PerFeed<String>,
 }
 
 impl Settings {
@@ -26,7 +26,11 @@ impl Settings {
         let settings = Self {
             table: read("MUSTER_TABLE", "the state table", table),
             bucket: read("MUSTER_BUCKET", "the lake's bucket", bucket),
-            alerts_queue_url: read("MUSTER_ALERTS_QUEUE_URL", "the alerts feed's queue", queue_url),
+            queue_urls: PerFeed {
+                alerts: read("MUSTER_ALERTS_QUEUE_URL", "the alerts feed's queue", queue_url),
+                machines: read("MUSTER_MACHINES_QUEUE_URL", "the machines feed's queue", queue_url),
+                telemetry: read("MUSTER_TELEMETRY_QUEUE_URL", "the telemetry feed's queue", queue_url),
+            },
         };
         if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }
     }
@@ -72,14 +76,18 @@ mod tests {
             ("MUSTER_TABLE", "muster-State-1"),
             ("MUSTER_BUCKET", "muster-lake-1"),
             ("MUSTER_ALERTS_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/000000000000/muster-Alerts"),
+            ("MUSTER_MACHINES_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/000000000000/muster-Machines"),
+            ("MUSTER_TELEMETRY_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/000000000000/muster-Telemetry"),
         ]);
-        assert_eq!(settings.unwrap().table, "muster-State-1");
+        let settings = settings.unwrap();
+        assert_eq!(settings.table, "muster-State-1");
+        assert!(settings.queue_urls.machines.ends_with("muster-Machines"), "{settings:?}");
     }
 
     #[test]
     fn every_missing_or_impossible_name_is_reported_at_once() {
         let Mistakes(mistakes) = read(&[]).unwrap_err();
-        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert_eq!(mistakes.len(), 5, "{mistakes:?}");
         assert!(mistakes[0].contains("MUSTER_TABLE is not set"), "{mistakes:?}");
         let Mistakes(mistakes) = read(&[
             ("MUSTER_TABLE", "a b"),
@@ -87,7 +95,7 @@ mod tests {
             ("MUSTER_ALERTS_QUEUE_URL", "http://sqs.example.com/queue"),
         ])
         .unwrap_err();
-        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert_eq!(mistakes.len(), 5, "{mistakes:?}");
         assert!(mistakes[2].contains("http://sqs.example.com/queue") && mistakes[2].contains("https"), "{mistakes:?}");
     }
 }

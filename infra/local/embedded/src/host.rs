@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use shared::{
     App,
-    ports::{Ports, Unavailable, vault::VaultError},
+    ports::{PerFeed, Ports, Unavailable, vault::VaultError},
 };
 
 /// A message as one receiver got it. The receipt is good until the visibility timeout has passed.
@@ -50,8 +50,7 @@ pub trait Rotations: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Clone)]
 pub struct Platform {
     pub ports: Ports,
-    /// Of the `alerts` queue.
-    pub deliveries: Arc<dyn Deliveries>,
+    pub deliveries: PerFeed<Arc<dyn Deliveries>>,
     pub rotations: Arc<dyn Rotations>,
 }
 
@@ -59,6 +58,6 @@ pub struct Platform {
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub app: App,
-    pub deliveries: Arc<dyn Deliveries>,
+    pub deliveries: PerFeed<Arc<dyn Deliveries>>,
     pub rotations: Arc<dyn Rotations>,
 }

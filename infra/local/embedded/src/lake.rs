@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use shared::ports::{
     Unavailable,
-    lake::{Lake, Put, validate},
+    lake::{Lake, Put, validate, validate_removal},
 };
 
 use crate::OpenError;
@@ -106,6 +106,14 @@ impl Lake for FolderLake {
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Unavailable::new(PORT, error)),
+        }
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), Unavailable> {
+        validate_removal(key)?;
+        match fs::remove_file(self.path(key)?) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Unavailable::new(PORT, error)),
+            _ => Ok(()),
         }
     }
 }

@@ -21,7 +21,7 @@ use shared::{
     clock::Clock,
     config::Config,
     http::Client,
-    ports::{Ports, lake::Lake},
+    ports::{PerFeed, Ports, lake::Lake},
 };
 pub use store::SqliteStore;
 pub use vault::{SqliteVault, VaultKey};
@@ -66,11 +66,17 @@ pub fn machine(data: &Path, config: Config, clock: Clock) -> Result<Machine, Ope
 /// The platform over a database and a lake of the caller's choosing.
 pub fn platform(database: &Database, key: VaultKey, lake: Arc<dyn Lake>, clock: &Clock) -> Platform {
     let vault = Arc::new(SqliteVault::new(database.clone(), key, clock.clone()));
-    let alerts = Arc::new(SqliteQueue::new(database.clone(), "alerts", clock.clone()));
+    let queue = |name: &'static str| Arc::new(SqliteQueue::new(database.clone(), name, clock.clone()));
+    let (alerts, machines, telemetry) = (queue("alerts"), queue("machines"), queue("telemetry"));
     let store = Arc::new(SqliteStore::new(database.clone()));
     Platform {
-        ports: Ports { store, vault: vault.clone(), lake, alerts: alerts.clone() },
-        deliveries: alerts,
+        ports: Ports {
+            store,
+            vault: vault.clone(),
+            lake,
+            queues: PerFeed { alerts: alerts.clone(), machines: machines.clone(), telemetry: telemetry.clone() },
+        },
+        deliveries: PerFeed { alerts, machines, telemetry },
         rotations: vault,
     }
 }

@@ -58,7 +58,7 @@ impl<'a> Administrator<'a> {
     async fn open(&mut self, method: Method, url: Url) -> Result<Page, Failure> {
         let mut request = Request::get(url);
         request.method = method;
-        request.headers.extend(self.cookie.clone().map(|cookie| ("cookie", cookie)));
+        request.headers.extend(self.cookie.clone().map(|cookie| ("cookie".into(), cookie)));
         let answer = self.http.send(request).await.map_err(Failure::failed)?;
         let location = answer.header("location").map(str::to_owned);
         if let Some(cookie) = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next()) {

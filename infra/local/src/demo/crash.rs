@@ -50,4 +50,8 @@ impl Lake for DyingLake {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.lake.get(key).await
     }
+
+    async fn remove(&self, key: &str) -> Result<(), Unavailable> {
+        self.lake.remove(key).await
+    }
 }

@@ -38,7 +38,7 @@ pub async fn tell(
     let bar = ProgressBar::new(u64::from(MINUTES));
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} min  {msg}").map_err(Failure::failed)?;
     bar.set_style(style);
-    let worker = Worker::new(machine.clone());
+    let worker = Worker::new(machine.clone(), Feed::Alerts);
     let mut rotation = None;
     for minute in 0..MINUTES {
         let now = start + MINUTE * i32::try_from(minute + 1).unwrap_or(i32::MAX);
@@ -52,7 +52,7 @@ pub async fn tell(
         if minute == world::CRASH_MINUTE {
             dying.arm();
         }
-        serve::fire(app, now, 60).await;
+        serve::fire(app, Feed::Alerts, now, 60).await;
         while drain(&worker, dying).await? > 0 {}
         nobody_suffers_for_us(app).await?;
         if rotation.is_some() {

@@ -1,0 +1,3 @@
+//! Machines: a tenant's device inventory from Defender's `/api/machines`, as OCSF events of what changed.
+
+pub mod pull;
