@@ -28,7 +28,7 @@ pub(crate) fn list(
     trail: &mut Trail,
 ) -> Result<Response, Refused> {
     let query = judge(Query::parse(request.query()))?;
-    let (tenant, now) = (admit(world, dice, request, trail)?, world.now);
+    let (tenant, now) = (admit(world, dice, request, &ROLES, trail)?, world.now);
     let query = query.map_err(|message| Refused::Answer(bad_request(&message, dice)))?;
     let Some(tenant) = world.tenant(&tenant) else { return Err(Refused::Answer(unauthorized(dice, "Unauthorized"))) };
 
@@ -66,11 +66,11 @@ pub(crate) fn one(
     trail: &mut Trail,
 ) -> Result<Response, Refused> {
     let expand = judge(Query::parse_single(request.query()))?;
-    let (tenant, now) = (admit(world, dice, request, trail)?, world.now);
+    let (tenant, now) = (admit(world, dice, request, &ROLES, trail)?, world.now);
     let expand = expand.map_err(|message| Refused::Answer(bad_request(&message, dice)))?;
     let Some(tenant) = world.tenant(&tenant) else { return Err(Refused::Answer(unauthorized(dice, "Unauthorized"))) };
     let Some(item) = tenant.alerts.item(id).filter(|item| item.visible_from() <= now) else {
-        return Err(Refused::Answer(not_found(dice, id)));
+        return Err(Refused::Answer(not_found(dice, "Alert", id)));
     };
     if is_poison(tenant, &item, expand) {
         return Err(Refused::Answer(internal_error(dice)));
@@ -84,7 +84,7 @@ pub(crate) fn scripted_status(status: u16, dice: &mut Dice) -> Response {
         400 => error(400, "BadRequest", "The request could not be understood by the server.", &dice.guid()),
         401 => unauthorized(dice, "Unauthorized"),
         403 => forbidden(dice, "Forbidden", "The application is not allowed to perform this operation."),
-        404 => not_found(dice, "requested"),
+        404 => not_found(dice, "Resource", "requested"),
         429 => throttled(100, "00:01:00", Some(60), Some(60), &dice.guid()),
         500 => internal_error(dice),
         other => crate::fault::gateway_page(other),
@@ -111,10 +111,10 @@ pub(crate) fn throttled(limit: u32, window: &str, header: Option<i64>, words: Op
     }
 }
 
-const CONTENT_TYPE: &str = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
 
 /// What is not modelled ends the request at once; what is invalid waits until the caller was let in.
-fn judge<T>(options: Result<T, FilterError>) -> Result<Result<T, String>, Refused> {
+pub(crate) fn judge<T>(options: Result<T, FilterError>) -> Result<Result<T, String>, Refused> {
     match options {
         Ok(options) => Ok(Ok(options)),
         Err(FilterError::NotModelled(what)) => Err(Refused::NotModelled(what)),
@@ -123,7 +123,13 @@ fn judge<T>(options: Result<T, FilterError>) -> Result<Result<T, String>, Refuse
 }
 
 /// Token, tenant, licence, roles, quota, in this order; the id of the tenant that may be read.
-fn admit(world: &mut World, dice: &mut Dice, request: &Request, trail: &mut Trail) -> Result<String, Refused> {
+pub(crate) fn admit(
+    world: &mut World,
+    dice: &mut Dice,
+    request: &Request,
+    roles: &[&str],
+    trail: &mut Trail,
+) -> Result<String, Refused> {
     let now = world.now;
     let caller =
         access_token::verify(request.header("authorization"), now).map_err(|reason| disbelieve(reason, dice))?;
@@ -132,7 +138,7 @@ fn admit(world: &mut World, dice: &mut Dice, request: &Request, trail: &mut Trai
     let Some(tenant) = world.tenant(&caller.tenant_id).filter(|tenant| !tenant.deleted) else {
         return Err(Refused::Answer(unauthorized(dice, "Unauthorized")));
     };
-    licensed_and_allowed(tenant, &caller, dice).map_err(Refused::Answer)?;
+    licensed_and_allowed(tenant, &caller, roles, dice).map_err(Refused::Answer)?;
     let quota = world.quota;
     let calls = world.calls.entry((caller.tenant_id.clone(), caller.client_id)).or_default();
     quota.admit(calls, now).map_err(|over| {
@@ -151,7 +157,7 @@ fn disbelieve(reason: Unbelieved, dice: &mut Dice) -> Refused {
     })
 }
 
-fn licensed_and_allowed(tenant: &Tenant, caller: &Caller, dice: &mut Dice) -> Result<(), Response> {
+fn licensed_and_allowed(tenant: &Tenant, caller: &Caller, roles: &[&str], dice: &mut Dice) -> Result<(), Response> {
     match tenant.licence {
         Licence::AccountInactive => {
             return Err(unauthorized(dice, "Unauthorized request - reason of failure: Account mode is inactive"));
@@ -161,10 +167,10 @@ fn licensed_and_allowed(tenant: &Tenant, caller: &Caller, dice: &mut Dice) -> Re
         }
         Licence::Active | Licence::InvalidLicense => {}
     }
-    if !caller.roles.iter().any(|role| ROLES.contains(&role.as_str())) {
+    if !caller.roles.iter().any(|role| roles.contains(&role.as_str())) {
         let message = format!(
             "Missing application roles. API required roles: {}, application roles: {}.",
-            ROLES.join(","),
+            roles.join(","),
             caller.roles.join(",")
         );
         return Err(forbidden(dice, "Forbidden", &message));
@@ -184,15 +190,15 @@ fn is_poison(tenant: &Tenant, item: &Item, expand: bool) -> bool {
     (expand && holds(&alerts.poison)) || holds(&alerts.unanswerable)
 }
 
-fn error(status: u16, code: &str, message: &str, target: &str) -> Response {
+pub(crate) fn error(status: u16, code: &str, message: &str, target: &str) -> Response {
     Response::json(status, &json!({"error": {"code": code, "message": message, "target": target}}))
 }
 
-fn bad_request(message: &str, dice: &mut Dice) -> Response {
+pub(crate) fn bad_request(message: &str, dice: &mut Dice) -> Response {
     error(400, "ODataError", message, &dice.guid())
 }
 
-fn unauthorized(dice: &mut Dice, message: &str) -> Response {
+pub(crate) fn unauthorized(dice: &mut Dice, message: &str) -> Response {
     error(401, "Unauthorized", message, &dice.guid()).with("WWW-Authenticate", "Bearer")
 }
 
@@ -200,8 +206,8 @@ fn forbidden(dice: &mut Dice, code: &str, message: &str) -> Response {
     error(403, code, message, &dice.guid())
 }
 
-fn not_found(dice: &mut Dice, id: &str) -> Response {
-    error(404, "ResourceNotFound", &format!("Alert {id} was not found."), &dice.guid())
+pub(crate) fn not_found(dice: &mut Dice, what: &str, id: &str) -> Response {
+    error(404, "ResourceNotFound", &format!("{what} {id} was not found."), &dice.guid())
 }
 
 fn internal_error(dice: &mut Dice) -> Response {

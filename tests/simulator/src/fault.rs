@@ -28,6 +28,10 @@ pub enum Route {
     Alerts,
     /// `/api/alerts/{id}`.
     Alert,
+    /// `/api/machines`.
+    Machines,
+    /// `/api/machines/{id}`.
+    Machine,
 }
 
 /// What happens to one request.

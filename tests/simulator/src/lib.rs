@@ -1,4 +1,4 @@
-//! Entra's pages and token side, Graph's application credentials and Defender's alerts API as a deterministic function from request to response.
+//! Entra's pages and token side, Graph's application credentials and Defender's alerts and machines as a deterministic function from request to response.
 //!
 //! The simulator is a judge: it verifies what Entra verifies and refuses what Entra refuses. What it does not know it
 //! answers with 501 and remembers in [`Simulator::refusals`], so that a test can fail on it. The facts are those of
@@ -36,6 +36,9 @@ mod id_token;
 mod jwt;
 mod log;
 mod login_page;
+mod machine;
+mod machines;
+mod machines_api;
 mod page;
 mod query;
 mod quota;
@@ -66,6 +69,8 @@ pub use http::{Body, Chunk, Request, Response};
 pub use id_token::ForgedWith;
 pub use jwt::SigningKey;
 pub use log::Entry;
+pub use machine::Machine;
+pub use machines::{EmptyInventory, Machines, NextLinks};
 pub use quota::Quota;
 pub use replication::CredentialPropagation;
 pub use sign_in::Choice;

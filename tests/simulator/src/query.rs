@@ -65,7 +65,7 @@ impl Query {
     }
 }
 
-fn number(name: &str, value: &str, least: usize, most: usize) -> Result<usize, FilterError> {
+pub(crate) fn number(name: &str, value: &str, least: usize, most: usize) -> Result<usize, FilterError> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let number = value.parse().ok().filter(|number| digits && (least..=most).contains(number));
     number.ok_or_else(|| {

@@ -16,6 +16,8 @@ pub(crate) enum Endpoint {
     Graph { key: Key, call: Call },
     Alerts,
     Alert { id: String },
+    Machines,
+    Machine { id: String },
 }
 
 impl Endpoint {
@@ -25,6 +27,8 @@ impl Endpoint {
         let endpoint = match *segments.as_slice() {
             ["api", "alerts"] => Self::Alerts,
             ["api", "alerts", id] if !id.is_empty() => Self::Alert { id: decode(id)? },
+            ["api", "machines"] => Self::Machines,
+            ["api", "machines", id] if !id.is_empty() => Self::Machine { id: decode(id)? },
             ["api", ..] => return None,
             ["v1.0", ref rest @ ..] => graph(&request.method, rest)?,
             [tenant, "v2.0", ".well-known", "openid-configuration"] => {
@@ -58,6 +62,7 @@ impl Endpoint {
             Self::OpenidConfiguration { .. } | Self::Keys { .. } | Self::Token { .. } => false,
             Self::Graph { call, .. } => *call == Call::Read,
             Self::AdminConsent { .. } | Self::Authorize { .. } | Self::Alerts | Self::Alert { .. } => true,
+            Self::Machines | Self::Machine { .. } => true,
         }
     }
 
@@ -75,6 +80,8 @@ impl Endpoint {
             Self::Authorize { .. } => Route::Authorize,
             Self::Alerts => Route::Alerts,
             Self::Alert { .. } => Route::Alert,
+            Self::Machines => Route::Machines,
+            Self::Machine { .. } => Route::Machine,
         }
     }
 
@@ -87,6 +94,7 @@ impl Endpoint {
             | Self::AdminConsent { tenant, .. }
             | Self::Authorize { tenant, .. } => Some(tenant),
             Self::Graph { .. } | Self::Alerts | Self::Alert { .. } => None,
+            Self::Machines | Self::Machine { .. } => None,
         }
     }
 }
@@ -128,6 +136,8 @@ mod tests {
         let of = |method: &str, target: &str| Endpoint::of(&Request { method: method.into(), ..Request::get(target) });
         assert_eq!(of("GET", "/api/alerts?$top=1"), Some(Endpoint::Alerts));
         assert_eq!(of("GET", "/api/alerts/da1_%2D7"), Some(Endpoint::Alert { id: "da1_-7".into() }));
+        assert_eq!(of("GET", "/api/machines?$skip=1"), Some(Endpoint::Machines));
+        assert_eq!(of("GET", "/api/machines/0e23"), Some(Endpoint::Machine { id: "0e23".into() }));
         let token = Endpoint::Token { tenant: "t".into(), version: Version::V1 };
         assert_eq!(of("POST", "/t/oauth2/token"), Some(token));
         for (method, target) in [
@@ -136,7 +146,9 @@ mod tests {
             ("GET", "/api/alerts/"),
             ("GET", "/api/alerts/da1_1/machine"),
             ("GET", "/api/oauth2/token"),
-            ("GET", "/api/machines"),
+            ("GET", "/api/machines/"),
+            ("GET", "/api/machines/0e23/alerts"),
+            ("POST", "/api/machines"),
             ("GET", "/API/alerts"),
             ("GET", "/"),
         ] {

@@ -23,9 +23,9 @@ use crate::refusal::{Refused, not_modelled};
 use crate::route::Endpoint;
 use crate::sign_in::{self, Choice};
 use crate::world::World;
-use crate::{admin_consent, authorize, control, defender, discovery, graph, time, token};
+use crate::{admin_consent, authorize, control, defender, discovery, graph, machines_api, time, token};
 
-/// Entra's token side and Defender's alerts API. Clones are the same simulator.
+/// Entra's token side and Defender's API. Clones are the same simulator.
 #[derive(Clone, Debug)]
 pub struct Simulator {
     state: Arc<Mutex<State>>,
@@ -225,7 +225,8 @@ impl State {
             return Err(Refused::NotModelled("a query at this address".into()));
         }
         let fault = self.world.next_fault(trail.tenant.as_deref(), endpoint.route());
-        let out_of_place = matches!(fault, Fault::NextLink(_)) && endpoint.route() != Route::Alerts;
+        let out_of_place =
+            matches!(fault, Fault::NextLink(_)) && !matches!(endpoint.route(), Route::Alerts | Route::Machines);
         if out_of_place || !fault.keeps_the_answer() {
             return self.scripted(request, endpoint, &fault, trail);
         }
@@ -247,6 +248,8 @@ impl State {
             Endpoint::Graph { key, call } => graph::graph(world, dice, request, key, *call, trail),
             Endpoint::Alerts => defender::list(world, dice, request, &fault, trail),
             Endpoint::Alert { id } => defender::one(world, dice, request, id, trail),
+            Endpoint::Machines => machines_api::list(world, dice, request, &fault, trail),
+            Endpoint::Machine { id } => machines_api::one(world, dice, request, id, trail),
         };
         match answer {
             Ok(response) => Ok(fault.deliver(response)),
@@ -267,6 +270,8 @@ impl State {
         let known = match endpoint {
             Endpoint::Alerts => Query::parse(request.query()).map(|_| ()),
             Endpoint::Alert { .. } => Query::parse_single(request.query()).map(|_| ()),
+            Endpoint::Machines => machines_api::Options::parse(request.query()).map(|_| ()),
+            Endpoint::Machine { .. } => machines_api::Options::parse_single(request.query()),
             _ => Ok(()),
         };
         if let Err(FilterError::NotModelled(what)) = known {
@@ -316,7 +321,7 @@ impl State {
             Fault::Html(status) => gateway_page(*status),
             Fault::Endless => Response::new(200, "application/json; charset=utf-8", endless(beginning(route).into())),
             Fault::Body { status, content_type, text } => Response::new(*status, content_type, text.as_str()),
-            Fault::ExpiredToken if matches!(route, Route::Alerts | Route::Alert) => defender::expired(dice),
+            Fault::ExpiredToken if is_defender(route) => defender::expired(dice),
             other => return Err(Refused::NotModelled(format!("the fault {other:?} on the route {route:?}"))),
         })
     }
@@ -348,6 +353,10 @@ fn entra_status(status: u16, now: Timestamp, dice: &mut Dice) -> Response {
     }
 }
 
+fn is_defender(route: Route) -> bool {
+    matches!(route, Route::Alerts | Route::Alert | Route::Machines | Route::Machine)
+}
+
 /// How a good body begins; the filler that follows is inside a string.
 fn beginning(route: Route) -> &'static str {
     match route {
@@ -361,5 +370,9 @@ fn beginning(route: Route) -> &'static str {
             r#"{"@odata.context":"https://api.securitycenter.microsoft.com/api/$metadata#Alerts","value":[{"id":"da1_1","title":""#
         }
         Route::Alert => r#"{"id":"da1_1","title":""#,
+        Route::Machines => {
+            r#"{"@odata.context":"https://api.securitycenter.microsoft.com/api/$metadata#Machines","value":[{"id":"0e1","computerDnsName":""#
+        }
+        Route::Machine => r#"{"id":"0e1","computerDnsName":""#,
     }
 }

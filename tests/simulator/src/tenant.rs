@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::admin_consent::ConsentPropagation;
 use crate::alerts::Alerts;
 use crate::application::{Application, Registration};
+use crate::machines::Machines;
 use crate::user::User;
 
 /// A Microsoft Entra tenant with, or without, Defender for Endpoint.
@@ -21,6 +22,7 @@ pub struct Tenant {
     pub conditional_access_blocks: bool,
     pub deleted: bool,
     pub alerts: Alerts,
+    pub machines: Machines,
     /// Whether a full page carries `@odata.nextLink`, which only community code has seen (MICROSOFT 3.2).
     pub next_links: bool,
     /// Verified domains, by which discovery finds the tenant.
@@ -49,6 +51,7 @@ impl Tenant {
             conditional_access_blocks: false,
             deleted: false,
             alerts: Alerts::default(),
+            machines: Machines::default(),
             next_links: false,
             domains: Vec::new(),
             rbac_denied: false,

@@ -240,7 +240,7 @@ fn a_bad_query_is_the_caller_s_fault_and_an_unknown_one_ours() {
     }
     assert!(simulator.refusals().is_empty());
     let unknown =
-        ["/api/alerts?$select=id", "/api/alerts?$filter=title+eq+'x'", "/api/machines", "/api/alerts/da1_1/comments"];
+        ["/api/alerts?$select=id", "/api/alerts?$filter=title+eq+'x'", "/api/software", "/api/alerts/da1_1/comments"];
     for (index, target) in unknown.iter().enumerate() {
         assert_eq!(status(target), 501, "{target}");
         assert_eq!(simulator.refusals().len(), index + 1);

@@ -6,6 +6,7 @@ mod alerts;
 mod assertions;
 mod consent;
 mod graph;
+mod machines;
 mod serving;
 mod sign_in;
 mod stage;
