@@ -12,6 +12,7 @@ pub mod log;
 pub mod machine;
 pub mod metrics;
 pub mod microsoft;
+pub mod ocsf;
 pub mod plain;
 pub mod ports;
 pub mod random;

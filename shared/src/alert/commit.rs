@@ -12,7 +12,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Sighting,
-    finding::{Activity, Evidence, Style, finding},
+    finding::{Activity, Evidence, finding},
     progress::{self, AlertFeed, Intent, Ledger},
     seen::{self, Bucket, Mark, Seen},
     window::Window,
@@ -21,6 +21,7 @@ use crate::{
     App,
     config::Config,
     microsoft::time,
+    ocsf::Style,
     ports::{
         Unavailable,
         lake::Put,

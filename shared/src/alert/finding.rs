@@ -1,16 +1,17 @@
 //! An alert as an OCSF 1.3.0 Detection Finding (class 2004, no profile).
 //!
-//! Every field of Microsoft's is taken out of the source as it finds its place; what is left over goes to `unmapped`, so
-//! nothing can be forgotten. A value that the schema would refuse stays left over.
+//! What has no place in the class goes to `unmapped`, as `ocsf` has it for all classes.
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Sighting, seen::Mark};
-use crate::{microsoft::time, record::hex, tenant::TenantId};
-
-/// The longest string that OCSF allows where it names a limit, in characters.
-const MAX_TEXT: usize = 65_535;
+use crate::{
+    ocsf::{
+        Style, coded, drop_null, fits, integer_of, is_email, is_hostname, keep_source, metadata, put, take, text_of,
+        time_of,
+    },
+    record::hex,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
@@ -56,13 +57,6 @@ pub enum Evidence {
     Completed,
 }
 
-/// How events are written.
-#[derive(Debug, Clone, Copy)]
-pub struct Style {
-    pub tenant: TenantId,
-    pub raw_data: bool,
-}
-
 /// Builds the event. `source` is the alert, `text` the very text it was parsed from, `uid` its version's mark.
 pub fn finding(
     style: Style,
@@ -84,12 +78,7 @@ pub fn finding(
         coded(from, "severity", &[("UnSpecified", 0), ("Informational", 1), ("Low", 2), ("Medium", 3), ("High", 4)]);
     let (status_id, status) = coded(from, "status", &[("Unknown", 0), ("New", 1), ("InProgress", 2), ("Resolved", 4)]);
 
-    let mut metadata = json!({
-        "version": "1.3.0",
-        "product": { "vendor_name": "Microsoft", "name": "Microsoft Defender for Endpoint" },
-        "uid": hex(uid),
-        "tenant_uid": tenant,
-    });
+    let mut metadata = metadata(style, &hex(uid));
     put(&mut metadata, "original_time", original_time);
     match evidence {
         Evidence::Included => {}
@@ -116,14 +105,7 @@ pub fn finding(
     });
     let artifacts = artifacts(from);
     put(&mut event, "evidences", (!artifacts.is_empty()).then_some(Value::Array(artifacts)));
-    if style.raw_data {
-        if text.len() <= MAX_TEXT || text.chars().count() <= MAX_TEXT {
-            put(&mut event, "raw_data", Some(text.into()));
-        } else {
-            from.insert("source".to_owned(), text.into());
-        }
-    }
-    put(&mut event, "unmapped", (!source.is_empty()).then_some(Value::Object(source)));
+    keep_source(&mut event, style, source, text);
     event
 }
 
@@ -291,80 +273,4 @@ fn registry_key(entity: &mut Map<String, Value>) -> Option<Value> {
     take(entity, "registryKey");
     take(entity, "registryHive");
     Some(json!({ "path": path }))
-}
-
-/// An enum of Microsoft's as OCSF's number and the text; an unknown one is *Other* (99) with its text.
-fn coded(from: &mut Map<String, Value>, name: &str, table: &[(&str, u32)]) -> (u32, Value) {
-    match from.get(name) {
-        None | Some(Value::Null) => {
-            drop_null(from, name);
-            (0, "Unknown".into())
-        }
-        Some(Value::String(text)) if fits(text) => {
-            let id = table.iter().find(|(known, _)| known == text).map_or(99, |(_, id)| *id);
-            (id, take(from, name).unwrap_or_default())
-        }
-        // Not a string at all: it stays left over as it is.
-        Some(other) => (99, other.to_string().chars().take(200).collect::<String>().into()),
-    }
-}
-
-fn take(from: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    from.remove(name)
-}
-
-/// `null` says nothing that a missing field does not.
-fn drop_null(from: &mut Map<String, Value>, name: &str) {
-    if from.get(name).is_some_and(Value::is_null) {
-        from.remove(name);
-    }
-}
-
-fn fits(text: &str) -> bool {
-    text.len() <= MAX_TEXT || text.chars().count() <= MAX_TEXT
-}
-
-fn text_of(from: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    drop_null(from, name);
-    from.get(name)?.as_str().filter(|text| !text.is_empty() && fits(text))?;
-    take(from, name)
-}
-
-fn integer_of(from: &mut Map<String, Value>, name: &str) -> Option<i64> {
-    drop_null(from, name);
-    let number = from.get(name)?.as_i64()?;
-    take(from, name);
-    Some(number)
-}
-
-/// Milliseconds since the epoch, as OCSF's `timestamp_t`.
-fn time_of(from: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    drop_null(from, name);
-    let at: Timestamp = time::parse(from.get(name)?.as_str()?)?;
-    take(from, name);
-    Some(at.as_millisecond().into())
-}
-
-fn put(into: &mut Value, name: &str, value: Option<Value>) {
-    if let (Some(map), Some(value)) = (into.as_object_mut(), value) {
-        map.insert(name.to_owned(), value);
-    }
-}
-
-/// OCSF's `hostname_t`.
-fn is_hostname(text: &str) -> bool {
-    text.split('.').all(|label| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    })
-}
-
-/// OCSF's `email_t`, a little stricter.
-fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.split_once('@') else { return false };
-    let local_fits =
-        !local.is_empty() && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b));
-    local_fits && domain.contains('.') && is_hostname(domain)
 }
