@@ -6,6 +6,7 @@ pub mod graph;
 pub mod id_token;
 pub mod page;
 pub mod sign_in;
+pub mod storage;
 pub mod time;
 pub mod token;
 pub mod tokens;
