@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::microsoft::time;
+use crate::{microsoft::time, record::usable_id};
 
 /// One version of an alert, as a look shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,16 +48,9 @@ struct Head {
     created: Value,
 }
 
-impl Head {
-    /// Dots alone are no id: an address would lose them.
-    fn usable_id(&self) -> Option<&str> {
-        self.id.as_str().map(str::trim).filter(|id| !id.is_empty() && id.len() <= 512 && *id != "." && *id != "..")
-    }
-}
-
 /// The id of a record, readable or not otherwise.
 fn id_of(text: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Head>(text).ok()?.usable_id().map(str::to_owned)
+    usable_id(&serde_json::from_slice::<Head>(text).ok()?.id).map(str::to_owned)
 }
 
 impl Sighting {
@@ -67,7 +60,7 @@ impl Sighting {
     /// [`Unreadable`] when there is no id or no time, without which a version has no identity.
     pub fn parse(text: &[u8]) -> Result<Self, Unreadable> {
         let head: Head = serde_json::from_slice(text).map_err(|_| Unreadable::NotAnObject)?;
-        let id = head.usable_id();
+        let id = usable_id(&head.id);
         let at = |value: &Value| value.as_str().and_then(time::parse);
         let updated = at(&head.updated);
         let id = id.ok_or(Unreadable::NoId)?.to_owned();

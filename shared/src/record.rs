@@ -1,11 +1,15 @@
 //! Records on their way into the lake: object keys, gzip, and the quarantine of what cannot be parsed.
 
+mod ledger;
+
 use std::io::{BufRead, BufReader, Write};
 
 use aws_lc_rs::digest;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::json;
+pub use ledger::Ledger;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
     microsoft::time,
@@ -40,10 +44,10 @@ impl Default for ObjectWriter {
 
 impl ObjectWriter {
     /// # Errors
-    /// When the event cannot be encoded; a defect of the mapping.
-    pub fn push(&mut self, event: &serde_json::Value) -> std::io::Result<()> {
+    /// When the line cannot be encoded; a defect of the mapping.
+    pub fn push(&mut self, line: &impl Serialize) -> std::io::Result<()> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, event)?;
+        serde_json::to_writer(&mut self.line, line)?;
         self.line.push(b'\n');
         self.gzip.write_all(&self.line)
     }
@@ -61,6 +65,33 @@ impl ObjectWriter {
 /// When the object is not gzip, or `line` says so.
 pub fn read_object(object: &[u8], mut line: impl FnMut(&str) -> std::io::Result<()>) -> std::io::Result<()> {
     BufReader::new(GzDecoder::new(object)).lines().try_for_each(|text| line(&text?))
+}
+
+/// What something is known again by: the first 16 bytes of a SHA-256.
+pub type Mark = [u8; 16];
+
+pub fn mark(parts: &[&[u8]]) -> Mark {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        // Lengths keep ("ab","c") and ("a","bc") apart.
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&context.finish().as_ref()[..16]);
+    mark
+}
+
+pub fn from_hex(text: &str) -> Option<Mark> {
+    let bytes: Vec<u8> = (0..text.len() / 2)
+        .map(|i| text.get(2 * i..2 * i + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect::<Option<_>>()?;
+    bytes.try_into().ok()
+}
+
+/// The text that a record is identified by. Dots alone are no id: an address would lose them.
+pub fn usable_id(id: &Value) -> Option<&str> {
+    id.as_str().map(str::trim).filter(|id| !id.is_empty() && id.len() <= 512 && *id != "." && *id != "..")
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -144,7 +175,7 @@ mod tests {
         let tenant = "00000000-0000-4000-8000-0000000000aa".parse().unwrap();
         let record = quarantine(Feed::Alerts, tenant, b"{}", b"{}", "no usable `id`", Timestamp::UNIX_EPOCH);
         assert!(record.key.starts_with("quarantine/alerts/tenant=00000000-0000-4000-8000-0000000000aa/44136fa3"));
-        let object: serde_json::Value = serde_json::from_slice(&record.object).unwrap();
+        let object: Value = serde_json::from_slice(&record.object).unwrap();
         assert_eq!((object["source"].as_str(), object["reason"].as_str()), (Some("{}"), Some("no usable `id`")));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod bind;
+pub mod call;
 mod condition;
 pub mod dispatch;
 pub mod list;

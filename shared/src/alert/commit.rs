@@ -13,8 +13,8 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     Sighting,
     finding::{Activity, Evidence, finding},
-    progress::{self, AlertFeed, Intent, Ledger},
-    seen::{self, Bucket, Mark, Seen},
+    progress::{self, AlertFeed, Intent},
+    seen::{self, Bucket, Seen},
     window::Window,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         lake::Put,
         store::{Expect, StoreError},
     },
-    record::{self, ObjectWriter, Quarantined},
+    record::{self, Ledger, Mark, ObjectWriter, Quarantined},
     tenant::{self, Feed, TenantId},
 };
 
@@ -457,7 +457,7 @@ impl Delivered {
         let updated = precise.or_else(|| Timestamp::from_millisecond(finding_info.modified_time).ok())?;
         let created = finding_info.created_time.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(updated);
         let sighting = Sighting { updated, id: finding_info.uid, created };
-        Some(Self { mark: seen::from_hex(&metadata.uid)?, sighting, evidence })
+        Some(Self { mark: record::from_hex(&metadata.uid)?, sighting, evidence })
     }
 }
 

@@ -4,13 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Sighting, seen::Mark};
+use super::Sighting;
 use crate::{
     ocsf::{
         Style, coded, drop_null, fits, integer_of, is_email, is_hostname, keep_source, metadata, put, take, text_of,
         time_of,
     },
-    record::hex,
+    record::{Mark, hex},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

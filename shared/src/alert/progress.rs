@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ports::store::{Expect, Key, Store, StoreError, Write},
+    record::Ledger,
     tenant::TenantId,
 };
 
@@ -175,35 +176,6 @@ impl Walk {
 pub struct Intent {
     pub key: String,
     pub opened_at: Timestamp,
-}
-
-/// The counts that must balance: `fetched = delivered + deduplicated + quarantined`. A look is not a fetch; what it
-/// shows and we have is not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
-    pub fetched: u64,
-    pub delivered: u64,
-    pub deduplicated: u64,
-    pub quarantined: u64,
-}
-
-impl Ledger {
-    pub fn balances(&self) -> bool {
-        self.imbalance() == 0
-    }
-
-    /// How many alerts are unaccounted for, or accounted for twice. Each of the four numbers is counted where the thing
-    /// itself happens, and none is worked out from the others.
-    pub fn imbalance(&self) -> u64 {
-        self.fetched.abs_diff(self.delivered + self.deduplicated + self.quarantined)
-    }
-
-    pub fn add(&mut self, other: Self) {
-        self.fetched += other.fetched;
-        self.delivered += other.delivered;
-        self.deduplicated += other.deduplicated;
-        self.quarantined += other.quarantined;
-    }
 }
 
 /// How many alerts became visible how late: from `lastUpdateTime` to the moment we first saw them. This is what the

@@ -5,8 +5,6 @@ mod fetch;
 mod look;
 mod measure;
 
-use std::sync::Arc;
-
 use call::CallFailed;
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
@@ -22,9 +20,10 @@ use crate::{
     App,
     batch::{MessageFailed, Outcome},
     metrics::{Metric, Recorded},
-    microsoft::{time::TICK, token::AccessToken},
+    microsoft::{defender::ALERT_ROLES, time::TICK},
     tenant::{
         Ability, Condition, Connection, Feed, TenantId,
+        call::Caller,
         dispatch::{Part, PullMessage},
     },
 };
@@ -127,7 +126,7 @@ async fn attempt(
     if !desk.connection.connection.is_due(Feed::Alerts, now.max(message.scheduled_time)) {
         return Ok(Outcome::NothingToDo);
     }
-    measure::record_counts(recorded, desk.finish_open_intent().await?);
+    desk.finish_open_intent().await?.record(recorded);
     let Some(work) = Work::plan(app, message, &desk.feed, now) else { return Ok(Outcome::NothingToDo) };
     desk.measures_lateness = matches!(work, Work::Live(_));
     let mut pass = Pass::new(app, desk, work, budget, recorded);
@@ -185,9 +184,7 @@ struct Pass<'a> {
     base: Url,
     budget: &'a mut Budget,
     started: Timestamp,
-    token_refreshed: bool,
-    /// The token that Defender took last.
-    accepted: Option<Arc<AccessToken>>,
+    caller: Caller<'a>,
     /// Nothing beyond is known for sure: the earlier of `until`, of Microsoft's own clock, and of what is missing.
     ceiling: Timestamp,
     /// The rung this pass began with; only a persisted `Bare` delivers without evidence.
@@ -211,6 +208,8 @@ impl<'a> Pass<'a> {
             }
         };
         let rung = trouble.map_or(Rung::Normal, |trouble| trouble.rung);
+        let connection = &desk.connection.connection;
+        let caller = Caller::new(app, connection.tenant_id, &connection.application, &ALERT_ROLES, recorded);
         Self {
             base: app.config.defender(desk.connection.connection.region),
             app,
@@ -221,8 +220,7 @@ impl<'a> Pass<'a> {
             window,
             budget,
             started: app.clock.now(),
-            token_refreshed: false,
-            accepted: None,
+            caller,
             ceiling: window.until,
             began_at: rung,
             rung,
@@ -385,7 +383,7 @@ impl<'a> Pass<'a> {
     /// Writes down what has changed, the feed's condition with it if this pass tells one.
     async fn settle(&mut self, condition: Option<Condition>, now: Timestamp) -> Result<(), CommitError> {
         let Some(condition) = condition else { return self.desk.settle().await };
-        if let Some(roles) = self.accepted.as_ref().and_then(|token| token.roles.as_deref()) {
+        if let Some(roles) = self.caller.accepted_roles() {
             self.desk.connection.connection.complete_evidence(roles);
         }
         if self.desk.connection.connection.absorb(Feed::Alerts, &condition, now) {

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use super::Sighting;
 use crate::{
     microsoft::time,
     ports::store::{Expect, Key, Store, StoreError, Write},
+    record::{Mark, mark},
     tenant::TenantId,
 };
 
@@ -24,8 +24,6 @@ pub(super) const MARKS_PER_ITEM: usize = 1_500;
 /// Microsoft keeps alerts for 180 days; a look never goes further back.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 190);
 const PREFIX: &str = "alerts#seen#";
-
-pub type Mark = [u8; 16];
 
 /// Which item a mark is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,18 +53,6 @@ impl Bucket {
     }
 }
 
-fn mark(parts: &[&[u8]]) -> Mark {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        // Lengths keep ("ab","c") and ("a","bc") apart.
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut mark = Mark::default();
-    mark.copy_from_slice(&context.finish().as_ref()[..16]);
-    mark
-}
-
 /// The mark of an alert's version. In hex it is the event's `metadata.uid`, so a lake object tells its own marks.
 pub fn version_mark(tenant: TenantId, id: &str, updated: Timestamp) -> Mark {
     mark(&[b"alert", tenant.to_string().as_bytes(), id.as_bytes(), time::literal(updated).as_bytes()])
@@ -84,13 +70,6 @@ pub fn id_mark(tenant: TenantId, id: &str) -> Mark {
 /// The mark of a quarantined record, from the SHA-256 of its text.
 pub fn text_mark(sha256: &[u8]) -> Mark {
     mark(&[b"text", sha256])
-}
-
-pub fn from_hex(text: &str) -> Option<Mark> {
-    let bytes: Vec<u8> = (0..text.len() / 2)
-        .map(|i| text.get(2 * i..2 * i + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect::<Option<_>>()?;
-    bytes.try_into().ok()
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +173,7 @@ fn decode(value: &Value) -> Option<Vec<Mark>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::hex;
+    use crate::record::{from_hex, hex};
 
     fn tenant() -> TenantId {
         "00000000-0000-4000-8000-0000000000aa".parse().unwrap()

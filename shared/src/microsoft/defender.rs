@@ -177,6 +177,12 @@ pub fn refusal(status: u16, retry_after: Option<&str>, body: &[u8]) -> Refusal {
     }
 }
 
+/// Whether a body is an error of Defender's own making, and not a gateway's page.
+pub fn is_error(body: &[u8]) -> bool {
+    let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    value.pointer("/error/code").is_some_and(Value::is_string)
+}
+
 /// "You can send requests again in 8 seconds."
 fn seconds_in_words(message: &str) -> Option<i64> {
     let (_, rest) = message.split_once("again in ")?;

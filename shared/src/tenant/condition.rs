@@ -122,6 +122,11 @@ impl Condition {
         )
     }
 
+    /// 400: asking again changes nothing.
+    pub fn query_not_understood(message: &str) -> Self {
+        Self::failing(format!("Operator: Defender does not understand our query ({message}); please report it."))
+    }
+
     fn forbidden(detail: &str) -> Self {
         Self {
             ability: Ability::Failing,

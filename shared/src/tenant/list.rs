@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
 use crate::{
-    alert::progress::{self, Lateness, Ledger, WalkReason},
+    alert::progress::{self, Lateness, WalkReason},
     ports::store::{Store, StoreError},
+    record::Ledger,
 };
 
 /// One tenant, as shown. Never a secret.

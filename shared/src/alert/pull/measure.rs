@@ -3,14 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Pass, Work};
-use crate::{
-    alert::{commit::Committed, progress::Ledger},
-    metrics::{Metric, Recorded},
-};
+use crate::{alert::commit::Committed, metrics::Metric};
 
 impl Pass<'_> {
     pub(super) fn measure_commit(&self, committed: Committed) {
-        record_counts(self.recorded, committed.counts);
+        committed.counts.record(self.recorded);
         for late in committed.lateness {
             self.recorded.add(Metric::LatenessSeconds, whole_seconds(late));
         }
@@ -22,22 +19,6 @@ impl Pass<'_> {
             let age = now.duration_since(self.desk.feed.looks.watermark());
             self.recorded.add(Metric::FreshnessSeconds, whole_seconds(age));
         }
-    }
-}
-
-/// What a commit counted. Where nothing was fetched there is nothing to say.
-pub(super) fn record_counts(recorded: &Recorded, counts: Ledger) {
-    if counts == Ledger::default() {
-        return;
-    }
-    for (metric, count) in [
-        (Metric::Fetched, counts.fetched),
-        (Metric::Delivered, counts.delivered),
-        (Metric::Deduplicated, counts.deduplicated),
-        (Metric::Quarantined, counts.quarantined),
-        (Metric::LedgerImbalance, counts.imbalance()),
-    ] {
-        recorded.add(metric, count);
     }
 }
 
