@@ -50,6 +50,7 @@ metrics! {
     LedgerImbalance,
     Throttled,
     Parked,
+    MachinesHeld,
     FreshnessSeconds,
     LatenessSeconds,
     MessagesFailed,

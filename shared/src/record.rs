@@ -1,10 +1,12 @@
 //! Records on their way into the lake: object keys, gzip, and the quarantine of what cannot be parsed.
 
+mod error;
 mod ledger;
 
 use std::io::{BufRead, BufReader, Write};
 
 use aws_lc_rs::digest;
+pub use error::CommitError;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use jiff::{Timestamp, tz::TimeZone};
 pub use ledger::Ledger;

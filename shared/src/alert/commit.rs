@@ -22,12 +22,8 @@ use crate::{
     config::Config,
     microsoft::time,
     ocsf::Style,
-    ports::{
-        Unavailable,
-        lake::Put,
-        store::{Expect, StoreError},
-    },
-    record::{self, Ledger, Mark, ObjectWriter, Quarantined},
+    ports::{lake::Put, store::Expect},
+    record::{self, CommitError, Ledger, Mark, ObjectWriter, Quarantined},
     tenant::{self, Feed, TenantId},
 };
 
@@ -97,37 +93,6 @@ impl Batch {
         self.bytes >= MAX_BYTES
             || self.alerts.len() + self.quarantined.len() >= MAX_ALERTS
             || self.buckets.len() + 1 >= MAX_BUCKETS
-    }
-}
-
-/// Why a commit did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// Somebody else wrote first. Nothing is lost: read the state again and plan anew.
-    #[error("another worker came first")]
-    Conflict,
-    #[error("{0}")]
-    Platform(String),
-}
-
-impl From<StoreError> for CommitError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Conflict => Self::Conflict,
-            other => Self::Platform(other.to_string()),
-        }
-    }
-}
-
-impl From<Unavailable> for CommitError {
-    fn from(error: Unavailable) -> Self {
-        Self::Platform(error.to_string())
-    }
-}
-
-impl From<std::io::Error> for CommitError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Platform(format!("an object could not be encoded or read: {error}"))
     }
 }
 

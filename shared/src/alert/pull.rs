@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{
-    commit::{CommitError, Desk},
+    commit::Desk,
     ladder::{self, Rung, Trouble},
     progress::{AlertFeed, Depth, LivePlan, Walk, WalkReason},
     window::Window,
@@ -21,6 +21,7 @@ use crate::{
     batch::{MessageFailed, Outcome},
     metrics::{Metric, Recorded},
     microsoft::{defender::ALERT_ROLES, time::TICK},
+    record::CommitError,
     tenant::{
         Ability, Condition, Connection, Feed, TenantId,
         call::Caller,

@@ -1,24 +1,390 @@
-//! One run over one tenant's inventory.
+//! One run over one tenant's inventory: read the whole list, deliver what changed, find out who is gone.
+
+mod ask;
+mod list;
 
 use futures::{FutureExt, future::BoxFuture};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use url::Url;
 
+use super::{
+    Sighting, Unreadable,
+    commit::{Batch, Desk, Leaving},
+    inventory::News,
+    progress::{Held, OpenRun, Place},
+    run::{self, Told},
+    snapshot::Presence,
+};
 use crate::{
     App,
     batch::{MessageFailed, Outcome},
-    metrics::Recorded,
-    tenant::dispatch::PullMessage,
+    http::{Request, Response},
+    metrics::{Metric, Recorded},
+    microsoft::defender::MACHINE_ROLES,
+    record::{self, CommitError, mark},
+    tenant::{
+        Ability, Condition, Feed, TenantId,
+        call::{CallFailed, Caller},
+        dispatch::PullMessage,
+    },
 };
 
-/// Handles one message.
+/// Calls to Defender in one pass; beside the alerts' usual ones they stay below the quota of 100 a minute.
+const CALLS: u32 = 60;
+/// Times a pass starts anew because another worker wrote first.
+const ATTEMPTS: u32 = 3;
+
+/// What a person reads when no run comes to a complete end.
+const STALE: &str = "Nothing to do yet: for a day no run has come to the end of the machines' list, so none of them can be \
+                     told missing; what changes is delivered. If this stays, please report it.";
+
+/// Handles one message, and records what it measures, however it ends. No answer is read after `ends_at`; a run that is
+/// not done then goes on at the next tick.
 ///
 /// # Errors
-/// [`MessageFailed`] only when the platform fails.
+/// [`MessageFailed`] only when the platform fails; whatever Microsoft says is an [`Outcome`].
 pub fn pull<'a>(
-    _app: &'a App,
-    _message: &'a PullMessage,
-    _ends_at: Timestamp,
-    _recorded: &'a Recorded,
+    app: &'a App,
+    message: &'a PullMessage,
+    ends_at: Timestamp,
+    recorded: &'a Recorded,
 ) -> BoxFuture<'a, Result<Outcome, MessageFailed>> {
-    async { Ok(Outcome::NothingToDo) }.boxed()
+    pull_with_budget(app, message, Budget { calls_left: CALLS, answered: false, ends_at }, recorded).boxed()
+}
+
+async fn pull_with_budget(
+    app: &App,
+    message: &PullMessage,
+    mut budget: Budget,
+    recorded: &Recorded,
+) -> Result<Outcome, MessageFailed> {
+    for _ in 0..ATTEMPTS {
+        match attempt(app, message, &mut budget, recorded).await {
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Platform(cause)) => {
+                return Err(MessageFailed::Platform { tenant_id: message.tenant_id, cause });
+            }
+            Ok(outcome) => return Ok(outcome),
+        }
+    }
+    Ok(Outcome::Yielded)
+}
+
+/// What a message may cost, however often its pass starts anew.
+#[derive(Debug)]
+struct Budget {
+    calls_left: u32,
+    /// Whether Defender gave any answer at all.
+    answered: bool,
+    ends_at: Timestamp,
+}
+
+impl Budget {
+    fn take(&mut self, now: Timestamp) -> bool {
+        let granted = self.calls_left > 0 && now <= self.ends_at;
+        self.calls_left = self.calls_left.saturating_sub(1);
+        granted
+    }
+}
+
+async fn attempt(
+    app: &App,
+    message: &PullMessage,
+    budget: &mut Budget,
+    recorded: &Recorded,
+) -> Result<Outcome, CommitError> {
+    let Some(mut desk) = Desk::open(app, message.tenant_id).await? else { return Ok(Outcome::NothingToDo) };
+    let scheduled = message.scheduled_time;
+    if !desk.connection.connection.is_due(Feed::Machines, app.clock.now().max(scheduled)) {
+        return Ok(Outcome::NothingToDo);
+    }
+    desk.clear_away().await?;
+    desk.finish_open_intent().await?.record(recorded);
+    if desk.feed.is_done(scheduled) {
+        return Ok(Outcome::NothingToDo);
+    }
+    let mut pass = Pass::new(app, desk, scheduled, budget, recorded);
+    pass.desk.load().await?;
+    let stop = match pass.run().await {
+        Ok(()) => None,
+        Err(Stop::Failed(error)) => return Err(error),
+        Err(stop) => Some(stop),
+    };
+    pass.end(stop).await
+}
+
+/// Why a pass ends before the list does.
+#[derive(Debug)]
+enum Stop {
+    /// The budget is used up.
+    Spent,
+    Condition(Condition),
+    /// The same page has failed as often as this pass tries.
+    Faulty(String),
+    Failed(CommitError),
+}
+
+impl From<CommitError> for Stop {
+    fn from(error: CommitError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<CallFailed> for Stop {
+    fn from(failed: CallFailed) -> Self {
+        match failed {
+            CallFailed::Spent => Self::Spent,
+            CallFailed::Service(failure) => Self::Faulty(failure),
+            CallFailed::NotFound { .. } => Self::Condition(Condition::failing(
+                "Operator: Defender knows no /api/machines at this address. Check MUSTER_DEFENDER_URL and the region.",
+            )),
+            CallFailed::BadRequest(message) => Self::Condition(Condition::query_not_understood(&message)),
+            CallFailed::Condition(condition) => Self::Condition(condition),
+            CallFailed::Platform(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+struct Pass<'a> {
+    app: &'a App,
+    tenant: TenantId,
+    recorded: &'a Recorded,
+    desk: Desk<'a>,
+    caller: Caller<'a>,
+    base: Url,
+    budget: &'a mut Budget,
+    /// The scheduled time that this run stands for: of the tick that began it.
+    began: Timestamp,
+    place: Place,
+    /// Whether an id was shown twice, or the list went round in circles: then nobody counts as missing.
+    shifted: bool,
+    /// The whole list has been read, and whoever could be asked has been.
+    ended: bool,
+    /// What Microsoft said when the list was in and somebody was asked for.
+    afterwards: Option<Condition>,
+    batch: Batch,
+    delivered: u64,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        app: &'a App,
+        mut desk: Desk<'a>,
+        scheduled: Timestamp,
+        budget: &'a mut Budget,
+        recorded: &'a Recorded,
+    ) -> Self {
+        let connection = &desk.connection.connection;
+        let caller = Caller::new(app, connection.tenant_id, &connection.application, &MACHINE_ROLES, recorded);
+        let (tenant, base) = (connection.tenant_id, app.config.defender(connection.region));
+        let (began, place, shifted) = match desk.feed.resumable(scheduled) {
+            Some(run) => (run.began, run.place.clone(), run.shifted),
+            None => {
+                let outdated = desk.feed.run.take();
+                desk.feed.let_go(outdated.map(|run| run.seen));
+                (scheduled, Place::start(), false)
+            }
+        };
+        desk.feed.first_run.get_or_insert(began);
+        Self {
+            app,
+            tenant,
+            recorded,
+            desk,
+            caller,
+            base,
+            budget,
+            began,
+            place,
+            shifted,
+            ended: false,
+            afterwards: None,
+            batch: Batch::default(),
+            delivered: 0,
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Stop> {
+        self.read_list().await?;
+        if !self.shifted {
+            self.find_out_who_is_gone().await?;
+        }
+        self.conclude().await
+    }
+
+    async fn call(&mut self, request: Request) -> Result<Response, CallFailed> {
+        let Self { app, caller, budget, .. } = self;
+        let answered = caller.call(request, || budget.take(app.clock.now())).await;
+        self.budget.answered |= answered.is_ok();
+        answered
+    }
+
+    /// One record, wherever it was found.
+    fn take_in(&mut self, sighting: Result<Sighting, Unreadable>, text: Vec<u8>, found: Presence) {
+        self.batch.arrived();
+        let sighting = match sighting {
+            Ok(sighting) => sighting,
+            Err(reason) => return self.quarantine(&text, &reason),
+        };
+        let (told, presence) = run::tell(self.desk.snapshot.get(&sighting.id), &sighting, found);
+        let Sighting { id, content, merged_into } = sighting;
+        let news = match told {
+            Told::Unchanged => return self.batch.known(),
+            Told::Moved => {
+                let line = self.desk.snapshot.set(&id, content, presence);
+                self.batch.remember(line);
+                return self.batch.known();
+            }
+            Told::News(news) => news,
+        };
+        if let Some(target) = &merged_into {
+            self.desk.feed.ask_for(target);
+        }
+        let line = self.desk.snapshot.set(&id, content, presence);
+        self.batch.push(Leaving { id, news, text: String::from_utf8_lossy(&text).into_owned() }, line);
+    }
+
+    /// A machine that is no more. Nothing came from Microsoft but its word, which counts as a record.
+    fn give_up(&mut self, id: &str) {
+        self.batch.arrived();
+        let line = self.desk.snapshot.remove(id);
+        self.batch.push(Leaving { id: id.to_owned(), news: News::Gone, text: String::new() }, line);
+    }
+
+    fn quarantine(&mut self, text: &[u8], reason: &Unreadable) {
+        let identity = match reason {
+            Unreadable::NoId(identity) => identity.as_bytes(),
+            Unreadable::NotAnObject => text,
+        };
+        let now = self.app.clock.now();
+        let record = record::quarantine(Feed::Machines, self.tenant, identity, text, &reason.to_string(), now);
+        let known = mark(&[b"text", &record.sha256]);
+        if self.desk.snapshot.has_quarantined(&known) {
+            return self.batch.known();
+        }
+        let line = self.desk.snapshot.quarantine(known);
+        self.batch.quarantine(record, line);
+    }
+
+    async fn commit(&mut self) -> Result<(), Stop> {
+        let counts = self.desk.commit(std::mem::take(&mut self.batch), |_| {}).await?;
+        self.delivered += counts.delivered;
+        counts.record(self.recorded);
+        Ok(())
+    }
+
+    /// The list is at its end: one commit of what is left, and of how far the feed has come.
+    async fn conclude(&mut self) -> Result<(), Stop> {
+        let (began, complete) = (self.began, !self.shifted);
+        let until = self.caller.date().map_or(began, |date| date.min(began));
+        let machines = self.desk.snapshot.count() as u64;
+        let held = self.held();
+        let counts = self
+            .desk
+            .commit(std::mem::take(&mut self.batch), |feed| {
+                feed.end_run(began);
+                if complete {
+                    feed.complete_runs += 1;
+                    feed.last_complete = feed.last_complete.max(Some(until));
+                    feed.machines = machines;
+                    feed.held = held;
+                }
+            })
+            .await?;
+        self.delivered += counts.delivered;
+        counts.record(self.recorded);
+        self.ended = true;
+        Ok(())
+    }
+
+    fn held(&self) -> Option<Held> {
+        let machines = run::breaker(&self.desk.snapshot, self.desk.feed.accepted_through)?;
+        let since = self.desk.feed.held.map_or(self.began, |held| held.since);
+        Some(Held { since, machines })
+    }
+
+    /// Writes down how the pass ended.
+    async fn end(mut self, stop: Option<Stop>) -> Result<Outcome, CommitError> {
+        let now = self.app.clock.now();
+        if !self.ended {
+            self.interrupt().await?;
+        }
+        let pulled = Outcome::Pulled { delivered: self.delivered, complete: self.ended && !self.shifted };
+        let (outcome, condition) = match stop {
+            Some(Stop::Failed(error)) => return Err(error),
+            Some(Stop::Condition(mut condition)) => {
+                if condition.ability == Ability::Throttled && self.desk.feed.is_stale(now) {
+                    condition.next_step = STALE.to_owned();
+                }
+                (Outcome::Stopped(condition.ability), condition)
+            }
+            Some(Stop::Spent) if !self.budget.answered => faulty(self.tenant, "no answer in time"),
+            Some(Stop::Faulty(failure)) => faulty(self.tenant, &failure),
+            Some(Stop::Spent) | None => (pulled, self.afterwards.take().unwrap_or_else(|| self.condition(now))),
+        };
+        if let Some(roles) = self.caller.accepted_roles() {
+            self.desk.connection.connection.complete_evidence(roles);
+        }
+        if self.desk.connection.connection.absorb(Feed::Machines, &condition, now) {
+            tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the machines feed's capability changed");
+        }
+        self.desk.settle().await?;
+        self.measure(now);
+        Ok(outcome)
+    }
+
+    /// Delivers what was found, and keeps the place for the next pass.
+    async fn interrupt(&mut self) -> Result<(), CommitError> {
+        let counts = self.desk.commit(std::mem::take(&mut self.batch), |_| {}).await?;
+        self.delivered += counts.delivered;
+        counts.record(self.recorded);
+        let Self { desk, place, began, shifted, .. } = self;
+        let stands = desk.feed.run.as_ref().is_some_and(|run| run.place == *place);
+        // Where nothing was read, the next pass begins as well without.
+        if *place == Place::start() || stands {
+            return Ok(());
+        }
+        let (began, place, shifted) = (*began, place.clone(), *shifted);
+        desk.interrupt(|seen| OpenRun { began, place, shifted, seen }).await
+    }
+
+    /// What the feed can do, once Defender has answered.
+    fn condition(&self, now: Timestamp) -> Condition {
+        let feed = &self.desk.feed;
+        let mut condition = Condition::ok();
+        if feed.is_stale(now) {
+            condition = Condition::failing(STALE);
+        } else if let Some(held) = feed.held {
+            condition.next_step = format!(
+                "Operator: {} of {} machines have vanished at once, so none is reported as removed. If that is right, accept it \
+                 with `muster accept {}`.",
+                held.machines, feed.machines, self.tenant
+            );
+        }
+        condition
+    }
+
+    /// Once a pass has written down how it ended.
+    fn measure(&self, now: Timestamp) {
+        if let Some(held) = self.desk.feed.held {
+            tracing::warn!(tenant.id = %self.tenant, machines = held.machines, "more machines have vanished at once than is believed");
+            self.recorded.add(Metric::MachinesHeld, held.machines);
+        }
+        let since = self.desk.feed.last_complete.or(self.desk.feed.first_run);
+        if let Some(since) = since.filter(|_| self.desk.connection.connection.state.should_be_fresh()) {
+            self.recorded.add(Metric::FreshnessSeconds, whole_seconds(now.duration_since(since)));
+        }
+    }
+}
+
+fn faulty(tenant: TenantId, failure: &str) -> (Outcome, Condition) {
+    tracing::warn!(tenant.id = %tenant, failure, "Defender fails; the run goes on at the next tick");
+    let condition =
+        Condition::failing(format!("Nothing to do yet: Defender fails ({failure}); asked again at the next tick."));
+    (Outcome::Stopped(condition.ability), condition)
+}
+
+/// Two clocks may disagree by a little; nothing happens before it does.
+fn whole_seconds(time: SignedDuration) -> u64 {
+    u64::try_from(time.as_secs()).unwrap_or(0)
 }

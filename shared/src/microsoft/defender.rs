@@ -1,6 +1,7 @@
 //! Defender for Endpoint's API: its requests, and what its refusals mean.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
@@ -15,6 +16,8 @@ use crate::{
 
 /// Any of these app roles lets us read alerts (MICROSOFT.md 3.2).
 pub const ALERT_ROLES: [&str; 2] = ["Alert.Read.All", "Alert.ReadWrite.All"];
+/// Any of these lets us read machines (MICROSOFT.md 3.3).
+pub const MACHINE_ROLES: [&str; 2] = ["Machine.Read.All", "Machine.ReadWrite.All"];
 /// The largest `$top` that Defender takes.
 pub const MAX_TOP: usize = 10_000;
 /// When a 429 names no time (MICROSOFT.md 3.5).
@@ -58,6 +61,51 @@ pub fn alert_request(base: &Url, id: &str) -> Request {
         segments.clear().extend(["api", "alerts", id]);
     }
     url.set_query(Some("$expand=evidence"));
+    Request::get(url)
+}
+
+const MACHINES: &str = "/api/machines";
+/// A longer query is no place in a list.
+const MAX_CONTINUATION: usize = 2_000;
+
+/// Where in the list of machines a page begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    Start,
+    Skip(u64),
+    /// The query of a next link.
+    Link(String),
+}
+
+/// One page of `/api/machines`. There is never a `$top`: it would cap the whole list (PAINS 17).
+pub fn machines_request(base: &Url, position: &Position) -> Request {
+    let mut url = base.clone();
+    url.set_path(MACHINES);
+    match position {
+        Position::Start => url.set_query(None),
+        Position::Skip(skip) => url.set_query(Some(&format!("$skip={skip}"))),
+        Position::Link(query) => url.set_query(Some(query)),
+    }
+    Request::get(url)
+}
+
+/// Where a next link of the list of machines leads, if it leads on in that list. Only its query is used: host and path
+/// are ours, whatever it says.
+pub fn continuation(link: &str) -> Option<Position> {
+    let link = Url::parse(link).ok()?;
+    let query = link.query().filter(|query| !query.is_empty() && query.len() <= MAX_CONTINUATION)?;
+    (link.path() == MACHINES).then(|| Position::Link(query.to_owned()))
+}
+
+/// One machine by its id.
+pub fn machine_request(base: &Url, id: &str) -> Request {
+    let mut url = base.clone();
+    url.set_path("");
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.clear().extend(["api", "machines", id]);
+    }
+    url.set_query(None);
     Request::get(url)
 }
 
@@ -123,9 +171,14 @@ impl Elements {
         self.count
     }
 
-    /// Whether the service announced more behind this page. The link itself is never followed.
+    /// Whether the service announced more behind this page.
     pub fn has_more(&self) -> bool {
         self.end.next_link.is_some()
+    }
+
+    /// The link as sent. Its host is anybody's: it is never followed, see [`continuation`].
+    pub fn next_link(&self) -> Option<&str> {
+        self.end.next_link.as_deref()
     }
 }
 
@@ -211,6 +264,32 @@ mod tests {
         assert_eq!(
             alert_request(&base, "da1_-2/../x?y").url.as_str(),
             "https://api.security.microsoft.com/api/alerts/da1_-2%2F..%2Fx%3Fy?$expand=evidence"
+        );
+    }
+
+    #[test]
+    fn of_a_next_link_only_the_query_is_used_and_only_within_the_list() {
+        let base = Url::parse("https://api.security.microsoft.com/").unwrap();
+        let request = |position: &Position| machines_request(&base, position).url.to_string();
+        assert_eq!(request(&Position::Start), "https://api.security.microsoft.com/api/machines");
+        assert_eq!(request(&Position::Skip(7)), "https://api.security.microsoft.com/api/machines?$skip=7");
+        let elsewhere = continuation("https://evil.example/api/machines?$skiptoken=a%20b").unwrap();
+        assert_eq!(request(&elsewhere), "https://api.security.microsoft.com/api/machines?$skiptoken=a%20b");
+        let long = format!("https://api.security.microsoft.com/api/machines?{}", "x".repeat(MAX_CONTINUATION + 1));
+        for link in [
+            "https://api.security.microsoft.com/api/machines",
+            "https://api.security.microsoft.com/api/machines?",
+            "https://api.security.microsoft.com/api/alerts?$skip=1",
+            "https://api.security.microsoft.com/api/machines/../alerts?$skip=1",
+            "/api/machines?$skip=1",
+            "nonsense",
+            &long,
+        ] {
+            assert_eq!(continuation(link), None, "{link}");
+        }
+        assert_eq!(
+            machine_request(&base, "../m?1").url.as_str(),
+            "https://api.security.microsoft.com/api/machines/..%2Fm%3F1"
         );
     }
 

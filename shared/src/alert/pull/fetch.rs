@@ -9,7 +9,7 @@ use super::{Advance, Pass, Stop, Work, call::CallFailed, look::Page};
 use crate::{
     alert::{
         Sighting,
-        commit::{Batch, CommitError, Received, quarantine},
+        commit::{Batch, Received, quarantine},
         finding::Evidence,
         id_of,
         ladder::Rung,
@@ -21,7 +21,7 @@ use crate::{
         defender::{MAX_TOP, alert_request},
         time::TICK,
     },
-    record::Quarantined,
+    record::{CommitError, Quarantined},
     tenant::Ability,
 };
 

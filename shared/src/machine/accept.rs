@@ -1,0 +1,51 @@
+//! The operator's word that machines which vanished in a crowd are gone indeed.
+
+use super::commit::Desk;
+use crate::{
+    App,
+    record::CommitError,
+    tenant::{Ability, Condition, Feed, TenantId},
+};
+
+/// Times the word is written down anew because somebody else wrote first.
+const ATTEMPTS: u32 = 3;
+
+/// What the word came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// So many machines are let go, as fast as Defender confirms it for each.
+    Machines(u64),
+    /// Nothing is held back.
+    Nothing,
+    /// The tenant is not here, or does not give its machines.
+    NotHere,
+}
+
+/// Accepts that the machines which the breaker holds back are gone. What vanishes later is held back anew.
+///
+/// # Errors
+/// When the platform fails, or others write all the time.
+pub async fn accept(app: &App, tenant: TenantId) -> Result<Accepted, CommitError> {
+    for _ in 0..ATTEMPTS {
+        match attempt(app, tenant).await {
+            Err(CommitError::Conflict) => {}
+            done => return done,
+        }
+    }
+    Err(CommitError::Conflict)
+}
+
+async fn attempt(app: &App, tenant: TenantId) -> Result<Accepted, CommitError> {
+    let Some(mut desk) = Desk::open(app, tenant).await? else { return Ok(Accepted::NotHere) };
+    let now = app.clock.now();
+    let Some(feed) = desk.connection.connection.feeds.get(&Feed::Machines) else { return Ok(Accepted::NotHere) };
+    let works = feed.capability.status == Ability::Ok;
+    let Some(held) = desk.feed.held.take() else { return Ok(Accepted::Nothing) };
+    desk.feed.accepted_through = desk.feed.complete_runs;
+    if works {
+        desk.connection.connection.absorb(Feed::Machines, &Condition::ok(), now);
+    }
+    desk.settle().await?;
+    tracing::info!(tenant.id = %tenant, machines = held.machines, "an operator accepts that machines are gone");
+    Ok(Accepted::Machines(held.machines))
+}

@@ -1,0 +1,104 @@
+//! The list, page by page, each machine taken in as it arrives.
+
+use super::{Pass, Stop};
+use crate::{
+    machine::{
+        Sighting, Unreadable,
+        run::{Next, PageRead, next},
+        snapshot::{Presence, Sight},
+    },
+    microsoft::defender::{Elements, Limits, Position, continuation, machines_request},
+    tenant::call::CallFailed,
+};
+
+/// No page of machines is larger.
+const PAGE_BYTES: u64 = 1 << 30;
+/// Nor has more of them, whatever Microsoft takes for a page.
+const PAGE_MACHINES: usize = 1_000_000;
+/// Times one page is asked for in one pass.
+const TRIES: u32 = 3;
+
+impl Pass<'_> {
+    /// Reads the list to its end, from where it was left.
+    pub(super) async fn read_list(&mut self) -> Result<(), Stop> {
+        loop {
+            let page = self.read_page_patiently().await?;
+            match next(&self.place, &page) {
+                Next::Page(place) => self.place = place,
+                Next::End => return Ok(()),
+                Next::Lost => {
+                    tracing::warn!(tenant.id = %self.tenant, read = self.place.read, "the machines' list goes round in circles");
+                    self.shifted = true;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The same page once more where the service fails. Nothing waits: the next tick is the pause.
+    async fn read_page_patiently(&mut self) -> Result<PageRead, Stop> {
+        let mut tries = 1;
+        loop {
+            let shifted = self.shifted;
+            self.desk.snapshot.begin_page();
+            match self.read_page().await {
+                Err(Stop::Faulty(failure)) if tries < TRIES => {
+                    tracing::warn!(tenant.id = %self.tenant, failure, "a page of machines fails; it is asked for again");
+                    tries += 1;
+                }
+                Err(stop) => {
+                    self.desk.snapshot.break_off_page();
+                    self.shifted = shifted;
+                    return Err(stop);
+                }
+                Ok(page) => return Ok(page),
+            }
+            self.desk.snapshot.break_off_page();
+            self.shifted = shifted;
+        }
+    }
+
+    async fn read_page(&mut self) -> Result<PageRead, Stop> {
+        let response = match self.call(machines_request(&self.base, &self.place.position)).await {
+            Ok(response) => response,
+            // An empty inventory (MICROSOFT.md 3.3). Anywhere else, and from a gateway, it is a failure like others.
+            Err(CallFailed::NotFound { by_defender: true }) if self.place.position == Position::Start => {
+                self.budget.answered = true;
+                return Ok(PageRead { elements: 0, new: 0, link: None });
+            }
+            Err(CallFailed::NotFound { .. }) if self.place.position != Position::Start => {
+                return Err(Stop::Faulty("HTTP 404 in the middle of the machines' list".to_owned()));
+            }
+            Err(failed) => return Err(failed.into()),
+        };
+        let limits = Limits {
+            bytes: PAGE_BYTES,
+            elements: PAGE_MACHINES,
+            clock: self.app.clock.clone(),
+            deadline: self.budget.ends_at,
+        };
+        let mut elements = Elements::new(response.body, limits);
+        let mut new = 0;
+        while let Some(text) = elements.next().await.map_err(Stop::Faulty)? {
+            let sighting = Sighting::parse(&text);
+            new += u64::from(self.see(&sighting) == Sight::First);
+            self.take_in(sighting, text, Presence::Listed);
+            if self.batch.is_full() {
+                self.commit().await?;
+            }
+        }
+        let link = elements.next_link().and_then(continuation);
+        Ok(PageRead { elements: elements.count() as u64, new, link })
+    }
+
+    /// Whether this run sees the machine for the first time.
+    fn see(&mut self, sighting: &Result<Sighting, Unreadable>) -> Sight {
+        let Ok(sighting) = sighting else { return Sight::First };
+        let sight = self.desk.snapshot.see(&sighting.id);
+        if sight == Sight::Again && !self.shifted {
+            tracing::info!(tenant.id = %self.tenant, "the machines' list has shifted while it was read; this run tells nothing about who is missing");
+            self.shifted = true;
+        }
+        sight
+    }
+}

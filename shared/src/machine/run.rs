@@ -1,0 +1,257 @@
+//! What a run decides: what a record tells, where the list goes on, who is missing, who may be given up.
+
+use super::{
+    Sighting,
+    inventory::News,
+    progress::Place,
+    snapshot::{Known, Line, Presence, Snapshot},
+};
+use crate::microsoft::defender::Position;
+
+/// Machines asked for by their id in one run, so that the quota stays with the list.
+const ASKED_PER_RUN: usize = 20;
+/// More once an operator has accepted that a crowd is gone, or it would take weeks.
+const ASKED_WHEN_ACCEPTED: usize = 50;
+/// Of them, those that were there last time: an inventory may have hundreds that are out of the list and yet there.
+const UNLISTED_PER_RUN: usize = 5;
+/// Fewer than these vanish on any day.
+const FEW: usize = 10;
+
+/// What a record tells about its machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Unchanged,
+    /// The same machine in another place: nothing for the lake.
+    Moved,
+    News(News),
+}
+
+/// Compares a record with what is known. `presence` is where the record was found: in the list, or by its id.
+pub fn tell(known: Option<&Known>, sighting: &Sighting, presence: Presence) -> (Told, Presence) {
+    let presence = if sighting.merged_into.is_some() { Presence::Merged } else { presence };
+    let same = known.filter(|known| known.content == sighting.content);
+    let told = match (same, &sighting.merged_into) {
+        (Some(known), _) if known.presence == presence => Told::Unchanged,
+        (_, Some(into)) => Told::News(News::Merged { into: into.clone() }),
+        (Some(known), None) if known.presence != Presence::Merged => Told::Moved,
+        (_, None) => Told::News(News::Collected),
+    };
+    (told, presence)
+}
+
+/// What one page came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRead {
+    pub elements: u64,
+    /// Elements whose id no page of this run had shown before, unreadable ones with them.
+    pub new: u64,
+    /// Where its next link leads, if it leads on in this list.
+    pub link: Option<Position>,
+}
+
+/// Where the list goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    Page(Place),
+    End,
+    /// It goes round in circles: there is no telling what it leaves out.
+    Lost,
+}
+
+/// Follows the next link, else skips what was read, until a page is empty. A service that links says where it ends.
+pub fn next(place: &Place, page: &PageRead) -> Next {
+    let read = place.read + page.elements;
+    if page.elements > 0 && page.new == 0 {
+        return Next::Lost;
+    }
+    match &page.link {
+        Some(position) if *position == place.position => Next::Lost,
+        Some(position) => Next::Page(Place { position: position.clone(), read, linked: true }),
+        None if page.elements == 0 || place.linked => Next::End,
+        None => Next::Page(Place { position: Position::Skip(read), read, linked: false }),
+    }
+}
+
+/// The whole list has been read in the complete run of this number: writes down who is missing since. Merged records that
+/// have left the list are forgotten.
+pub fn miss(snapshot: &mut Snapshot, run: u64, mut tell: impl FnMut(Line)) {
+    let absent = snapshot.iter().filter(|(_, known)| !snapshot.has_seen(known));
+    let absent: Vec<(String, Known)> = absent
+        .filter(|(_, known)| matches!(known.presence, Presence::Listed | Presence::Merged))
+        .map(|(id, known)| (id.to_owned(), *known))
+        .collect();
+    for (id, known) in absent {
+        tell(match known.presence {
+            Presence::Merged => snapshot.remove(&id),
+            _ => snapshot.set(&id, known.content, Presence::Missed(run)),
+        });
+    }
+}
+
+/// How many machines have vanished that nobody has accepted, if they are more at once than is believed: more than a fifth,
+/// and more than a few (PAINS 17).
+pub fn breaker(snapshot: &Snapshot, accepted_through: u64) -> Option<u64> {
+    let waiting = |known: &Known| matches!(known.presence, Presence::Missed(since) if since > accepted_through);
+    let waiting = snapshot.iter().filter(|(_, known)| waiting(known)).count();
+    (waiting > FEW && waiting * 5 > snapshot.count()).then_some(waiting as u64)
+}
+
+/// Whom to ask for by id: those that two complete runs have not shown, and now and then those that were there when last
+/// asked. In the order of their ids, behind the one that was asked last, so that everybody gets a turn.
+pub fn to_ask(snapshot: &Snapshot, run: u64, accepted_through: u64, asked: Option<&str>) -> Vec<String> {
+    let mut limit = ASKED_PER_RUN;
+    let mut turns: Vec<(bool, &str, bool)> = Vec::new();
+    for (id, known) in snapshot.iter() {
+        let unlisted = match known.presence {
+            Presence::Missed(since) if since < run => {
+                if since <= accepted_through {
+                    limit = ASKED_WHEN_ACCEPTED;
+                }
+                false
+            }
+            Presence::Unlisted => true,
+            _ => continue,
+        };
+        turns.push((asked.is_some_and(|asked| id <= asked), id, unlisted));
+    }
+    // Stable: behind the last one first, then from the beginning.
+    turns.sort_by_key(|(had_its_turn, _, _)| *had_its_turn);
+    let mut unlisted_left = UNLISTED_PER_RUN;
+    let mut chosen = Vec::new();
+    for (_, id, unlisted) in turns {
+        if chosen.len() == limit {
+            break;
+        }
+        if unlisted {
+            if unlisted_left == 0 {
+                continue;
+            }
+            unlisted_left -= 1;
+        }
+        chosen.push(id.to_owned());
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sighting(content: u8, merged_into: Option<&str>) -> Sighting {
+        Sighting { id: "m".to_owned(), content: [content; 16], merged_into: merged_into.map(str::to_owned) }
+    }
+
+    fn known(content: u8, presence: Presence) -> Known {
+        let mut snapshot = Snapshot::default();
+        snapshot.set("m", [content; 16], presence);
+        *snapshot.get("m").unwrap()
+    }
+
+    fn snapshot(machines: &[(&str, Presence)]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (id, presence) in machines {
+            snapshot.set(id, [1; 16], *presence);
+        }
+        snapshot
+    }
+
+    #[test]
+    fn a_record_tells_news_a_move_or_nothing() {
+        use Presence::{Listed, Merged, Missed, Unlisted};
+        let collected = Told::News(News::Collected);
+        let merged = Told::News(News::Merged { into: "t".to_owned() });
+        for (before, content, into, found, told, then) in [
+            (None, 1, None, Listed, &collected, Listed),
+            (Some(known(1, Listed)), 1, None, Listed, &Told::Unchanged, Listed),
+            (Some(known(1, Listed)), 2, None, Listed, &collected, Listed),
+            (Some(known(1, Missed(3))), 1, None, Listed, &Told::Moved, Listed),
+            (Some(known(1, Missed(3))), 1, None, Unlisted, &Told::Moved, Unlisted),
+            (Some(known(1, Unlisted)), 1, None, Unlisted, &Told::Unchanged, Unlisted),
+            (Some(known(1, Unlisted)), 2, None, Unlisted, &collected, Unlisted),
+            (Some(known(1, Listed)), 2, Some("t"), Listed, &merged, Merged),
+            (None, 2, Some("t"), Listed, &merged, Merged),
+            (Some(known(2, Merged)), 2, Some("t"), Listed, &Told::Unchanged, Merged),
+            (Some(known(2, Merged)), 3, None, Listed, &collected, Listed),
+        ] {
+            let found = tell(before.as_ref(), &sighting(content, into), found);
+            assert_eq!(found, (told.clone(), then), "{before:?} {content} {into:?}");
+        }
+    }
+
+    #[test]
+    fn pain_17_the_list_goes_on_by_link_or_by_what_was_read_until_it_says_that_it_ends() {
+        let page = |elements, link: Option<&str>| PageRead {
+            elements,
+            new: elements,
+            link: link.map(|query| Position::Link(query.to_owned())),
+        };
+        let place = |position, read, linked| Place { position, read, linked };
+        let link = |query: &str| Position::Link(query.to_owned());
+        let start = Place::start();
+        assert_eq!(next(&start, &page(0, None)), Next::End);
+        assert_eq!(next(&start, &page(7, None)), Next::Page(place(Position::Skip(7), 7, false)));
+        assert_eq!(
+            next(&place(Position::Skip(7), 7, false), &page(3, None)),
+            Next::Page(place(Position::Skip(10), 10, false))
+        );
+        assert_eq!(next(&place(Position::Skip(10), 10, false), &page(0, None)), Next::End);
+        let second = place(link("a"), 7, true);
+        assert_eq!(next(&start, &page(7, Some("a"))), Next::Page(second.clone()));
+        assert_eq!(next(&second, &page(7, None)), Next::End, "a service that links says where it ends");
+        assert_eq!(next(&second, &page(0, Some("b"))), Next::Page(place(link("b"), 7, true)));
+        assert_eq!(next(&second, &page(7, Some("a"))), Next::Lost, "a link to itself");
+        assert_eq!(next(&start, &PageRead { elements: 7, new: 0, link: None }), Next::Lost, "nothing but old ones");
+    }
+
+    #[test]
+    fn who_is_not_shown_is_missing_since_that_run_and_merged_records_are_forgotten() {
+        let mut known = snapshot(&[("a", Presence::Listed), ("b", Presence::Listed), ("c", Presence::Unlisted)]);
+        known.set("d", [1; 16], Presence::Merged);
+        known.set("e", [1; 16], Presence::Missed(2));
+        known.begin_page();
+        known.see("a");
+        let mut told = 0;
+        miss(&mut known, 7, |_| told += 1);
+        assert_eq!(told, 2);
+        let all: Vec<_> = known.iter().map(|(id, known)| (id, known.presence)).collect();
+        let expected = [
+            ("a", Presence::Listed),
+            ("b", Presence::Missed(7)),
+            ("c", Presence::Unlisted),
+            ("e", Presence::Missed(2)),
+        ];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn pain_17_more_than_a_fifth_and_more_than_ten_at_once_are_not_believed() {
+        for (missing, listed, held) in
+            [(10, 0, false), (11, 0, true), (11, 43, true), (11, 44, false), (20, 80, false), (21, 79, true)]
+        {
+            let ids: Vec<String> = (0..missing + listed).map(|n| format!("{n:03}")).collect();
+            let presence = |n| if n < missing { Presence::Missed(3) } else { Presence::Listed };
+            let machines: Vec<_> = ids.iter().enumerate().map(|(n, id)| (id.as_str(), presence(n))).collect();
+            let known = snapshot(&machines);
+            assert_eq!(breaker(&known, 0), held.then_some(missing as u64), "{missing} of {}", missing + listed);
+            assert_eq!(breaker(&known, 3), None, "accepted");
+        }
+    }
+
+    #[test]
+    fn everybody_who_is_missing_gets_a_turn_and_nobody_after_one_run() {
+        let known = snapshot(&[
+            ("a", Presence::Missed(1)),
+            ("b", Presence::Listed),
+            ("c", Presence::Unlisted),
+            ("d", Presence::Missed(2)),
+            ("e", Presence::Missed(1)),
+        ]);
+        assert_eq!(to_ask(&known, 2, 0, None), ["a", "c", "e"], "d is missing for the first time");
+        assert_eq!(to_ask(&known, 3, 0, Some("c")), ["d", "e", "a", "c"]);
+        let ids: Vec<String> = (0..99).map(|n| format!("{n:03}")).collect();
+        let crowd = |presence| snapshot(&ids.iter().map(|id| (id.as_str(), presence)).collect::<Vec<_>>());
+        assert_eq!(to_ask(&crowd(Presence::Missed(1)), 2, 0, None).len(), ASKED_PER_RUN);
+        assert_eq!(to_ask(&crowd(Presence::Missed(1)), 2, 1, None).len(), ASKED_WHEN_ACCEPTED);
+        assert_eq!(to_ask(&crowd(Presence::Unlisted), 2, 0, None).len(), UNLISTED_PER_RUN);
+    }
+}
