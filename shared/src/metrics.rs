@@ -51,6 +51,8 @@ metrics! {
     Throttled,
     Parked,
     MachinesHeld,
+    BytesRead,
+    BytesBehind,
     FreshnessSeconds,
     LatenessSeconds,
     MessagesFailed,

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     microsoft::time,
+    ports::lake::{Lake, Put},
     tenant::{Feed, TenantId},
 };
 
@@ -45,6 +46,11 @@ impl Default for ObjectWriter {
 }
 
 impl ObjectWriter {
+    /// Compresses less, for many records that are soon old: an eighth more bytes for a third of the time.
+    pub fn fast() -> Self {
+        Self { gzip: GzEncoder::new(Vec::new(), Compression::fast()), line: Vec::new() }
+    }
+
     /// # Errors
     /// When the line cannot be encoded; a defect of the mapping.
     pub fn push(&mut self, line: &impl Serialize) -> std::io::Result<()> {
@@ -67,6 +73,25 @@ impl ObjectWriter {
 /// When the object is not gzip, or `line` says so.
 pub fn read_object(object: &[u8], mut line: impl FnMut(&str) -> std::io::Result<()>) -> std::io::Result<()> {
     BufReader::new(GzDecoder::new(object)).lines().try_for_each(|text| line(&text?))
+}
+
+/// Whether an intent's object came into the lake. If not, an empty one takes its place, so that a worker who is only slow
+/// can no longer deliver under this key.
+///
+/// # Errors
+/// As the lake's; [`CommitError::Platform`] for an object that is not ours.
+pub async fn was_delivered(lake: &dyn Lake, key: &str) -> Result<bool, CommitError> {
+    let object = match lake.get(key).await? {
+        Some(object) => object,
+        None => match lake.put_new(key, ObjectWriter::default().finish()?).await? {
+            Put::Created => return Ok(false),
+            Put::Exists => lake.get(key).await?.unwrap_or_default(),
+        },
+    };
+    // Where somebody has begun to settle this before us, it is the empty one.
+    let mut first = String::new();
+    BufReader::new(GzDecoder::new(object.as_slice())).read_line(&mut first)?;
+    Ok(!first.is_empty())
 }
 
 /// What something is known again by: the first 16 bytes of a SHA-256.

@@ -1,6 +1,11 @@
 //! Telemetry: the network events that Defender's streaming API drops into a tenant's storage account.
 
+mod blob;
 pub mod check;
+mod commit;
 pub mod drain;
-pub mod event;
-pub mod line;
+mod event;
+mod hint;
+mod line;
+mod marks;
+pub mod progress;

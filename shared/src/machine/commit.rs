@@ -274,17 +274,9 @@ impl<'a> Desk<'a> {
     /// As [`Desk::commit`].
     pub async fn finish_open_intent(&mut self) -> Result<Ledger, CommitError> {
         let Some(intent) = self.feed.intent.take() else { return Ok(Ledger::default()) };
-        let lake = &self.app.ports.lake;
         let came = match &intent.object {
             None => false,
-            Some(key) => match lake.get(key).await? {
-                // An empty object is what bars the key: somebody has begun to settle this before us.
-                Some(object) => !is_empty(&object)?,
-                None => match lake.put_new(key, ObjectWriter::default().finish()?).await? {
-                    Put::Created => false,
-                    Put::Exists => !is_empty(&lake.get(key).await?.unwrap_or_default())?,
-                },
-            },
+            Some(key) => record::was_delivered(self.app.ports.lake.as_ref(), key).await?,
         };
         tracing::warn!(tenant.id = %self.tenant, object = intent.object, came, "finished an intent that another worker left open");
         let counts = if came { intent.counts } else { Ledger::default() };
@@ -297,13 +289,4 @@ impl<'a> Desk<'a> {
         self.store().await?;
         Ok(counts)
     }
-}
-
-fn is_empty(object: &[u8]) -> Result<bool, CommitError> {
-    let mut lines = 0_u64;
-    record::read_object(object, |_| {
-        lines += 1;
-        Ok(())
-    })?;
-    Ok(lines == 0)
 }

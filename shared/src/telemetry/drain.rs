@@ -1,24 +1,262 @@
-//! One pass over one tenant's storage queue and append blobs.
+//! One pass over one tenant's storage: hints, now and then the whole listing, then whatever has grown, as far as the budget
+//! goes.
+
+mod hints;
+mod listing;
+mod reading;
+
+use std::collections::BTreeSet;
 
 use futures::{FutureExt, future::BoxFuture};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::{
+    check::{Finding, Right, blob_trouble, queue_trouble},
+    commit::{Batch, Desk},
+};
 use crate::{
     App,
     batch::{MessageFailed, Outcome},
-    metrics::Recorded,
-    tenant::dispatch::PullMessage,
+    metrics::{Metric, Recorded},
+    microsoft::{
+        storage::{Account, StorageError},
+        token::TokenError,
+    },
+    record::CommitError,
+    tenant::{Ability, Condition, Feed, Storage, TenantId, dispatch::PullMessage},
 };
 
-/// Handles one message.
+/// Bytes of blobs in one pass: a tenant with more to give gets its next turn at the next tick.
+const BYTES: u64 = 1 << 30;
+/// No further piece after so long, however much time is left.
+const PASS_TIME: SignedDuration = SignedDuration::from_mins(4);
+/// Times a pass starts anew because another worker wrote first.
+const ATTEMPTS: u32 = 3;
+/// What only the customer can mend is tried again after so long: a new role takes minutes.
+const PROBE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Handles one message, and records what it measures, however it ends. Nothing is read after `ends_at`.
 ///
 /// # Errors
-/// [`MessageFailed`] only when the platform fails.
+/// [`MessageFailed`] only when the platform fails; whatever Microsoft says is an [`Outcome`].
 pub fn drain<'a>(
-    _app: &'a App,
-    _message: &'a PullMessage,
-    _ends_at: Timestamp,
-    _recorded: &'a Recorded,
+    app: &'a App,
+    message: &'a PullMessage,
+    ends_at: Timestamp,
+    recorded: &'a Recorded,
 ) -> BoxFuture<'a, Result<Outcome, MessageFailed>> {
-    async { Ok(Outcome::NothingToDo) }.boxed()
+    let mut budget = Budget { bytes_left: BYTES, until: ends_at.min(app.clock.now() + PASS_TIME) };
+    async move {
+        for _ in 0..ATTEMPTS {
+            match attempt(app, message, &mut budget, recorded).await {
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Platform(cause)) => {
+                    return Err(MessageFailed::Platform { tenant_id: message.tenant_id, cause });
+                }
+                Ok(outcome) => return Ok(outcome),
+            }
+        }
+        Ok(Outcome::Yielded)
+    }
+    .boxed()
+}
+
+/// What a message may cost, however often its pass starts anew.
+#[derive(Debug)]
+struct Budget {
+    bytes_left: u64,
+    until: Timestamp,
+}
+
+async fn attempt(
+    app: &App,
+    message: &PullMessage,
+    budget: &mut Budget,
+    recorded: &Recorded,
+) -> Result<Outcome, CommitError> {
+    let Some(mut desk) = Desk::open(app, message.tenant_id).await? else { return Ok(Outcome::NothingToDo) };
+    if !desk.connection.connection.is_due(Feed::Telemetry, app.clock.now().max(message.scheduled_time)) {
+        return Ok(Outcome::NothingToDo);
+    }
+    desk.clear_away().await?;
+    desk.finish_open_intent().await?.record(recorded);
+    let connection = &desk.connection.connection;
+    let Some(storage) = connection.storage.clone() else { return conclude(desk, Err(no_storage()), recorded).await };
+    let account = match Account::open(app, connection.tenant_id, &connection.application, &storage).await {
+        Ok(account) => account,
+        Err(TokenError::Platform(error)) => return Err(error.into()),
+        Err(error) => return conclude(desk, Err(Condition::from_token_error(&error, &[])), recorded).await,
+    };
+    let every = SignedDuration::from_secs(message.every_seconds.into());
+    let mut pass = Pass {
+        app,
+        tenant: message.tenant_id,
+        recorded,
+        desk,
+        account,
+        storage,
+        budget,
+        every,
+        started: app.clock.now(),
+        named: BTreeSet::new(),
+        complaint: None,
+        batch: Batch::default(),
+        delivered: 0,
+    };
+    match pass.run().await {
+        Err(Stop::Failed(error)) => Err(error),
+        ended => pass.end(ended.err()).await,
+    }
+}
+
+fn no_storage() -> Condition {
+    Condition {
+        ability: Ability::NotConfigured,
+        asleep: Some(PROBE),
+        ..Condition::failing(
+            "Operator: name the storage account and queue with `muster connect TENANT_ID --account NAME --feeds telemetry \
+             --storage ACCOUNT/QUEUE`.",
+        )
+    }
+}
+
+/// Why a pass ends before its work is done.
+#[derive(Debug)]
+enum Stop {
+    /// The budget is used up.
+    Spent,
+    Condition(Condition),
+    Failed(CommitError),
+}
+
+impl From<CommitError> for Stop {
+    fn from(error: CommitError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<crate::ports::Unavailable> for Stop {
+    fn from(error: crate::ports::Unavailable) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<crate::ports::store::StoreError> for Stop {
+    fn from(error: crate::ports::store::StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+struct Pass<'a> {
+    app: &'a App,
+    tenant: TenantId,
+    recorded: &'a Recorded,
+    desk: Desk<'a>,
+    account: Account,
+    storage: Storage,
+    budget: &'a mut Budget,
+    every: SignedDuration,
+    started: Timestamp,
+    /// Blobs that a hint or the listing has named: looked at whether it is their turn or not.
+    named: BTreeSet<String>,
+    /// What is wrong with the queue, or with one blob. The rest goes on without.
+    complaint: Option<Condition>,
+    batch: Batch,
+    delivered: u64,
+}
+
+impl Pass<'_> {
+    async fn run(&mut self) -> Result<(), Stop> {
+        self.take_hints().await?;
+        self.list_if_due().await?;
+        self.read_what_grew().await
+    }
+
+    /// A trouble that ends the pass, as far as it is the account's and not one blob's.
+    fn refused(
+        &self,
+        finding: fn(Right, &Storage, &StorageError) -> Finding,
+        right: Right,
+        error: &StorageError,
+    ) -> Condition {
+        let Finding { ability, next_step, .. } = finding(right, &self.storage, error);
+        let asleep = match error {
+            StorageError::Busy { pause } => {
+                self.recorded.add(Metric::Throttled, 1);
+                Some(*pause)
+            }
+            StorageError::Unavailable { .. } | StorageError::BeyondEnd => None,
+            _ => Some(PROBE),
+        };
+        Condition { ability, asleep, ..Condition::failing(next_step) }
+    }
+
+    fn refused_blobs(&self, right: Right, error: &StorageError) -> Condition {
+        self.refused(blob_trouble, right, error)
+    }
+
+    fn refused_queue(&self, right: Right, error: &StorageError) -> Condition {
+        // Blobs are found without it, only later: no reason to sleep.
+        Condition { asleep: None, ..self.refused(queue_trouble, right, error) }
+    }
+
+    fn out_of_time(&self) -> bool {
+        self.app.clock.now() > self.budget.until
+    }
+
+    /// Delivers what has been read so far.
+    async fn commit(&mut self) -> Result<(), Stop> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let counts = self.desk.commit(std::mem::take(&mut self.batch)).await?;
+        self.delivered += counts.delivered;
+        counts.record(self.recorded);
+        Ok(())
+    }
+
+    /// Writes down how the pass ended.
+    async fn end(mut self, stop: Option<Stop>) -> Result<Outcome, CommitError> {
+        let complete = stop.is_none();
+        if complete && self.complaint.as_ref().is_none_or(|complaint| complaint.ability == Ability::NotConfigured) {
+            self.desk.feed.watermark = self.desk.feed.watermark.max(Some(self.started));
+        }
+        let delivered = self.delivered;
+        let told = match stop {
+            Some(Stop::Failed(error)) => return Err(error),
+            Some(Stop::Condition(condition)) => Err(condition),
+            Some(Stop::Spent) | None => match self.complaint.take() {
+                Some(complaint) => Err(complaint),
+                None => Ok(Outcome::Pulled { delivered, complete }),
+            },
+        };
+        conclude(self.desk, told, self.recorded).await
+    }
+}
+
+/// Writes down what the feed can do, and how far it has come.
+async fn conclude(
+    mut desk: Desk<'_>,
+    told: Result<Outcome, Condition>,
+    recorded: &Recorded,
+) -> Result<Outcome, CommitError> {
+    let (outcome, condition) = match told {
+        Ok(outcome) => (outcome, Condition::ok()),
+        Err(condition) => (Outcome::Stopped(condition.ability), condition),
+    };
+    let now = desk.now();
+    desk.feed.behind = desk.live.values().map(|(blob, _)| blob.behind()).sum();
+    desk.feed.blobs = desk.live.len() as u64;
+    let tenant = desk.connection.connection.tenant_id;
+    if desk.connection.connection.absorb(Feed::Telemetry, &condition, now) {
+        tracing::info!(tenant.id = %tenant, ability = ?condition.ability, next_step = condition.next_step, "the telemetry feed's capability changed");
+    }
+    desk.settle().await?;
+    recorded.add(Metric::BytesBehind, desk.feed.behind);
+    let connection = &desk.connection.connection;
+    if connection.state.should_be_fresh() && condition.ability != Ability::NotConfigured {
+        let since = desk.feed.watermark.unwrap_or(connection.connected_at);
+        recorded.add(Metric::FreshnessSeconds, u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0));
+    }
+    Ok(outcome)
 }

@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::line::{Head, Mark};
+use super::line::Head;
 use crate::{
     ocsf::{
         Style, drop_null, fits, integer_of, is_email, is_hostname, keep_source, metadata, put, take, text_of, time_of,
     },
-    record::hex,
+    record::{Mark, hex},
 };
 
 /// What happened, from where to where, as far as an ActionType tells.

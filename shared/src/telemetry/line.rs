@@ -1,20 +1,23 @@
 //! One line of an exported blob: what makes it a record, and how it is known again.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::{microsoft::time, tenant::TenantId};
-
-/// What a record is known by; 16 bytes of a SHA-256. In events it is `metadata.uid`.
-pub type Mark = [u8; 16];
+use crate::{
+    microsoft::time,
+    record::{Mark, mark},
+    tenant::TenantId,
+};
 
 /// A record's identity and its place in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// `properties.Timestamp`: when it happened on the device.
     pub time: Timestamp,
+    /// In the event it is `metadata.uid`.
     pub mark: Mark,
 }
 
@@ -77,41 +80,19 @@ impl Head {
         let text = envelope.properties.ok_or(Unreadable::NoProperties)?.get();
         let Ok(properties) = serde_json::from_str::<Properties>(text) else { return Err(Unreadable::NoProperties) };
         let time = properties.timestamp.as_str().and_then(time::parse).ok_or(Unreadable::NoTime)?;
-        Ok(Self { time, mark: mark(tenant, &properties, text) })
+        Ok(Self { time, mark: mark_of(tenant, &properties, text) })
     }
 }
 
-/// Over tenant, DeviceId, ReportId, Timestamp, ActionType and the text of `properties`, each with its length before it.
-fn mark(tenant: TenantId, properties: &Properties, text: &str) -> Mark {
-    let mut context = Context::new(&SHA256);
-    let mut add = |part: &[u8]| {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    };
-    add(b"telemetry");
-    add(tenant.to_string().as_bytes());
-    for value in [&properties.device, &properties.report, &properties.timestamp, &properties.action] {
-        match value.as_str() {
-            Some(text) => add(text.as_bytes()),
-            None => add(value.to_string().as_bytes()),
-        }
-    }
-    add(text.as_bytes());
-    shortened(context.finish().as_ref())
-}
-
-/// The mark of a line that is no record: of its own text.
-pub fn mark_of_text(sha256: &[u8]) -> Mark {
-    let mut context = Context::new(&SHA256);
-    context.update(b"text");
-    context.update(sha256);
-    shortened(context.finish().as_ref())
-}
-
-fn shortened(digest: &[u8]) -> Mark {
-    let mut mark = Mark::default();
-    mark.copy_from_slice(&digest[..16]);
-    mark
+/// Over tenant, DeviceId, ReportId, Timestamp, ActionType and the text of `properties`.
+fn mark_of(tenant: TenantId, properties: &Properties, text: &str) -> Mark {
+    let Properties { device, report, timestamp, action } = properties;
+    let words = [device, report, timestamp, action].map(|value| match value {
+        Value::String(text) => Cow::Borrowed(text.as_str()),
+        other => Cow::Owned(other.to_string()),
+    });
+    let [device, report, timestamp, action] = words.each_ref().map(|word| word.as_bytes());
+    mark(&[b"telemetry", tenant.to_string().as_bytes(), device, report, timestamp, action, text.as_bytes()])
 }
 
 #[cfg(test)]

@@ -1,0 +1,132 @@
+//! The listing: every hour the whole container, for blobs whose hint was lost, and those that grew after they were thought
+//! done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Pass, Stop};
+use crate::{
+    microsoft::storage::{Listed, StorageError},
+    ports::store::Expect,
+    telemetry::{
+        blob::{self, Blob, Look},
+        check::Right,
+        commit::{New, Registration},
+        hint,
+        progress::Part,
+    },
+};
+
+const EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// While the queue tells nothing, new blobs are found by this alone.
+const WITHOUT_HINTS: SignedDuration = SignedDuration::from_mins(10);
+/// Blobs registered, or forgotten, in one transaction.
+const AT_ONCE: usize = 40;
+
+impl Pass<'_> {
+    pub(super) async fn list_if_due(&mut self) -> Result<(), Stop> {
+        let every = if self.complaint.is_some() { WITHOUT_HINTS } else { EVERY };
+        if self.desk.feed.listed_at.is_some_and(|at| self.started.duration_since(at) < every) {
+            return Ok(());
+        }
+        let mut retired = Part::Retired.load(self.app.ports.store.as_ref(), self.tenant).await?;
+        let (mut seen, mut marker) = (BTreeSet::new(), None);
+        loop {
+            let page = match self.account.list(marker).await {
+                Ok(page) => page,
+                Err(error @ StorageError::Unavailable { .. }) if !self.desk.live.is_empty() => {
+                    // What is registered can be read without.
+                    self.complaint = Some(self.refused_blobs(Right::List, &error));
+                    return Ok(());
+                }
+                Err(error) => return Err(Stop::Condition(self.refused_blobs(Right::List, &error))),
+            };
+            for blobs in page.blobs.chunks(AT_ONCE) {
+                self.take_listed(blobs, &mut retired, &mut seen).await?;
+            }
+            marker = page.next;
+            if marker.is_none() {
+                break;
+            }
+            if self.out_of_time() {
+                return Err(Stop::Spent);
+            }
+        }
+        self.forget_the_gone(retired, &seen).await?;
+        self.desk.feed.listed_at = Some(self.started);
+        Ok(())
+    }
+
+    async fn take_listed(
+        &mut self,
+        blobs: &[Listed],
+        retired: &mut BTreeMap<String, (Blob, u64)>,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), Stop> {
+        let mut new = Vec::new();
+        for listed in blobs {
+            if hint::check_name(&listed.name).is_err() || !hint::is_of(self.tenant, &listed.name) {
+                continue;
+            }
+            let id = blob::id(&listed.name);
+            seen.insert(id.clone());
+            if let Some((blob, _)) = self.desk.live.get_mut(&id) {
+                if blob.look_at(listed, self.started) != Look::Unchanged {
+                    self.named.insert(id);
+                }
+            } else if let Some((known, version)) = retired.get(&id) {
+                let mut blob = known.clone();
+                if blob.look_at(listed, self.started) != Look::Unchanged {
+                    let version = *version;
+                    retired.remove(&id);
+                    self.named.insert(id.clone());
+                    new.push(New { id, blob, registration: Registration::Again { version } });
+                }
+            } else {
+                new.push(self.first_seen(id, listed));
+            }
+        }
+        if new.is_empty() { Ok(()) } else { Ok(self.desk.register(new).await?) }
+    }
+
+    /// A blob that nobody has named. One that has not been touched since before the feed's first look is of no interest
+    /// unless it grows; then what is new is read.
+    fn first_seen(&mut self, id: String, listed: &Listed) -> New {
+        let mut blob = Blob::new(&listed.name, self.started);
+        blob.look_at(listed, self.started);
+        blob.grown_at = listed.modified.unwrap_or(self.started).min(self.started);
+        if blob.grown_at < self.first_look() {
+            blob.offset = blob.length;
+            return New { id, blob, registration: Registration::Done };
+        }
+        self.named.insert(id.clone());
+        New { id, blob, registration: Registration::First }
+    }
+
+    /// How far back the feed begins.
+    fn first_look(&self) -> Timestamp {
+        let connected = self.desk.connection.connection.connected_at;
+        connected.saturating_sub(self.app.config.first_look).unwrap_or(Timestamp::MIN)
+    }
+
+    /// The record of a blob goes with the blob. What of it had not been read is lost, and said.
+    async fn forget_the_gone(
+        &mut self,
+        retired: BTreeMap<String, (Blob, u64)>,
+        seen: &BTreeSet<String>,
+    ) -> Result<(), Stop> {
+        let version = |expect: Expect| if let Expect::Version(version) = expect { version } else { 0 };
+        let live =
+            self.desk.live.iter().map(|(id, (blob, expect))| (Part::Live, id.clone(), blob.clone(), version(*expect)));
+        let retired = retired.into_iter().map(|(id, (blob, version))| (Part::Retired, id, blob, version));
+        let gone: Vec<_> = live.chain(retired).filter(|(_, id, ..)| !seen.contains(id)).collect();
+        for (_, _, blob, _) in gone.iter().filter(|(part, _, blob, _)| *part == Part::Live && blob.behind() > 0) {
+            tracing::error!(tenant.id = %self.tenant, blob = blob.name, bytes = blob.behind(), "a blob is gone before it was read to its end");
+        }
+        for some in gone.chunks(AT_ONCE) {
+            self.desk.forget(some.to_vec()).await?;
+        }
+        Ok(())
+    }
+}
