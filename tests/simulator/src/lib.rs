@@ -1,4 +1,5 @@
-//! Entra's pages and token side, Graph's application credentials and Defender's alerts and machines as a deterministic function from request to response.
+//! Entra's pages and token side, Graph's application credentials, Defender's alerts API and the Azure Storage it
+//! exports to, as a deterministic function from request to response.
 //!
 //! The simulator is a judge: it verifies what Entra verifies and refuses what Entra refuses. What it does not know it
 //! answers with 501 and remembers in [`Simulator::refusals`], so that a test can fail on it. The facts are those of
@@ -10,9 +11,11 @@ mod access_token;
 mod admin_consent;
 mod alert;
 mod alerts;
+mod append_blob;
 mod application;
 mod authorize;
 mod authorize_request;
+mod blob_service;
 mod certificate_assertion;
 mod code_grant;
 mod control;
@@ -24,6 +27,7 @@ mod discovery;
 mod entra_keys;
 mod entra_request;
 mod entrusted;
+mod event_grid;
 mod fault;
 mod federated_assertion;
 mod filter;
@@ -41,6 +45,8 @@ mod machines;
 mod machines_api;
 mod page;
 mod query;
+mod queue;
+mod queue_service;
 mod quota;
 mod refusal;
 mod replication;
@@ -49,6 +55,11 @@ mod route;
 pub mod serve;
 mod sign_in;
 mod simulator;
+mod storage;
+mod storage_answer;
+mod storage_call;
+mod storage_role;
+mod storage_service;
 mod tenant;
 mod time;
 mod token;
@@ -71,10 +82,13 @@ pub use jwt::SigningKey;
 pub use log::Entry;
 pub use machine::Machine;
 pub use machines::{EmptyInventory, Machines, NextLinks};
+pub use queue::Queue;
 pub use quota::Quota;
 pub use replication::CredentialPropagation;
 pub use sign_in::Choice;
 pub use simulator::Simulator;
+pub use storage::StorageAccount;
+pub use storage_role::StorageRole;
 pub use tenant::{Consent, DelegatedGrant, Licence, Tenant};
 pub use time::dotnet;
 pub use user::{AdminRole, User, UserKind};

@@ -4,6 +4,7 @@ use crate::entra_request::Version;
 use crate::fault::Route;
 use crate::graph::{Call, Key};
 use crate::http::Request;
+use crate::storage_call::StorageCall;
 
 /// A request this simulator knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub(crate) enum Endpoint {
     Alert { id: String },
     Machines,
     Machine { id: String },
+    Storage(StorageCall),
 }
 
 impl Endpoint {
@@ -30,6 +32,7 @@ impl Endpoint {
             ["api", "machines"] => Self::Machines,
             ["api", "machines", id] if !id.is_empty() => Self::Machine { id: decode(id)? },
             ["api", ..] => return None,
+            ["storage", ref rest @ ..] => Self::Storage(StorageCall::of(request, rest)?),
             ["v1.0", ref rest @ ..] => graph(&request.method, rest)?,
             [tenant, "v2.0", ".well-known", "openid-configuration"] => {
                 Self::OpenidConfiguration { tenant: tenant.into() }
@@ -52,6 +55,8 @@ impl Endpoint {
             // The page, and its form.
             Self::AdminConsent { .. } | Self::Authorize { .. } => &["GET", "POST"],
             Self::Graph { .. } => &["GET", "PATCH", "POST"],
+            // What a method means is the call's to say.
+            Self::Storage(_) => &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             _ => &["GET"],
         }
     }
@@ -63,6 +68,7 @@ impl Endpoint {
             Self::Graph { call, .. } => *call == Call::Read,
             Self::AdminConsent { .. } | Self::Authorize { .. } | Self::Alerts | Self::Alert { .. } => true,
             Self::Machines | Self::Machine { .. } => true,
+            Self::Storage(_) => true,
         }
     }
 
@@ -82,6 +88,7 @@ impl Endpoint {
             Self::Alert { .. } => Route::Alert,
             Self::Machines => Route::Machines,
             Self::Machine { .. } => Route::Machine,
+            Self::Storage(call) => call.route(),
         }
     }
 
@@ -95,6 +102,7 @@ impl Endpoint {
             | Self::Authorize { tenant, .. } => Some(tenant),
             Self::Graph { .. } | Self::Alerts | Self::Alert { .. } => None,
             Self::Machines | Self::Machine { .. } => None,
+            Self::Storage(_) => None,
         }
     }
 }

@@ -22,10 +22,11 @@ use crate::query::Query;
 use crate::refusal::{Refused, not_modelled};
 use crate::route::Endpoint;
 use crate::sign_in::{self, Choice};
+use crate::storage_service;
 use crate::world::World;
 use crate::{admin_consent, authorize, control, defender, discovery, graph, machines_api, time, token};
 
-/// Entra's token side and Defender's API. Clones are the same simulator.
+/// Entra, Graph, Defender and Azure Storage. Clones are the same simulator.
 #[derive(Clone, Debug)]
 pub struct Simulator {
     state: Arc<Mutex<State>>,
@@ -224,6 +225,11 @@ impl State {
         if !request.query().is_empty() && !endpoint.takes_a_query() {
             return Err(Refused::NotModelled("a query at this address".into()));
         }
+        if let Endpoint::Storage(call) = endpoint
+            && let Some(what) = call.not_modelled(request)
+        {
+            return Err(Refused::NotModelled(what));
+        }
         let fault = self.world.next_fault(trail.tenant.as_deref(), endpoint.route());
         let out_of_place =
             matches!(fault, Fault::NextLink(_)) && !matches!(endpoint.route(), Route::Alerts | Route::Machines);
@@ -250,6 +256,7 @@ impl State {
             Endpoint::Alert { id } => defender::one(world, dice, request, id, trail),
             Endpoint::Machines => machines_api::list(world, dice, request, &fault, trail),
             Endpoint::Machine { id } => machines_api::one(world, dice, request, id, trail),
+            Endpoint::Storage(call) => storage_service::storage(world, dice, request, call, trail),
         };
         match answer {
             Ok(response) => Ok(fault.deliver(response)),
@@ -285,6 +292,11 @@ impl State {
             let request = EntraRequest { request, segment: tenant, version: *version };
             return authorize::scripted(&mut self.world, &mut self.dice, request, *code);
         }
+        if let Endpoint::Storage(call) = endpoint
+            && let Some(response) = storage_service::scripted(&self.world, &mut self.dice, request, call, fault)
+        {
+            return Ok(response);
+        }
         let (now, dice, route) = (self.world.now, &mut self.dice, endpoint.route());
         let entra = matches!(route, Route::Token | Route::Discovery);
         let limit = self.world.quota.per_minute;
@@ -302,6 +314,7 @@ impl State {
         }
         Ok(match fault {
             Fault::Status(status) if endpoint.is_page() => gateway_page(*status),
+            Fault::Status(status) if matches!(endpoint, Endpoint::Storage(_)) => gateway_page(*status),
             Fault::Throttled { seconds, header, .. } if endpoint.is_page() => {
                 let page = gateway_page(429);
                 if *header { page.with("Retry-After", seconds.to_string()) } else { page }
@@ -374,5 +387,10 @@ fn beginning(route: Route) -> &'static str {
             r#"{"@odata.context":"https://api.securitycenter.microsoft.com/api/$metadata#Machines","value":[{"id":"0e1","computerDnsName":""#
         }
         Route::Machine => r#"{"id":"0e1","computerDnsName":""#,
+        Route::BlobList => "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs><Blob><Name>",
+        Route::Blob => r#"{"time":""#,
+        Route::QueuePeek | Route::QueueReceive | Route::QueuePut | Route::QueueDelete => {
+            "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessagesList><QueueMessage><MessageText>"
+        }
     }
 }

@@ -18,11 +18,14 @@ use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::refusal::Refused;
 use crate::replication;
+use crate::storage_service::STORAGE_AUDIENCE;
 use crate::tenant::Tenant;
 use crate::world::World;
 
-/// Resources that exist beside Defender, for which a token is issued that Defender then refuses.
-const OTHER_RESOURCES: [&str; 3] = [
+/// Resources that exist beside Defender, for which a token is issued that Defender then refuses. Storage is everywhere,
+/// and what may be done there is said by roles of the account, not of the token.
+const OTHER_RESOURCES: [&str; 4] = [
+    STORAGE_AUDIENCE,
     "https://api.security.microsoft.com",
     "https://graph.microsoft.com",
     "https://userrequestsgraphapi-prd.trafficmanager.net",

@@ -10,6 +10,7 @@ use crate::code_grant::Codes;
 use crate::fault::{Fault, Route};
 use crate::quota::Quota;
 use crate::replication::{CredentialPropagation, Replication};
+use crate::storage::StorageAccount;
 use crate::tenant::Tenant;
 
 /// The state behind the answers; a test changes it through `Simulator::world`.
@@ -37,6 +38,7 @@ pub struct World {
     applications: BTreeMap<String, Application>,
     registrations: BTreeMap<String, Registration>,
     tenants: BTreeMap<String, Tenant>,
+    storage_accounts: BTreeMap<String, StorageAccount>,
     scripts: HashMap<(Option<String>, Route), VecDeque<Fault>>,
 }
 
@@ -59,6 +61,7 @@ impl World {
             applications: BTreeMap::new(),
             registrations: BTreeMap::new(),
             tenants: BTreeMap::new(),
+            storage_accounts: BTreeMap::new(),
             scripts: HashMap::new(),
         }
     }
@@ -87,6 +90,18 @@ impl World {
         self.tenants.get_mut(&tenant_id.to_ascii_lowercase())
     }
 
+    /// Adds a storage account, or replaces the one of this name.
+    pub fn add_storage(&mut self, account: StorageAccount) {
+        self.storage_accounts.insert(account.name.clone(), account);
+    }
+
+    /// The storage account of this name, at the world's time.
+    pub fn storage(&mut self, account: &str) -> Option<&mut StorageAccount> {
+        let account = self.storage_accounts.get_mut(account)?;
+        account.clock = self.now;
+        Some(account)
+    }
+
     /// The `displayName` that Graph shows for a secret or a certificate.
     pub fn name_credential(&mut self, key_id: &str, display_name: &str) {
         self.replication.names.insert(key_id.into(), display_name.into());
@@ -99,6 +114,10 @@ impl World {
 
     pub(crate) fn applications(&self) -> impl Iterator<Item = &Application> {
         self.applications.values()
+    }
+
+    pub(crate) fn storage_accounts(&self) -> impl Iterator<Item = &StorageAccount> {
+        self.storage_accounts.values()
     }
 
     pub(crate) fn tenants(&self) -> impl Iterator<Item = &Tenant> {

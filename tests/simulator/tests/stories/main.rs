@@ -4,10 +4,13 @@
 
 mod alerts;
 mod assertions;
+mod blobs;
 mod consent;
 mod graph;
 mod machines;
+mod queues;
 mod serving;
 mod sign_in;
 mod stage;
+mod storage_stage;
 mod tokens;
