@@ -14,6 +14,22 @@ impl Dice {
         mix(self.0)
     }
 
+    /// A number below this one, which is not zero.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.roll() % (limit.max(1) as u64)).unwrap_or(0)
+    }
+
+    /// A number between these two, both included.
+    pub(crate) fn span(&mut self, least: i64, most: i64) -> i64 {
+        let width = most.abs_diff(least).saturating_add(1);
+        least.saturating_add_unsigned(self.roll() % width)
+    }
+
+    /// True so many times in a thousand.
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
+        self.roll() % 1000 < per_mille
+    }
+
     /// A GUID in the form Microsoft prints.
     pub(crate) fn guid(&mut self) -> String {
         guid(self.roll(), self.roll())

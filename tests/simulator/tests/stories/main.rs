@@ -6,6 +6,7 @@ mod alerts;
 mod assertions;
 mod blobs;
 mod consent;
+mod export;
 mod graph;
 mod machines;
 mod queues;

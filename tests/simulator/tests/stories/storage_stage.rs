@@ -1,11 +1,11 @@
 //! A stage with a storage account, and how its readers ask.
 
 use crate::stage::*;
-use simulator::{Request, Response, Simulator, StorageAccount, StorageRole};
+use simulator::{Exporter, Request, Response, Simulator, StorageAccount, StorageRole};
 
 pub(crate) const ACCOUNT: &str = "contosotelemetry";
 pub(crate) const QUEUE: &str = "defender-events";
-pub(crate) const CONTAINER: &str = "insights-logs-advancedhunting-devicenetworkevents";
+pub(crate) const CONTAINER: &str = Exporter::CONTAINER;
 pub(crate) const VERSION: &str = "2026-04-06";
 
 /// One account of the tenant's, with an empty container and queue, and both roles for the application.
