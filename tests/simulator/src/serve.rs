@@ -60,11 +60,14 @@ fn on_the_wire(response: Response) -> hyper::Response<Wire> {
     for (name, value) in &response.headers {
         wire = wire.header(name, value);
     }
-    let body = Wire { body: Some(response.body), pause: None };
+    let body = Wire { body: Some(response.body), pause: None, cut: false };
     // Only a scripted status or content type can be unfit for HTTP; the script's author has to hear of it.
     wire.body(body).unwrap_or_else(|_| {
-        let mut unfit =
-            hyper::Response::new(Wire { body: Some("the scripted status or header is not HTTP".into()), pause: None });
+        let mut unfit = hyper::Response::new(Wire {
+            body: Some("the scripted status or header is not HTTP".into()),
+            pause: None,
+            cut: false,
+        });
         *unfit.status_mut() = hyper::StatusCode::NOT_IMPLEMENTED;
         unfit
     })
@@ -74,6 +77,8 @@ fn on_the_wire(response: Response) -> hyper::Response<Wire> {
 struct Wire {
     body: Option<Body>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// The connection breaks as soon as what came before has left.
+    cut: bool,
 }
 
 impl hyper::body::Body for Wire {
@@ -85,6 +90,9 @@ impl hyper::body::Body for Wire {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         loop {
+            if self.cut {
+                return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by a fault"))));
+            }
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(context));
                 self.pause = None;
@@ -97,7 +105,12 @@ impl hyper::body::Body for Wire {
                     self.pause = Some(Box::pin(tokio::time::sleep(pause)));
                     continue;
                 }
-                Some(Chunk::Cut) => Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by a fault"))),
+                Some(Chunk::Cut) => {
+                    self.cut = true;
+                    // hyper sends what it has when there is nothing more to take, and forgets it when there is an error.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             });
         }
     }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::stage::*;
+use crate::storage_stage;
 use simulator::{Alert, Fault, Route, Simulator};
 use tokio::runtime::Runtime;
 
@@ -122,6 +123,53 @@ fn a_pause_takes_the_time_it_says() {
     let answer = get_over_tcp(address, &bearer, "/api/alerts");
     assert!(answer.ends_with("0\r\n\r\n"));
     assert!(started.elapsed() >= Duration::from_millis(120), "{:?}", started.elapsed());
+}
+
+#[test]
+fn storage_travels_byte_for_byte_and_a_head_without_its_body() {
+    use storage_stage::{ACCOUNT, CONTAINER, QUEUE, account, blob_target, queue_target, storage, storage_bearer};
+    let simulator = storage();
+    let bytes: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+    account(&simulator, |account| {
+        bytes.chunks(36_000).for_each(|block| account.append(CONTAINER, "a/b", block.to_vec()));
+        account.queue(QUEUE).unwrap().put_raw("hint");
+    });
+    let bearer = storage_bearer(&simulator, TENANT);
+    let (_runtime, address) = serve(&simulator);
+    let ask = |method: &str, target: &str, headers: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let head =
+            format!("Host: {address}\r\nAuthorization: {bearer}\r\nx-ms-version: 2026-04-06\r\nConnection: close");
+        stream.write_all(format!("{method} {target} HTTP/1.1\r\n{head}\r\n{headers}\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        (String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase(), answer[end + 4..].to_vec())
+    };
+    let (head, body) = ask("GET", &blob_target("a/b"), "Range: bytes=100-\r\n");
+    assert!(head.starts_with("http/1.1 206 ") && head.contains("\r\ncontent-length: 199900"), "{head}");
+    assert!(head.contains("\r\ncontent-range: bytes 100-199999/200000"), "{head}");
+    assert!(body == bytes[100..], "the bytes are others");
+    let (head, body) = ask("HEAD", &blob_target("a/b"), "");
+    assert!(head.starts_with("http/1.1 200 ") && head.contains("\r\ncontent-length: 200000"), "{head}");
+    assert_eq!(body, b"");
+    let (head, body) = ask("HEAD", &blob_target("none"), "");
+    assert!(head.starts_with("http/1.1 404 ") && head.contains("\r\nx-ms-error-code: blobnotfound"), "{head}");
+    assert_eq!(body, b"");
+    let (_, body) = ask("GET", &queue_target(""), "");
+    let xml = String::from_utf8(body).unwrap();
+    let [id, receipt] = ["MessageId", "PopReceipt"].map(|name| storage_stage::elements(&xml, name).pop().unwrap());
+    let target = queue_target(&format!("/{id}?popreceipt={}", storage_stage::escaped(&receipt)));
+    let (head, _) = ask("DELETE", &target, "");
+    assert!(head.starts_with("http/1.1 204 "), "{head}");
+    simulator.world(|world| world.script(Route::Blob, [Fault::Broken { after: 70_000 }]));
+    let (head, body) = ask("GET", &blob_target("a/b"), "");
+    assert!(head.contains("\r\ncontent-length: 200000"), "{head}");
+    assert!(body == bytes[..70_000], "{} bytes left before the cut", body.len());
+    assert!(simulator.refusals().is_empty());
+    let (head, _) = ask("PUT", &format!("/storage/{ACCOUNT}/blob/{CONTAINER}/new"), "Content-Length: 0\r\n");
+    assert!(head.starts_with("http/1.1 501 "), "{head}");
 }
 
 #[test]
