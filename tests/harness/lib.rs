@@ -9,6 +9,7 @@
 mod canary;
 mod functions;
 mod lake;
+mod machines;
 mod rotation;
 mod stage;
 mod store;
@@ -18,6 +19,7 @@ mod visitor;
 pub use canary::{Canary, Leak};
 pub use functions::functions;
 pub use lake::MemoryLake;
+pub use machines::MACHINE_ROLE;
 pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{
     ADMIN, ALERT_ROLE, CLIENT, HOME, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp,

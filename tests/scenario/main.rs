@@ -8,6 +8,7 @@ mod canary;
 mod conditions;
 mod consent;
 mod credentials;
+mod machines;
 mod measures;
 mod ocsf;
 mod platform;

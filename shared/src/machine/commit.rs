@@ -205,7 +205,8 @@ impl<'a> Desk<'a> {
 
     async fn open_intent(&mut self, object: bool, replaces: bool, counts: Ledger) -> Result<Intent, CommitError> {
         let (now, attempt) = (self.app.clock.now(), self.expect.next_version());
-        let after = self.feed_stored.last_complete.unwrap_or(now);
+        // Microsoft's clock may be behind ours; keys sort in the order of the commits all the same.
+        let after = self.feed.last_complete.max(self.feed.first_run).unwrap_or(now);
         let intent = Intent {
             object: object.then(|| record::object_key(Feed::Machines, self.tenant, after.min(now), now, attempt)),
             segment: format!("{SNAPSHOTS}machines/tenant={}/{attempt:08}.ndjson.gz", self.tenant),

@@ -25,7 +25,7 @@ use crate::{
     tenant::{
         Ability, Condition, Feed, TenantId,
         call::{CallFailed, Caller},
-        dispatch::PullMessage,
+        dispatch::{Part, PullMessage},
     },
 };
 
@@ -100,7 +100,8 @@ async fn attempt(
     }
     desk.clear_away().await?;
     desk.finish_open_intent().await?.record(recorded);
-    if desk.feed.is_done(scheduled) {
+    // There is no older data of machines.
+    if message.part != Part::Live || desk.feed.is_done(scheduled) {
         return Ok(Outcome::NothingToDo);
     }
     let mut pass = Pass::new(app, desk, scheduled, budget, recorded);
