@@ -81,10 +81,10 @@ pub(crate) fn message(
         }
     };
     match changed {
-        None => queue.delete(id, &receipt).map(|()| answer.empty(204)),
+        None => queue.delete(id, &receipt).map(|()| answer.no_content()),
         Some((hidden_for, text)) => queue.update(id, &receipt, hidden_for, text).map(|message| {
             answer
-                .empty(204)
+                .no_content()
                 .with("x-ms-popreceipt", message.receipt)
                 .with("x-ms-time-next-visible", http_date(message.visible_from))
         }),

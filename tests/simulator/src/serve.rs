@@ -107,7 +107,7 @@ impl hyper::body::Body for Wire {
                 }
                 Some(Chunk::Cut) => {
                     self.cut = true;
-                    // hyper sends what it has when there is nothing more to take, and forgets it when there is an error.
+                    // hyper sends what it has when there is nothing to take yet, and forgets it at an error.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }

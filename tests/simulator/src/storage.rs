@@ -75,7 +75,7 @@ impl StorageAccount {
         self
     }
 
-    /// Assigns a role to an application's service principal; it is in force from `from` on. In Azure that takes minutes.
+    /// Assigns a role to an application's service principal, in force from `from` on; in Azure that takes minutes.
     pub fn assign(&mut self, client_id: &str, role: StorageRole, from: Timestamp) {
         self.assignments.push(Assignment { client_id: client_id.to_ascii_lowercase(), role, from });
     }

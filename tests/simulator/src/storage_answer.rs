@@ -43,8 +43,9 @@ impl Answer {
         self.bytes(status, "application/xml", body.len() as u64, body.into())
     }
 
-    pub(crate) fn empty(&self, status: u16) -> Response {
-        self.headed(Response { status, headers: vec![("Content-Length".into(), "0".into())], body: "".into() })
+    /// An answer that has no body and no length.
+    pub(crate) fn no_content(&self) -> Response {
+        self.headed(Response { status: 204, headers: Vec::new(), body: "".into() })
     }
 
     /// A body of a known length; the length is told even where the body is not.

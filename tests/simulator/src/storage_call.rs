@@ -1,4 +1,4 @@
-//! Which operation of Azure Storage a request is: path-style, `/storage/{account}/blob/…` and `/storage/{account}/queue/…`.
+//! Which operation of Azure Storage a request is: `/storage/{account}/blob/…` and `/storage/{account}/queue/…`.
 
 use url::form_urlencoded;
 

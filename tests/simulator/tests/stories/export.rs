@@ -1,4 +1,4 @@
-//! Stories of the exporter: what it writes is what its ledger says, in all the ways that Defender's own was seen to write.
+//! Stories of the exporter: what it writes is what its ledger says, in all the ways that were seen of Defender.
 
 use std::collections::BTreeSet;
 
