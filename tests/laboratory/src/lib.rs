@@ -1,4 +1,4 @@
-//! The laboratory: an AWS on loopback, and the tools from other package registries that tests need.
+//! The laboratory: an AWS and an Azure Storage on loopback, and the tools from other registries that tests need.
 //!
 //! Nothing here is installed by hand and nothing lands in the tree: tools lie beside what cargo builds.
 
@@ -9,12 +9,15 @@
 )]
 
 mod aws;
+mod azurite;
 mod gateway;
 mod ministack;
+mod npm;
 mod tools;
 mod wait;
 
 pub use aws::{Aws, Operator, Said};
+pub use azurite::{Azurite, Storage};
 pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Trouble, Verdict, When};
 pub use ministack::Ministack;
 pub use reqwest::Method;

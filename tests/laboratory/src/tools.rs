@@ -108,11 +108,11 @@ impl Tools {
     }
 }
 
-type Attempt = OnceLock<Result<PathBuf, String>>;
+pub(crate) type Attempt = OnceLock<Result<PathBuf, String>>;
 
 /// What an attempt came to, which is made once in a process. Where the index cannot be reached, every further attempt would
 /// wait as long as the first, and there are hundreds of tests that would make one.
-fn once(attempt: &Attempt, make: impl FnOnce() -> Result<PathBuf, String>) -> PathBuf {
+pub(crate) fn once(attempt: &Attempt, make: impl FnOnce() -> Result<PathBuf, String>) -> PathBuf {
     match attempt.get_or_init(make) {
         Ok(folder) => folder.clone(),
         Err(why) => panic!("{why}"),
@@ -141,7 +141,7 @@ fn judge(version: &str) -> Result<(), String> {
 const FIX: &str = "The tests on the wire need Python 3.11 or newer with its venv module: on Debian and Ubuntu \
                    `apt-get install python3-venv`, on macOS `brew install python`.";
 
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
 }
 
