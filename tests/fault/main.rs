@@ -10,16 +10,21 @@
 
 mod chaos;
 mod consent;
+mod machines;
 mod rotation;
 mod story;
 
 use chaos::CrashPoint;
+use machines::Inventory;
 use rotation::Rotations;
 use story::Story;
 
 const SEEDS: u64 = 300;
 /// Spread over threads by the test harness; each seed is a world of its own.
 const SHARES: u64 = 4;
+
+/// Each of these is some dozens of runs long.
+const INVENTORY_SEEDS: u64 = 60;
 
 /// Each of these is some rotations long.
 const ROTATION_SEEDS: u64 = 80;
@@ -142,4 +147,42 @@ fn a_check_beside_a_rotation_never_takes_its_new_secret_away() {
 fn an_outage_at_every_point_of_a_rotation_leaves_a_working_credential_and_converges() {
     let points = (1..).take_while(|point| Rotations::scripted(CrashPoint::Fail(*point))).count();
     assert!(points > 70, "only {points} points");
+}
+
+#[test]
+fn random_inventories_are_what_their_events_add_up_to() {
+    if let Some(seed) = number("MUSTER_FAULT_SEED") {
+        eprintln!("{:?}", Inventory::random(seed));
+        return;
+    }
+    let seeds = number("MUSTER_FAULT_SEEDS").map_or(INVENTORY_SEEDS, |seeds| seeds / 4);
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(|| Inventory::random(seed));
+        if outcome.is_err() {
+            panic!("seed {seed} fails; replay it with\n  MUSTER_FAULT_SEED={seed} cargo test -p tests --test fault");
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_every_point_of_an_inventory_run_loses_and_doubles_nothing() {
+    let points = (1..).take_while(|point| Inventory::scripted(CrashPoint::At(*point))).count();
+    assert!(points > 30, "only {points} points: the story no longer reaches what it is about");
+}
+
+#[test]
+fn an_inventory_run_that_is_taken_over_and_then_goes_on_delivers_nothing_more() {
+    let points = (1..).take_while(|point| Inventory::scripted(CrashPoint::Stall(*point))).count();
+    assert!(points > 30, "only {points} points");
+}
+
+#[test]
+fn an_outage_at_every_point_of_an_inventory_run_loses_and_doubles_nothing() {
+    let points = (1..).take_while(|point| Inventory::scripted(CrashPoint::Fail(*point))).count();
+    assert!(points > 30, "only {points} points");
+}
+
+#[test]
+fn the_same_seed_tells_the_same_inventories() {
+    assert_eq!(Inventory::random(42), Inventory::random(42));
 }
