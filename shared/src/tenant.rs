@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod list;
 pub mod proof;
 mod storage;
+mod verdict;
 
 use std::{fmt, str::FromStr};
 
@@ -16,10 +17,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 pub use storage::{QueueName, Storage, StorageAccount};
 use uuid::Uuid;
+pub use verdict::{Reach, Refused};
 
 use crate::{
     config::Region,
-    microsoft::tokens::ApplicationName,
+    microsoft::{
+        defender::{ALERT_ROLES, MACHINE_ROLES},
+        tokens::ApplicationName,
+    },
     ports::{
         PerFeed,
         store::{Expect, Item, Key, Store, StoreError, Write},
@@ -116,6 +121,15 @@ impl Feed {
             Self::Telemetry => "telemetry",
         }
     }
+
+    /// The app roles any of which lets us read it. A storage account is opened by its owner, not by a consent.
+    pub fn roles(self) -> &'static [&'static str] {
+        match self {
+            Self::Alerts => &ALERT_ROLES,
+            Self::Machines => &MACHINE_ROLES,
+            Self::Telemetry => &[],
+        }
+    }
 }
 
 impl FromStr for Feed {
@@ -175,6 +189,9 @@ pub struct Capability {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedState {
     pub capability: Capability,
+    /// Why it does not work, where that says something of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
     /// Not asked before this moment.
     #[serde(default)]
     pub asleep_until: Option<Timestamp>,
@@ -271,7 +288,7 @@ impl Connection {
     /// Writes down what was found, and tells whether that changed anything worth a write.
     pub fn absorb(&mut self, feed: Feed, condition: &Condition, now: Timestamp) -> bool {
         let before = self.clone();
-        let instead = if self.is_waiting_for_roles(condition, now) {
+        let instead = if self.is_waiting_for_roles(feed, condition, now) {
             Some(Condition::propagating())
         } else if self.is_expired_claim(now) && condition.ability != Ability::RoleMissing {
             // What comes after the hour proves nothing any more.
@@ -280,38 +297,42 @@ impl Connection {
             None
         };
         let condition = instead.as_ref().unwrap_or(condition);
-        if let Some(state) = condition.state {
+        let given_at = self.consent_for(&self.account).map(|consent| consent.at);
+        let fresh = given_at.is_some_and(|at| now.duration_since(at) < PROPAGATION);
+        if let Some(entry) = self.feeds.get_mut(&feed) {
+            entry.find(condition, now);
+            entry.asleep_until = condition.asleep.map(|pause| now + if fresh { pause.min(UNCERTAIN) } else { pause });
+        }
+        if condition.state.is_some()
+            && let Some(state) = verdict::together(&self.feeds)
+        {
             self.state = state;
         }
         if self.state == State::Active {
             self.claimed_at = None;
         }
-        let given_at = self.consent_for(&self.account).map(|consent| consent.at);
-        let fresh = given_at.is_some_and(|at| now.duration_since(at) < PROPAGATION);
-        if let Some(entry) = self.feeds.get_mut(&feed) {
-            if entry.capability.status != condition.ability || entry.capability.next_step != condition.next_step {
-                let since = if entry.capability.status == condition.ability { entry.capability.since } else { now };
-                entry.capability =
-                    Capability { status: condition.ability, since, next_step: condition.next_step.clone() };
-            }
-            entry.asleep_until = condition.asleep.map(|pause| now + if fresh { pause.min(UNCERTAIN) } else { pause });
-        }
         *self != before
     }
 
-    /// The roles that a consent came to, where they were still spreading when it was given.
-    pub fn complete_evidence(&mut self, roles: &[String]) {
+    /// The roles that a consent came to, where they were still spreading when it was given: all at once or one by one.
+    pub fn complete_evidence(&mut self, roles: &[String], now: Timestamp) {
         let last = self.consents.iter_mut().rfind(|consent| consent.account == self.account);
-        if let Some(consent) = last.filter(|consent| consent.roles.is_empty()) {
-            consent.roles = roles.to_vec();
+        let spreading =
+            |consent: &&mut Consent| consent.roles.is_empty() || now.duration_since(consent.at) < PROPAGATION;
+        if let Some(consent) = last.filter(spreading) {
+            let new: Vec<String> = roles.iter().filter(|role| !consent.roles.contains(role)).cloned().collect();
+            consent.roles.extend(new);
         }
     }
 
-    /// Roles lag consent: what is missing within the hour is only not there yet.
-    fn is_waiting_for_roles(&self, condition: &Condition, now: Timestamp) -> bool {
-        let fresh = |consent: &Consent| now.duration_since(consent.at) < PROPAGATION && consent.roles.is_empty();
-        self.state != State::Active
-            && condition.ability == Ability::RoleMissing
+    /// Roles lag consent, and not all by the same time: what is missing within the hour is only not there yet. From a feed
+    /// that works it was taken away.
+    fn is_waiting_for_roles(&self, feed: Feed, condition: &Condition, now: Timestamp) -> bool {
+        let has_come = |consent: &Consent| feed.roles().iter().any(|role| consent.roles.iter().any(|held| held == role));
+        let fresh = |consent: &Consent| now.duration_since(consent.at) < PROPAGATION && !has_come(consent);
+        condition.ability == Ability::RoleMissing
+            && feed != Feed::Telemetry
+            && !(self.state == State::Active && self.feeds.get(&feed).is_some_and(FeedState::works))
             && self.consent_for(&self.account).is_some_and(fresh)
     }
 }
@@ -388,7 +409,7 @@ mod tests {
             paused: false,
             claimed_at: None,
             consents: Vec::new(),
-            feeds: [(Feed::Alerts, FeedState { capability, asleep_until: None, backlog: false })].into(),
+            feeds: [(Feed::Alerts, FeedState { capability, refused: None, asleep_until: None, backlog: false })].into(),
         }
     }
 
@@ -429,7 +450,7 @@ mod tests {
         };
         let claim = Connection { claimed_at: Some(claimed), consents: vec![consent], ..connection(State::Propagating) };
         let mut tenant = claim.clone();
-        let missing = Condition::role_missing(&["Alert.Read.All"]);
+        let missing = Condition::role_missing(Feed::Alerts);
         let soon = claimed + SignedDuration::from_mins(59);
         tenant.absorb(Feed::Alerts, &missing, soon);
         assert_eq!(tenant.state, State::Propagating);
@@ -455,7 +476,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut active = connection(State::Active);
         assert!(!active.absorb(Feed::Alerts, &Condition::ok(), now));
-        assert!(active.absorb(Feed::Alerts, &Condition::role_missing(&["Alert.Read.All"]), now));
+        assert!(active.absorb(Feed::Alerts, &Condition::role_missing(Feed::Alerts), now));
         let feed = &active.feeds[&Feed::Alerts];
         assert_eq!((active.state, feed.capability.status), (State::NeedsConsent, Ability::RoleMissing));
         assert!(feed.capability.next_step.contains("Alert.Read.All"));

@@ -22,7 +22,7 @@ pub use lake::MemoryLake;
 pub use machines::MACHINE_ROLE;
 pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{
-    ADMIN, ALERT_ROLE, CLIENT, HOME, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp,
+    ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp,
 };
 pub use store::RecordingStore;
 pub use transport::SimulatorTransport;

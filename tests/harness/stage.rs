@@ -46,6 +46,7 @@ pub const TENANT: &str = "a0000000-0000-4000-8000-0000000000aa";
 pub const ADMIN: &str = "a0000000-0000-4000-8000-0000000ad111";
 pub const PUBLIC_URL: &str = "https://muster.example.com";
 pub const ALERT_ROLE: &str = "Alert.Read.All";
+pub const MACHINE_ROLE: &str = "Machine.Read.All";
 /// The canary: it must appear in no log, no error and no state.
 pub const SECRET: &str = "canary-secret-5d1f";
 
@@ -191,10 +192,19 @@ impl Stage {
         self.try_invite(account, tenant).expect("an invitation")
     }
 
+    /// A link for this account and these feeds, for any tenant.
+    pub fn invite_for(&self, account: &str, feeds: &[Feed]) -> Result<String, String> {
+        self.invite_to(account, feeds, None)
+    }
+
     pub fn try_invite(&self, account: &str, expected_tenant: Option<&str>) -> Result<String, String> {
+        self.invite_to(account, &[Feed::Alerts], expected_tenant)
+    }
+
+    fn invite_to(&self, account: &str, feeds: &[Feed], expected_tenant: Option<&str>) -> Result<String, String> {
         let new = NewInvitation {
             account: account.to_owned(),
-            feeds: vec![Feed::Alerts],
+            feeds: feeds.to_vec(),
             expected_tenant: expected_tenant.map(str::to_owned),
             lifetime: shared::consent::invitation::LIFETIME,
         };
@@ -214,6 +224,20 @@ impl Stage {
     /// All tenants, as operators see them.
     pub fn tenants(&self) -> Vec<TenantView> {
         block_on(list(self.app.ports.store.as_ref(), self.now())).expect("the store answers")
+    }
+
+    /// As [`Stage::new`]; the tenant has approved what these feeds need, and is connected with them at noon.
+    pub fn with_feeds(feeds: &[Feed]) -> Self {
+        let stage = Self::new();
+        stage.approves(&[ALERT_ROLE, MACHINE_ROLE]);
+        stage.connect_feeds(feeds, None).expect("the tenant has approved");
+        stage
+    }
+
+    /// The first tenant's administrator approves these roles, in the place of those before, and they are in force.
+    pub fn approves(&self, roles: &[&str]) {
+        let consents = Tenant::new(TENANT, "").consented(CLIENT, roles, at(-10_000)).consents;
+        self.tenant(|tenant| tenant.consents = consents);
     }
 
     /// As [`Stage::new`], with the tenant connected at noon.
@@ -240,12 +264,27 @@ impl Stage {
     }
 
     fn connect_for(&self, tenant: &str, account: &str) -> Result<(), String> {
+        self.connect_with(tenant, account, &[Feed::Alerts], None)
+    }
+
+    /// The first tenant, proven for these feeds; its telemetry lies in `ACCOUNT/QUEUE`.
+    pub fn connect_feeds(&self, feeds: &[Feed], storage: Option<&str>) -> Result<(), String> {
+        self.connect_with(TENANT, "Contoso", feeds, storage)
+    }
+
+    fn connect_with(
+        &self,
+        tenant: &str,
+        account: &str,
+        feeds: &[Feed],
+        storage: Option<&str>,
+    ) -> Result<(), String> {
         let new = NewConnection {
             tenant_id: tenant.parse()?,
             account: account.to_owned(),
-            feeds: vec![Feed::Alerts],
+            feeds: feeds.to_vec(),
             region: None,
-            storage: None,
+            storage: storage.map(str::parse).transpose()?,
         };
         block_on(connect(&self.app, &new))
             .map(|_| ())
@@ -331,7 +370,11 @@ impl Stage {
     }
 
     pub fn capability(&self) -> Capability {
-        self.view().capabilities[&Feed::Alerts].clone()
+        self.capability_of(Feed::Alerts)
+    }
+
+    pub fn capability_of(&self, feed: Feed) -> Capability {
+        self.view().capabilities[&feed].clone()
     }
 
     /// The version of every state item of the first tenant and of its connection.

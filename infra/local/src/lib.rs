@@ -1,5 +1,6 @@
 //! The single-machine host: the very same handlers as on AWS, on embedded ports, with a scheduler of its own.
 
+pub mod accept;
 pub mod connect;
 pub mod demo;
 pub mod invite;

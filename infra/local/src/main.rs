@@ -1,6 +1,7 @@
 //! The program `muster`: one machine, one data folder, the same handlers as on AWS.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -18,7 +19,7 @@ use shared::{
     tenant::Feed,
 };
 
-/// Gathers Microsoft Defender for Endpoint alerts from every customer tenant into one lake.
+/// Gathers Microsoft Defender for Endpoint alerts, machines and network telemetry from every customer tenant into one lake.
 #[derive(Parser)]
 #[command(name = "muster", version)]
 struct Command {
@@ -41,7 +42,7 @@ enum Verb {
         data: PathBuf,
         #[arg(long, default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
-        /// Seconds between two pulls of a tenant.
+        /// Seconds between two pulls of a tenant; of its machines, 60 times as many.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
         tick: u32,
     },
@@ -56,7 +57,7 @@ enum Verb {
         account: String,
         #[command(flatten)]
         place: Place,
-        /// Which feeds to ask for, separated by commas.
+        /// Which feeds to ask for, separated by commas: alerts, machines.
         #[arg(long, default_value = "alerts", value_delimiter = ',')]
         feeds: Vec<String>,
         /// The only tenant that may answer: its id, or one of its domains.
@@ -73,7 +74,7 @@ enum Verb {
         #[arg(long)]
         data: PathBuf,
     },
-    /// Takes in a tenant that has approved the application already.
+    /// Takes in a tenant that has approved the application already, or adds feeds to one that is in.
     Connect {
         /// The Entra tenant's id, a GUID.
         tenant_id: String,
@@ -82,17 +83,24 @@ enum Verb {
         account: String,
         #[command(flatten)]
         place: Place,
-        /// Which feeds to pull, separated by commas.
+        /// Which feeds to prove and pull, separated by commas: alerts, machines, telemetry. Those it has already stay.
         #[arg(long, default_value = "alerts", value_delimiter = ',')]
         feeds: Vec<String>,
         /// Where the tenant's Defender data lives: us, eu, uk, au, swa or ina.
         #[arg(long)]
         region: Option<String>,
-        /// The storage account and queue of the telemetry feed, as ACCOUNT/QUEUE.
-        #[arg(long)]
+        /// Where the telemetry feed lies: the tenant's storage account, and the queue that announces its blobs.
+        #[arg(long, value_name = "ACCOUNT/QUEUE")]
         storage: Option<String>,
     },
-    /// Lists the tenants: state, capabilities, watermark, freshness, ledger.
+    /// Accepts that machines are gone which have vanished in a crowd, and are held back therefore.
+    Accept {
+        /// The Entra tenant's id, a GUID.
+        tenant_id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Lists the tenants: state, and what each feed can do, how fresh it is and what it has delivered.
     Tenants {
         #[command(flatten)]
         place: Place,
@@ -202,20 +210,24 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Connect { tenant_id, account, place, feeds, region, storage } => {
             shared::log::init("warn");
-            if storage.is_some() {
-                return Err(Failure::Usage(
-                    "--storage belongs to the telemetry feed, which this version does not pull yet".to_owned(),
-                ));
-            }
             let usage = Failure::Usage;
             let new = shared::consent::connect::NewConnection {
                 tenant_id: tenant_id.parse().map_err(usage)?,
                 account,
                 feeds: parse_feeds(&feeds)?,
                 region: region.map(|region| region.parse()).transpose().map_err(usage)?,
-                storage: None,
+                storage: storage.map(|storage| storage.parse()).transpose().map_err(usage)?,
             };
+            local::connect::check(&new)?;
             local::connect::run(&place.app().await?, &new).await
+        }
+        Verb::Accept { tenant_id, place } => {
+            shared::log::init("warn");
+            let tenant = tenant_id.parse().map_err(Failure::Usage)?;
+            match place.existing_app().await? {
+                Some(app) => local::accept::run(&app, tenant).await,
+                None => Err(Failure::failed(format!("{tenant} is not connected"))),
+            }
         }
         Verb::Tenants { place, json } => {
             shared::log::init("warn");
@@ -253,7 +265,9 @@ impl Place {
 }
 
 fn parse_feeds(feeds: &[String]) -> Result<Vec<Feed>, Failure> {
-    feeds.iter().map(|feed| feed.trim().parse()).collect::<Result<_, _>>().map_err(Failure::Usage)
+    let feeds: BTreeSet<Feed> =
+        feeds.iter().map(|feed| feed.trim().parse()).collect::<Result<_, _>>().map_err(Failure::Usage)?;
+    Ok(feeds.into_iter().collect())
 }
 
 /// For verbs that only look: nothing is made for a mistyped name, and nothing is what there is in it.

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout},
 };
 
-use crate::{Failure, rotate, vault, web, worker::Worker};
+use crate::{Failure, rotate, tenants, vault, web, worker::Worker};
 
 /// Pulls of each feed at the same time. Each mostly waits for Microsoft; a slow tenant takes one place of these.
 const WORKERS: PerFeed<usize> = PerFeed { alerts: 16, machines: 4, telemetry: 4 };
@@ -45,7 +45,12 @@ pub async fn run(machine: Machine, data: &Path, listen: SocketAddr, tick: u32) -
     vault::ensure_signing_key(app).await?;
     let listener = TcpListener::bind(listen).await.map_err(|cause| Failure::failed(format!("{listen}: {cause}")))?;
     let address = listener.local_addr().map_err(Failure::failed)?;
-    eprintln!("muster serves on http://{address}, pulls every {tick} s, and fills {}", data.join("lake").display());
+    let machines = Duration::from_secs(u64::from(tick) * TICKS_BETWEEN_INVENTORIES);
+    eprintln!(
+        "muster serves on http://{address}, pulls every {tick} s (machines every {}), and fills {}",
+        tenants::age(machines.as_secs()),
+        data.join("lake").display()
+    );
     match &app.config.public_url {
         Some(url) => eprintln!("invitations lead to {url}; the application's redirect URI is {url}consent/callback"),
         None => eprintln!("invitations need MUSTER_PUBLIC_URL, the origin that people's browsers see"),
@@ -156,5 +161,20 @@ async fn interrupted() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_tick_is_every_feeds_and_machines_then_wait_for_the_sixtieth() {
+        let due = |tick| due_feeds(tick).collect::<Vec<_>>();
+        assert_eq!(due(0), Feed::ALL);
+        for tick in [1, 2, 59, 61, 119] {
+            assert_eq!(due(tick), [Feed::Alerts, Feed::Telemetry], "tick {tick}");
+        }
+        assert_eq!((due(60), due(120)), (Feed::ALL.to_vec(), Feed::ALL.to_vec()));
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     App,
     batch::{MessageFailed, Outcome},
     metrics::{Metric, Recorded},
-    microsoft::{defender::ALERT_ROLES, time::TICK},
+    microsoft::time::TICK,
     record::CommitError,
     tenant::{
         Ability, Condition, Connection, Feed, TenantId,
@@ -210,7 +210,7 @@ impl<'a> Pass<'a> {
         };
         let rung = trouble.map_or(Rung::Normal, |trouble| trouble.rung);
         let connection = &desk.connection.connection;
-        let caller = Caller::new(app, connection.tenant_id, &connection.application, &ALERT_ROLES, recorded);
+        let caller = Caller::new(app, connection.tenant_id, &connection.application, Feed::Alerts, recorded);
         Self {
             base: app.config.defender(desk.connection.connection.region),
             app,
@@ -385,7 +385,7 @@ impl<'a> Pass<'a> {
     async fn settle(&mut self, condition: Option<Condition>, now: Timestamp) -> Result<(), CommitError> {
         let Some(condition) = condition else { return self.desk.settle().await };
         if let Some(roles) = self.caller.accepted_roles() {
-            self.desk.connection.connection.complete_evidence(roles);
+            self.desk.connection.connection.complete_evidence(roles, now);
         }
         if self.desk.connection.connection.absorb(Feed::Alerts, &condition, now) {
             tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the alerts feed's capability changed");

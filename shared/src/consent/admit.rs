@@ -17,11 +17,11 @@ use crate::{
     microsoft::{id_token::Person, tokens::ApplicationName},
     ports::store::{StoreError, Write},
     tenant::{
-        Condition, Connection, Consent, State, TenantId,
+        Ability, Condition, Connection, Consent, Feed, State, TenantId,
         bind::{Binding, bind},
         dispatch::{self, Tick},
         load,
-        proof::{Proof, prove},
+        proof::{Found, Proof, Subject, prove},
     },
 };
 
@@ -82,7 +82,7 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         let vouched = is_bound || standing != Standing::Unknown;
         let region = connection.and_then(|known| known.region);
         if vouched && proof.is_none() {
-            proof = Some(prove_in_time(app, tenant, region).await);
+            proof = Some(prove_in_time(app, tenant, region, &open.invitation.feeds).await);
         }
         let proof = proof.as_ref().filter(|_| vouched);
         let consent = consent(app, &open.invitation, person, &standing, proof);
@@ -101,11 +101,11 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
 }
 
 /// A browser waits for the answer, and API Gateway no longer than 30 seconds.
-async fn prove_in_time(app: &App, tenant: TenantId, region: Option<Region>) -> Proof {
-    let proof = pin!(prove(app, tenant, &ApplicationName::App, region));
-    match select(proof, pin!(app.clock.sleep(PROOF_TIME))).await {
+async fn prove_in_time(app: &App, tenant: TenantId, region: Option<Region>, feeds: &[Feed]) -> Proof {
+    let subject = Subject { tenant, application: &ApplicationName::App, region, storage: None };
+    match select(pin!(prove(app, &subject, feeds)), pin!(app.clock.sleep(PROOF_TIME))).await {
         Either::Left((proof, _)) => proof,
-        Either::Right(_) => Proof::NotYet(Condition::propagating()),
+        Either::Right(_) => Proof::not_yet(feeds, &Condition::propagating()),
     }
 }
 
@@ -138,10 +138,7 @@ fn consent(app: &App, invitation: &Invitation, person: &Person, standing: &Stand
         Standing::Administrator(titles) => titles.clone(),
         Standing::Unknown | Standing::User => Vec::new(),
     };
-    let roles = match proof {
-        Some(Proof::Proven { roles, .. }) => roles.clone(),
-        Some(Proof::NotYet(_)) | None => Vec::new(),
-    };
+    let roles = proof.map(|proof| proof.roles.clone()).unwrap_or_default();
     Consent {
         at: app.clock.now(),
         oid: person.oid.clone(),
@@ -156,17 +153,30 @@ fn consent(app: &App, invitation: &Invitation, person: &Person, standing: &Stand
 
 /// Without a proof nobody could vouch for the person, and the tenant waits for an operator.
 fn binding(invitation: &Invitation, tenant_id: TenantId, consent: Consent, proof: Option<&Proof>) -> Binding {
-    let (state, condition, proven) = match proof {
-        None => (State::Confirming, Condition::confirming(), false),
-        Some(Proof::Proven { condition, .. }) => (State::Active, condition.clone(), true),
-        Some(Proof::NotYet(condition)) => match condition.state {
-            Some(state @ (State::Unlicensed | State::Blocked | State::CredentialFault)) => {
-                let next_step = format!("{} Then let them open their invitation again.", condition.next_step);
-                (state, Condition { next_step, ..condition.clone() }, false)
+    let (state, feeds, proven) = match proof {
+        None => {
+            let feeds = invitation.feeds.iter().map(|feed| (*feed, Condition::confirming())).collect();
+            (State::Confirming, feeds, false)
+        }
+        Some(proof) if proof.is_proven() => {
+            let late = |found: &Found| match found.condition.ability {
+                // Its role may only not have come yet.
+                Ability::RoleMissing => Condition::propagating(),
+                _ => found.condition.clone(),
+            };
+            (State::Active, proof.feeds.iter().map(|(feed, found)| (*feed, late(found))).collect(), true)
+        }
+        Some(proof) => {
+            let fault = proof.feeds.values().find_map(|found| found.condition.state.filter(|state| is_fault(*state)));
+            match fault {
+                Some(state) => (state, proof.conditions().into_iter().map(told_to_come_back).collect(), false),
+                // Roles lag consent, and Microsoft has bad moments: from now on the puller is the proof.
+                None => {
+                    let feeds = proof.feeds.keys().map(|feed| (*feed, Condition::propagating())).collect();
+                    (State::Propagating, feeds, false)
+                }
             }
-            // Roles lag consent, and Microsoft has bad moments: from now on the puller is the proof.
-            _ => (State::Propagating, Condition::propagating(), false),
-        },
+        }
     };
     Binding {
         tenant_id,
@@ -174,12 +184,21 @@ fn binding(invitation: &Invitation, tenant_id: TenantId, consent: Consent, proof
         application: ApplicationName::App,
         region: None,
         storage: None,
-        feeds: invitation.feeds.clone(),
+        feeds,
         state,
-        condition,
         proven,
         consent: Some(consent),
     }
+}
+
+/// What waiting does not mend.
+fn is_fault(state: State) -> bool {
+    matches!(state, State::Unlicensed | State::Blocked | State::CredentialFault)
+}
+
+fn told_to_come_back((feed, condition): (Feed, Condition)) -> (Feed, Condition) {
+    let next_step = format!("{} Then let them open their invitation again.", condition.next_step);
+    (feed, Condition { next_step, ..condition })
 }
 
 /// What leads to a connection spends the invitation. A tenant that still has to get a licence or to mend a policy needs

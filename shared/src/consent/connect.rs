@@ -14,7 +14,7 @@ use crate::{
         account::{self, AccountError},
         bind::{Binding, bind},
         load,
-        proof::{Proof, prove},
+        proof::{Subject, prove},
     },
 };
 
@@ -25,15 +25,16 @@ pub struct NewConnection {
     pub account: String,
     pub feeds: Vec<Feed>,
     pub region: Option<Region>,
-    /// Where the telemetry is; demanded with that feed.
+    /// Where the telemetry is; demanded with that feed, unless it is known already.
     pub storage: Option<Storage>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Access could not be proven; nothing was bound. The sentence says what to do.
-    #[error("{0}")]
-    NotProven(String),
+    /// Access could not be proven to all that was asked for; nothing was changed. One sentence for each thing missing, each
+    /// with what to do.
+    #[error("{}", missing.join("\n"))]
+    NotProven { missing: Vec<String>, connected_already: bool },
     /// A tenant belongs to one account; another one is a matter for people, never an overwrite.
     #[error("It belongs to the account `{0}` already, and a tenant belongs to one account.")]
     BoundElsewhere(String),
@@ -58,38 +59,44 @@ impl From<StoreError> for ConnectError {
     }
 }
 
-/// Proves access and binds the tenant. Connecting a tenant of the same account again proves it anew, wakes it up and
-/// changes nothing of what has been pulled.
+/// Proves access to each feed and binds the tenant. Connecting a tenant of the same account again proves these feeds anew,
+/// adds those it did not have, wakes it up, and changes nothing of its other feeds and of what has been pulled.
 ///
 /// # Errors
 /// [`ConnectError`]; nothing is bound then.
 pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, ConnectError> {
-    if let Some(feed) = new.feeds.iter().find(|feed| **feed != Feed::Alerts) {
-        return Err(ConnectError::Unsupported(format!(
-            "the feed `{}` is not pulled by this version yet; connect with --feeds alerts",
-            feed.name()
-        )));
-    }
+    check(new)?;
     let store = app.ports.store.as_ref();
     let account = account::known_as(store, &new.account).await?;
     let known = load(store, new.tenant_id).await?;
     if let Some(bound) = known.as_ref().filter(|known| known.connection.is_bound_elsewhere(&account)) {
         return Err(ConnectError::BoundElsewhere(bound.connection.account.clone()));
     }
+    let ours = known.as_ref().map(|known| &known.connection).filter(|known| known.is_bound_to(&account));
+    let storage = new.storage.clone().or(ours.and_then(|known| known.storage.clone()));
+    if new.feeds.contains(&Feed::Telemetry) && storage.is_none() {
+        return Err(ConnectError::Unsupported(
+            "the feed `telemetry` lies in a storage account of the tenant's; say which and which queue announces its blobs, \
+             with --storage ACCOUNT/QUEUE"
+                .to_owned(),
+        ));
+    }
     let application = choose_application(app, new.tenant_id).await?;
-    let condition = match prove(app, new.tenant_id, &application, new.region).await {
-        Proof::Proven { condition, .. } => condition,
-        Proof::NotYet(condition) => return Err(ConnectError::NotProven(condition.next_step)),
-    };
+    let region = new.region.or(ours.and_then(|known| known.region));
+    let subject = Subject { tenant: new.tenant_id, application: &application, region, storage: storage.as_ref() };
+    let proof = prove(app, &subject, &new.feeds).await;
+    let missing = proof.missing();
+    if !missing.is_empty() {
+        return Err(ConnectError::NotProven { missing, connected_already: ours.is_some() });
+    }
     let binding = Binding {
         tenant_id: new.tenant_id,
         account: account::ensure(store, &account, app.clock.now()).await?.name,
         application,
         region: new.region,
         storage: new.storage.clone(),
-        feeds: new.feeds.clone(),
+        feeds: proof.conditions(),
         state: State::Active,
-        condition,
         proven: true,
         consent: None,
     };
@@ -104,6 +111,25 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
         }
         other => other.into(),
     })
+}
+
+/// What can be said of a request before anything is opened.
+///
+/// # Errors
+/// [`ConnectError::Unsupported`], with what to write instead.
+pub fn check(new: &NewConnection) -> Result<(), ConnectError> {
+    account::name(&new.account)?;
+    if new.feeds.is_empty() {
+        return Err(ConnectError::Unsupported("a connection needs at least one feed".to_owned()));
+    }
+    if new.storage.is_some() && !new.feeds.contains(&Feed::Telemetry) {
+        return Err(ConnectError::Unsupported(
+            "--storage belongs to the telemetry feed; name that too, as in --feeds telemetry (the tenant's other feeds stay \
+             as they are)"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// A tenant whose own application lies in the vault uses that; every other one the provider's.

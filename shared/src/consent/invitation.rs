@@ -173,11 +173,12 @@ pub fn check(config: &Config, new: &NewInvitation) -> Result<Url, InviteError> {
     if new.feeds.is_empty() {
         return Err(InviteError::Refused("an invitation needs at least one feed".to_owned()));
     }
-    if let Some(feed) = new.feeds.iter().find(|feed| **feed != Feed::Alerts) {
-        return Err(InviteError::Refused(format!(
-            "the feed `{}` is not pulled by this version yet; invite with --feeds alerts",
-            feed.name()
-        )));
+    if new.feeds.contains(&Feed::Telemetry) {
+        return Err(InviteError::Refused(
+            "the feed `telemetry` needs a storage account, which no invitation brings; once the tenant is in, add it with \
+             `muster connect TENANT_ID --account NAME --feeds telemetry --storage ACCOUNT/QUEUE`"
+                .to_owned(),
+        ));
     }
     if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > MAX_LIFETIME {
         return Err(InviteError::Refused("an invitation lives for 1 minute to 60 days".to_owned()));

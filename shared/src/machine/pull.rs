@@ -20,7 +20,6 @@ use crate::{
     batch::{MessageFailed, Outcome},
     http::{Request, Response},
     metrics::{Metric, Recorded},
-    microsoft::defender::MACHINE_ROLES,
     record::{self, CommitError, mark},
     tenant::{
         Ability, Condition, Feed, TenantId,
@@ -136,9 +135,7 @@ impl From<CallFailed> for Stop {
         match failed {
             CallFailed::Spent => Self::Spent,
             CallFailed::Service(failure) => Self::Faulty(failure),
-            CallFailed::NotFound { .. } => Self::Condition(Condition::failing(
-                "Operator: Defender knows no /api/machines at this address. Check MUSTER_DEFENDER_URL and the region.",
-            )),
+            CallFailed::NotFound { .. } => Self::Condition(Condition::no_such_api(Feed::Machines)),
             CallFailed::BadRequest(message) => Self::Condition(Condition::query_not_understood(&message)),
             CallFailed::Condition(condition) => Self::Condition(condition),
             CallFailed::Platform(error) => Self::Failed(error.into()),
@@ -176,7 +173,7 @@ impl<'a> Pass<'a> {
         recorded: &'a Recorded,
     ) -> Self {
         let connection = &desk.connection.connection;
-        let caller = Caller::new(app, connection.tenant_id, &connection.application, &MACHINE_ROLES, recorded);
+        let caller = Caller::new(app, connection.tenant_id, &connection.application, Feed::Machines, recorded);
         let (tenant, base) = (connection.tenant_id, app.config.defender(connection.region));
         let (began, place, shifted) = match desk.feed.resumable(scheduled) {
             Some(run) => (run.began, run.place.clone(), run.shifted),
@@ -324,7 +321,7 @@ impl<'a> Pass<'a> {
             Some(Stop::Spent) | None => (pulled, self.afterwards.take().unwrap_or_else(|| self.condition(now))),
         };
         if let Some(roles) = self.caller.accepted_roles() {
-            self.desk.connection.connection.complete_evidence(roles);
+            self.desk.connection.connection.complete_evidence(roles, now);
         }
         if self.desk.connection.connection.absorb(Feed::Machines, &condition, now) {
             tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the machines feed's capability changed");

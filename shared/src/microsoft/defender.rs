@@ -53,6 +53,14 @@ pub fn alerts_request(base: &Url, query: &AlertsQuery) -> Request {
     Request::get(url)
 }
 
+/// The least that can be asked of `/api/machines`. `$top` caps the whole list, so this is for trying access only.
+pub fn first_machine_request(base: &Url) -> Request {
+    let mut url = base.clone();
+    url.set_path(MACHINES);
+    url.set_query(Some("$top=1"));
+    Request::get(url)
+}
+
 /// One alert by its id, with evidence.
 pub fn alert_request(base: &Url, id: &str) -> Request {
     let mut url = base.clone();
@@ -301,6 +309,15 @@ mod tests {
         {
             let pause = SignedDuration::from_secs(seconds);
             assert_eq!(refusal(429, header, body), Refusal::Throttled { pause });
+        }
+    }
+
+    #[test]
+    fn only_defenders_own_404_is_an_empty_inventory() {
+        let theirs = br#"{"error":{"code":"ResourceNotFound","message":"No recent machines were found.","target":"t"}}"#;
+        assert!(is_error(theirs));
+        for body in [b"".as_slice(), b"<html>", b"{}", b"[]", br#"{"error":"not_found"}"#, br#"{"error":{"code":404}}"#] {
+            assert!(!is_error(body), "{}", String::from_utf8_lossy(body));
         }
     }
 

@@ -1,9 +1,11 @@
 //! Binding a tenant to an account: what a connection becomes, and the transaction that makes it so.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
-    Capability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, Storage, TenantId, UNCERTAIN, put,
+    Ability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, Storage, TenantId, UNCERTAIN, put, verdict,
 };
 use crate::{
     App,
@@ -24,10 +26,9 @@ pub struct Binding {
     pub application: ApplicationName,
     pub region: Option<Region>,
     pub storage: Option<Storage>,
-    pub feeds: Vec<Feed>,
+    /// What the proof found each feed able to do. The tenant's other feeds stay as they are.
+    pub feeds: BTreeMap<Feed, Condition>,
     pub state: State,
-    /// What the proof found each feed able to do.
-    pub condition: Condition,
     /// Whether access is proven. Otherwise a tenant that is not bound yet is only claimed.
     pub proven: bool,
     /// Who approved, where somebody signed in.
@@ -41,15 +42,22 @@ pub fn bound(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Conne
     // What works goes on as it is until something else is proven to work.
     let works = same.filter(|known| is_bound && !new.proven && known.state == State::Active);
     let mut feeds = same.map(|known| known.feeds.clone()).unwrap_or_default();
-    for feed in &new.feeds {
+    for (feed, condition) in &new.feeds {
         if works.is_none_or(|known| !known.feeds.contains_key(feed)) {
-            feeds.insert(*feed, feed_state(&new.condition, now));
+            feeds.insert(*feed, feed_state(*feed, condition, now));
         }
     }
+    if new.proven {
+        // What refused the tenant may be over for its other feeds too. Whoever asked for quiet gets it.
+        for state in feeds.values_mut().filter(|state| state.capability.status != Ability::Throttled) {
+            state.asleep_until = state.asleep_until.map(|until| until.min(now + UNCERTAIN));
+        }
+    }
+    let proven = new.proven.then(|| verdict::together(&feeds)).flatten();
     Connection {
         tenant_id: new.tenant_id,
         account: new.account.clone(),
-        state: works.map_or(new.state, |known| known.state),
+        state: works.map_or(proven.unwrap_or(new.state), |known| known.state),
         application: works.map_or(&new.application, |known| &known.application).clone(),
         region: new.region.or(known.and_then(|known| known.region)),
         storage: new.storage.clone().or(same.and_then(|known| known.storage.clone())),
@@ -87,11 +95,12 @@ fn evidence(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Vec<Co
     consents
 }
 
-fn feed_state(condition: &Condition, now: Timestamp) -> FeedState {
+fn feed_state(feed: Feed, condition: &Condition, now: Timestamp) -> FeedState {
     FeedState {
-        capability: Capability { status: condition.ability, since: now, next_step: condition.next_step.clone() },
         asleep_until: condition.asleep.map(|pause| now + pause.min(UNCERTAIN)),
-        backlog: true,
+        // Of the others everything that is there is there at any time.
+        backlog: feed == Feed::Alerts,
+        ..FeedState::new(condition, now)
     }
 }
 
@@ -109,7 +118,8 @@ pub async fn bind(
     let now = app.clock.now();
     let connection = bound(known.map(|known| &known.connection), new, now);
     writes.push(put(&connection, known.map_or(Expect::Absent, |known| Expect::Version(known.version)))?);
-    if progress::load(store, new.tenant_id).await?.is_none() {
+    // The other feeds begin with what they find, so they make their own.
+    if connection.feeds.contains_key(&Feed::Alerts) && progress::load(store, new.tenant_id).await?.is_none() {
         let feed = AlertFeed::starting(now, app.config.first_look);
         writes.push(progress::put(new.tenant_id, &feed, Expect::Absent)?);
     }

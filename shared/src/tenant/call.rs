@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, fmt::rfc2822};
 
-use super::{Condition, TenantId};
+use super::{Condition, Feed, TenantId};
 use crate::{
     App,
     http::{HttpError, Request, Response},
@@ -40,7 +40,7 @@ pub struct Caller<'a> {
     app: &'a App,
     tenant: TenantId,
     application: ApplicationName,
-    roles: &'static [&'static str],
+    feed: Feed,
     recorded: &'a Recorded,
     token_refreshed: bool,
     accepted: Option<Arc<AccessToken>>,
@@ -48,16 +48,15 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// `roles` are those of which any one opens the API.
     pub fn new(
         app: &'a App,
         tenant: TenantId,
         application: &ApplicationName,
-        roles: &'static [&'static str],
+        feed: Feed,
         recorded: &'a Recorded,
     ) -> Self {
         let application = application.clone();
-        Self { app, tenant, application, roles, recorded, token_refreshed: false, accepted: None, date: None }
+        Self { app, tenant, application, feed, recorded, token_refreshed: false, accepted: None, date: None }
     }
 
     /// The roles of the token that Defender took last, where they can be read.
@@ -77,9 +76,9 @@ impl<'a> Caller<'a> {
     pub async fn call(&mut self, request: Request, mut grant: impl FnMut() -> bool) -> Result<Response, CallFailed> {
         loop {
             let token = self.token(false).await?;
-            if !token.has_any(self.roles) {
-                let roles = self.roles;
-                self.refresh_token(|| Condition::role_missing(roles)).await?;
+            let feed = self.feed;
+            if !token.has_any(feed.roles()) {
+                self.refresh_token(|| Condition::role_missing(feed)).await?;
                 continue;
             }
             if !grant() {
@@ -113,7 +112,7 @@ impl<'a> Caller<'a> {
     async fn refused(&mut self, response: Response) -> Result<(), CallFailed> {
         let (status, retry_after) = (response.status, response.header("retry-after").map(str::to_owned));
         let body = response.body.small(&self.app.clock).await.unwrap_or_default();
-        let roles = self.roles;
+        let feed = self.feed;
         match refusal(status, retry_after.as_deref(), &body) {
             Refusal::Throttled { pause } => {
                 self.recorded.add(Metric::Throttled, 1);
@@ -121,7 +120,7 @@ impl<'a> Caller<'a> {
             }
             Refusal::Unauthorized { message } => self.refresh_token(|| Condition::unauthorized(&message)).await,
             Refusal::Forbidden { code, message } => {
-                self.refresh_token(|| Condition::from_forbidden(&code, &message, roles)).await
+                self.refresh_token(|| Condition::from_forbidden(&code, &message, feed)).await
             }
             Refusal::NotFound => Err(CallFailed::NotFound { by_defender: is_error(&body) }),
             Refusal::BadRequest { message } => Err(CallFailed::BadRequest(message)),
@@ -140,7 +139,7 @@ impl<'a> Caller<'a> {
     async fn token(&self, fresh: bool) -> Result<Arc<AccessToken>, CallFailed> {
         self.app.tokens.defender(self.tenant, &self.application, fresh).await.map_err(|error| match error {
             TokenError::Platform(error) => CallFailed::Platform(error),
-            other => CallFailed::Condition(Condition::from_token_error(&other, self.roles)),
+            other => CallFailed::Condition(Condition::from_token_error(&other, self.feed)),
         })
     }
 }

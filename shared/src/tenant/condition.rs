@@ -2,25 +2,35 @@
 
 use jiff::SignedDuration;
 
-use super::{Ability, State};
+use super::{Ability, Feed, Reach, State};
 use crate::microsoft::token::{EntraError, Refusal, TokenError};
 
 /// A tenant that only a person can help is asked once a day.
 const SLOW_PROBE: SignedDuration = SignedDuration::from_hours(24);
+/// A right on a storage account is given in minutes, and nobody approves anything with us for it.
+const STORAGE_PROBE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a pull found out about the tenant, beside the alerts.
+/// What a pull found out about the tenant, beside its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub ability: Ability,
     /// The connection's new state; `None` leaves it.
     pub state: Option<State>,
+    /// Whether that is the tenant's affair or this feed's.
+    pub reach: Reach,
     pub next_step: String,
     pub asleep: Option<SignedDuration>,
 }
 
 impl Condition {
     pub fn ok() -> Self {
-        Self { ability: Ability::Ok, state: Some(State::Active), next_step: "Nothing to do.".to_owned(), asleep: None }
+        Self {
+            ability: Ability::Ok,
+            state: Some(State::Active),
+            reach: Reach::Feed,
+            next_step: "Nothing to do.".to_owned(),
+            asleep: None,
+        }
     }
 
     /// Approved, and Entra has not spread the word yet.
@@ -28,6 +38,7 @@ impl Condition {
         Self {
             ability: Ability::RoleMissing,
             state: Some(State::Propagating),
+            reach: Reach::Feed,
             next_step: "Nothing to do yet: Microsoft is still spreading the approval; asked again at every tick."
                 .to_owned(),
             asleep: None,
@@ -39,6 +50,7 @@ impl Condition {
         Self {
             ability: Ability::RoleMissing,
             state: Some(State::NeedsConsent),
+            reach: Reach::Tenant,
             next_step: "Send a new invitation: access was not proven within an hour of the approval.".to_owned(),
             asleep: Some(SLOW_PROBE),
         }
@@ -49,6 +61,7 @@ impl Condition {
         Self {
             ability: Ability::NotConfigured,
             state: Some(State::Confirming),
+            reach: Reach::Tenant,
             next_step:
                 "Operator: make sure that the person who signed in may speak for this tenant, then confirm with \
                         `muster connect TENANT_ID --account NAME`."
@@ -61,23 +74,48 @@ impl Condition {
         Self {
             ability: Ability::Throttled,
             state: None,
+            reach: Reach::Feed,
             next_step: "Nothing to do: Microsoft asked us to wait, and the pull resumes by itself.".to_owned(),
             asleep: Some(pause),
         }
     }
 
     pub fn failing(next_step: impl Into<String>) -> Self {
-        Self { ability: Ability::Failing, state: None, next_step: next_step.into(), asleep: None }
+        Self {
+            ability: Ability::Failing,
+            state: None,
+            reach: Reach::Feed,
+            next_step: next_step.into(),
+            asleep: None,
+        }
     }
 
-    pub fn role_missing(roles: &[&str]) -> Self {
+    /// Nothing is wrong, and nothing is there yet.
+    pub fn not_configured(next_step: impl Into<String>) -> Self {
+        Self { ability: Ability::NotConfigured, ..Self::failing(next_step) }
+    }
+
+    /// The storage account's owner has not given us a right, or has shut its firewall.
+    pub fn storage_refused(next_step: impl Into<String>) -> Self {
+        Self {
+            ability: Ability::RoleMissing,
+            state: Some(State::Blocked),
+            reach: Reach::Feed,
+            next_step: next_step.into(),
+            asleep: Some(STORAGE_PROBE),
+        }
+    }
+
+    pub fn role_missing(feed: Feed) -> Self {
+        let why = match feed.roles().first() {
+            Some(role) => format!("the permission {role} is not granted"),
+            None => "Entra does not know it there".to_owned(),
+        };
         Self {
             ability: Ability::RoleMissing,
             state: Some(State::NeedsConsent),
-            next_step: format!(
-                "Ask an administrator of the tenant to approve the application again: the permission {} is not granted.",
-                roles.first().copied().unwrap_or_default()
-            ),
+            reach: Reach::Feed,
+            next_step: format!("Ask an administrator of the tenant to approve the application again: {why}."),
             asleep: Some(SLOW_PROBE),
         }
     }
@@ -87,6 +125,7 @@ impl Condition {
         Self {
             ability: Ability::Unlicensed,
             state: Some(State::Unlicensed),
+            reach: Reach::Feed,
             next_step: format!(
                 "Ask the customer to license and onboard Microsoft Defender for Endpoint in this tenant{detail}."
             ),
@@ -106,20 +145,21 @@ impl Condition {
     }
 
     /// 403 means four things; the token's roles have been checked before (MICROSOFT.md 3.5 and 6).
-    pub fn from_forbidden(code: &str, message: &str, roles: &[&str]) -> Self {
+    pub fn from_forbidden(code: &str, message: &str, feed: Feed) -> Self {
         if message.contains("Missing application roles") {
-            Self::role_missing(roles)
+            Self::role_missing(feed)
         } else if names_a_licence(code) || names_a_licence(message) {
             Self::unlicensed(message)
         } else {
-            Self::forbidden(message)
+            Self::forbidden(message, feed)
         }
     }
 
-    pub fn no_such_api() -> Self {
-        Self::failing(
-            "Operator: Defender knows no /api/alerts at this address. Check MUSTER_DEFENDER_URL and the region.",
-        )
+    pub fn no_such_api(feed: Feed) -> Self {
+        Self::failing(format!(
+            "Operator: Defender knows no /api/{} at this address. Check MUSTER_DEFENDER_URL and the region.",
+            feed.name()
+        ))
     }
 
     /// 400: asking again changes nothing.
@@ -127,30 +167,44 @@ impl Condition {
         Self::failing(format!("Operator: Defender does not understand our query ({message}); please report it."))
     }
 
-    fn forbidden(detail: &str) -> Self {
+    fn forbidden(detail: &str, feed: Feed) -> Self {
         Self {
             ability: Ability::Failing,
             state: Some(State::Blocked),
+            reach: Reach::Feed,
             next_step: format!(
                 "Ask an administrator of the tenant whether Defender's own roles (RBAC) or a policy keep our application \
-                 from reading alerts (Microsoft says: {detail})."
+                 from reading {} (Microsoft says: {detail}).",
+                feed.name()
             ),
             asleep: Some(SLOW_PROBE),
         }
     }
 
     fn tenant_must_act(ability: Ability, state: State, next_step: &str) -> Self {
-        Self { ability, state: Some(state), next_step: next_step.to_owned(), asleep: Some(SLOW_PROBE) }
+        Self {
+            ability,
+            state: Some(state),
+            reach: Reach::Tenant,
+            next_step: next_step.to_owned(),
+            asleep: Some(SLOW_PROBE),
+        }
     }
 
     fn operator_must_act(next_step: String) -> Self {
-        Self { ability: Ability::Failing, state: Some(State::CredentialFault), next_step, asleep: None }
+        Self {
+            ability: Ability::Failing,
+            state: Some(State::CredentialFault),
+            reach: Reach::Tenant,
+            next_step,
+            asleep: None,
+        }
     }
 
     /// What a missing token means for the tenant, or for us (MICROSOFT.md 6).
-    pub fn from_token_error(error: &TokenError, roles: &[&str]) -> Self {
+    pub fn from_token_error(error: &TokenError, feed: Feed) -> Self {
         match error {
-            TokenError::Refused(error) => Self::from_refusal(error, roles),
+            TokenError::Refused(error) => Self::from_refusal(error, feed),
             TokenError::NoApplication { name, cause } => Self::operator_must_act(format!(
                 "Operator: the vault entry `{name}` cannot be used ({cause}). Store it again with `muster vault put`."
             )),
@@ -164,7 +218,7 @@ impl Condition {
         }
     }
 
-    fn from_refusal(error: &EntraError, roles: &[&str]) -> Self {
+    fn from_refusal(error: &EntraError, feed: Feed) -> Self {
         match error.refusal() {
             Refusal::Throttled => Self::throttled(error.retry_after.unwrap_or(SignedDuration::from_secs(60))),
             Refusal::Transient => Self::failing(format!(
@@ -177,7 +231,7 @@ impl Condition {
             Refusal::OurRequest => Self::operator_must_act(format!(
                 "Operator: Entra refuses our request ({error}). Check MUSTER_CLOUD and the application in the vault."
             )),
-            Refusal::NotConsented => Self { ability: Ability::RoleMissing, ..Self::role_missing(roles) },
+            Refusal::NotConsented => Self { reach: Reach::Tenant, ..Self::role_missing(feed) },
             Refusal::Disabled => Self::tenant_must_act(
                 Ability::Failing,
                 State::Blocked,
@@ -190,6 +244,11 @@ impl Condition {
                 "Ask an administrator of the tenant to exclude our application from the Conditional Access policy for \
                  workload identities that blocks it.",
             ),
+            // The service that the token is for is not there: another feed may have another service.
+            Refusal::NoDefender if feed == Feed::Telemetry => Self::storage_refused(format!(
+                "Ask an administrator of the tenant whether the storage account belongs to this Entra tenant: Azure Storage \
+                 is not known there ({error})."
+            )),
             Refusal::NoDefender => Self::unlicensed("the tenant lacks the WindowsDefenderATP service principal"),
             Refusal::NoTenant => Self::tenant_must_act(
                 Ability::Failing,

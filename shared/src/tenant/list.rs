@@ -1,11 +1,14 @@
 //! What an operator sees of every tenant: `muster tenants` and `GET /api/tenants`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
+use super::{Capability, Connection, Consent, Feed, SHARDS, State, Storage, TenantId, load_shard};
 use crate::{
-    alert::progress::{self, Lateness, WalkReason},
+    machine,
+    alert::progress::{self, AlertFeed, Lateness, WalkReason},
     ports::store::{Store, StoreError},
     record::Ledger,
 };
@@ -16,16 +19,18 @@ pub struct TenantView {
     pub tenant_id: TenantId,
     pub account: String,
     pub state: State,
-    pub capabilities: std::collections::BTreeMap<Feed, Capability>,
-    /// Everything up to here has been looked at and delivered.
+    pub capabilities: BTreeMap<Feed, Capability>,
+    pub feeds: BTreeMap<Feed, FeedView>,
+    /// Where the telemetry lies.
+    pub storage: Option<Storage>,
+    /// The alerts', or the first feed's where there are no alerts; so are the two below.
     pub watermark: Option<Timestamp>,
-    /// Seconds from the watermark to now. Without news the watermark is written every 15 minutes.
     pub freshness_seconds: Option<i64>,
-    /// Whether older data is still being walked through.
+    pub ledger: Ledger,
+    /// Whether older alerts is still being walked through.
     pub backlog: bool,
     /// Windows that Microsoft could not answer: put aside, tried again hourly. The watermark has passed them.
     pub parked: usize,
-    pub ledger: Ledger,
     pub lateness: Lateness,
     pub connected_at: Timestamp,
     /// Since when access is claimed and not proven yet.
@@ -33,6 +38,35 @@ pub struct TenantView {
     pub paused: bool,
     /// Who approved last: the evidence.
     pub consent: Option<Consent>,
+}
+
+/// How far one feed of a tenant is, and what it has delivered.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FeedView {
+    /// Everything up to here has been looked at and delivered.
+    pub watermark: Option<Timestamp>,
+    /// Seconds from the watermark to now. Without news the watermark is written every 15 minutes.
+    pub freshness_seconds: Option<i64>,
+    pub ledger: Ledger,
+    /// How many machines there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machines: Option<u64>,
+    /// How many of them have vanished at once, so that an operator must say whether they are gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<u64>,
+    /// What has been appended to the blobs that we know of, and is not read yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_behind: Option<u64>,
+    /// How many blobs are being followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<u64>,
+}
+
+impl FeedView {
+    fn with(self, watermark: Option<Timestamp>, now: Timestamp) -> Self {
+        let freshness_seconds = watermark.map(|at| now.duration_since(at).as_secs().max(0));
+        Self { watermark, freshness_seconds, ..self }
+    }
 }
 
 /// All tenants, by account and id.
@@ -43,31 +77,67 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
     let mut views = Vec::new();
     for shard in 0..SHARDS {
         for loaded in load_shard(store, shard).await? {
-            let progress = progress::load(store, loaded.connection.tenant_id).await?;
-            views.push(view(loaded.connection, progress.map(|loaded| loaded.feed).as_ref(), now));
+            views.push(view(store, loaded.connection, now).await?);
         }
     }
     views.sort_by(|a, b| (&a.account, a.tenant_id).cmp(&(&b.account, b.tenant_id)));
     Ok(views)
 }
 
-fn view(connection: Connection, alerts: Option<&progress::AlertFeed>, now: Timestamp) -> TenantView {
+async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Result<TenantView, StoreError> {
+    let tenant = connection.tenant_id;
     let consent = connection.consent_for(&connection.account).cloned();
-    let watermark = alerts.map(|alerts| alerts.looks.watermark());
-    TenantView {
-        tenant_id: connection.tenant_id,
+    let alerts = progress::load(store, tenant).await?.map(|loaded| loaded.feed);
+    let mut feeds = BTreeMap::new();
+    for feed in connection.feeds.keys() {
+        let view = match feed {
+            Feed::Alerts => alerts.as_ref().map(|alerts| alerts_view(alerts, now)).unwrap_or_default(),
+            Feed::Machines => machines_view(store, tenant, now).await?,
+            Feed::Telemetry => telemetry_view(store, tenant, now).await?,
+        };
+        feeds.insert(*feed, view);
+    }
+    let first = feeds.values().next().cloned().unwrap_or_default();
+    Ok(TenantView {
+        tenant_id: tenant,
         account: connection.account,
         state: connection.state,
         capabilities: connection.feeds.into_iter().map(|(feed, state)| (feed, state.capability)).collect(),
-        watermark,
-        freshness_seconds: watermark.map(|at| now.duration_since(at).as_secs().max(0)),
-        backlog: alerts.is_some_and(|alerts| !alerts.walks.is_empty()),
-        parked: alerts.map_or(0, |alerts| alerts.walks.iter().filter(|walk| walk.reason == WalkReason::Parked).count()),
-        ledger: alerts.map(|alerts| alerts.ledger).unwrap_or_default(),
+        feeds,
+        storage: connection.storage,
+        watermark: first.watermark,
+        freshness_seconds: first.freshness_seconds,
+        ledger: first.ledger,
+        backlog: alerts.as_ref().is_some_and(|alerts| !alerts.walks.is_empty()),
+        parked: alerts.as_ref().map_or(0, parked),
         lateness: alerts.map(|alerts| alerts.lateness).unwrap_or_default(),
         connected_at: connection.connected_at,
         claimed_at: connection.claimed_at,
         paused: connection.paused,
         consent,
-    }
+    })
+}
+
+fn alerts_view(alerts: &AlertFeed, now: Timestamp) -> FeedView {
+    FeedView { ledger: alerts.ledger, ..FeedView::default() }.with(Some(alerts.looks.watermark()), now)
+}
+
+fn parked(alerts: &AlertFeed) -> usize {
+    alerts.walks.iter().filter(|walk| walk.reason == WalkReason::Parked).count()
+}
+
+async fn machines_view(store: &dyn Store, tenant: TenantId, now: Timestamp) -> Result<FeedView, StoreError> {
+    let (machines, _) = machine::progress::load(store, tenant).await?;
+    let view = FeedView {
+        ledger: machines.ledger,
+        machines: Some(machines.machines),
+        held: machines.held.map(|held| held.machines),
+        ..FeedView::default()
+    };
+    Ok(view.with(machines.last_complete, now))
+}
+
+/// As the progress of the blobs tells.
+async fn telemetry_view(_store: &dyn Store, _tenant: TenantId, now: Timestamp) -> Result<FeedView, StoreError> {
+    Ok(FeedView::default().with(None, now))
 }

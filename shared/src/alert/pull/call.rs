@@ -3,7 +3,7 @@
 use super::{Pass, Stop};
 use crate::{
     http::{Request, Response},
-    tenant::{Condition, call},
+    tenant::{Condition, Feed, call},
 };
 
 /// Why a call brought nothing.
@@ -21,7 +21,7 @@ impl CallFailed {
         match self {
             Self::Stop(stop) => stop,
             Self::Service(failure) => Stop::Faulty(failure),
-            Self::NotFound => Stop::Condition(Condition::no_such_api()),
+            Self::NotFound => Stop::Condition(Condition::no_such_api(Feed::Alerts)),
             Self::BadRequest(message) => Stop::Condition(Condition::query_not_understood(&message)),
         }
     }
