@@ -328,7 +328,8 @@ impl Connection {
     /// Roles lag consent, and not all by the same time: what is missing within the hour is only not there yet. From a feed
     /// that works it was taken away.
     fn is_waiting_for_roles(&self, feed: Feed, condition: &Condition, now: Timestamp) -> bool {
-        let has_come = |consent: &Consent| feed.roles().iter().any(|role| consent.roles.iter().any(|held| held == role));
+        let has_come =
+            |consent: &Consent| feed.roles().iter().any(|role| consent.roles.iter().any(|held| held == role));
         let fresh = |consent: &Consent| now.duration_since(consent.at) < PROPAGATION && !has_come(consent);
         condition.ability == Ability::RoleMissing
             && feed != Feed::Telemetry

@@ -13,17 +13,19 @@ mod machines;
 mod rotation;
 mod stage;
 mod store;
+mod telemetry;
 mod transport;
 mod visitor;
 
 pub use canary::{Canary, Leak};
 pub use functions::functions;
 pub use lake::MemoryLake;
-pub use machines::MACHINE_ROLE;
 pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{
-    ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes, seconds, stamp,
+    ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes,
+    seconds, stamp,
 };
 pub use store::RecordingStore;
+pub use telemetry::{ACCOUNT, HINTS, Identity, line};
 pub use transport::SimulatorTransport;
 pub use visitor::{Page, Visitor};

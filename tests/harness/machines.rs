@@ -11,9 +11,7 @@ use shared::{
 };
 use simulator::{Machine, Machines, Route, Tenant};
 
-use crate::{ALERT_ROLE, CLIENT, Stage, TENANT, at, minutes};
-
-pub const MACHINE_ROLE: &str = "Machine.Read.All";
+use crate::{ALERT_ROLE, CLIENT, MACHINE_ROLE, Stage, TENANT, at, minutes};
 
 impl Stage {
     /// As [`Stage::connected`], with the machines' feed.

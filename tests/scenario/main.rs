@@ -8,6 +8,7 @@ mod canary;
 mod conditions;
 mod consent;
 mod credentials;
+mod draining;
 mod inventory;
 mod machines;
 mod measures;

@@ -314,9 +314,11 @@ mod tests {
 
     #[test]
     fn only_defenders_own_404_is_an_empty_inventory() {
-        let theirs = br#"{"error":{"code":"ResourceNotFound","message":"No recent machines were found.","target":"t"}}"#;
+        let theirs =
+            br#"{"error":{"code":"ResourceNotFound","message":"No recent machines were found.","target":"t"}}"#;
         assert!(is_error(theirs));
-        for body in [b"".as_slice(), b"<html>", b"{}", b"[]", br#"{"error":"not_found"}"#, br#"{"error":{"code":404}}"#] {
+        for body in [b"".as_slice(), b"<html>", b"{}", b"[]", br#"{"error":"not_found"}"#, br#"{"error":{"code":404}}"#]
+        {
             assert!(!is_error(body), "{}", String::from_utf8_lossy(body));
         }
     }

@@ -85,7 +85,7 @@ async fn attempt(
     let account = match Account::open(app, connection.tenant_id, &connection.application, &storage).await {
         Ok(account) => account,
         Err(TokenError::Platform(error)) => return Err(error.into()),
-        Err(error) => return conclude(desk, Err(Condition::from_token_error(&error, &[])), recorded).await,
+        Err(error) => return conclude(desk, Err(Condition::from_token_error(&error, Feed::Telemetry)), recorded).await,
     };
     let every = SignedDuration::from_secs(message.every_seconds.into());
     let mut pass = Pass {
@@ -111,9 +111,8 @@ async fn attempt(
 
 fn no_storage() -> Condition {
     Condition {
-        ability: Ability::NotConfigured,
         asleep: Some(PROBE),
-        ..Condition::failing(
+        ..Condition::not_configured(
             "Operator: name the storage account and queue with `muster connect TENANT_ID --account NAME --feeds telemetry \
              --storage ACCOUNT/QUEUE`.",
         )
@@ -180,15 +179,15 @@ impl Pass<'_> {
         error: &StorageError,
     ) -> Condition {
         let Finding { ability, next_step, .. } = finding(right, &self.storage, error);
-        let asleep = match error {
-            StorageError::Busy { pause } => {
+        match (error, ability) {
+            (StorageError::Busy { pause }, _) => {
                 self.recorded.add(Metric::Throttled, 1);
-                Some(*pause)
+                Condition { ability, asleep: Some(*pause), ..Condition::failing(next_step) }
             }
-            StorageError::Unavailable { .. } | StorageError::BeyondEnd => None,
-            _ => Some(PROBE),
-        };
-        Condition { ability, asleep, ..Condition::failing(next_step) }
+            (StorageError::Unavailable { .. } | StorageError::BeyondEnd, _) => Condition::failing(next_step),
+            (_, Ability::NotConfigured) => Condition { asleep: Some(PROBE), ..Condition::not_configured(next_step) },
+            _ => Condition { ability, asleep: Some(PROBE), ..Condition::storage_refused(next_step) },
+        }
     }
 
     fn refused_blobs(&self, right: Right, error: &StorageError) -> Condition {

@@ -81,13 +81,7 @@ impl Condition {
     }
 
     pub fn failing(next_step: impl Into<String>) -> Self {
-        Self {
-            ability: Ability::Failing,
-            state: None,
-            reach: Reach::Feed,
-            next_step: next_step.into(),
-            asleep: None,
-        }
+        Self { ability: Ability::Failing, state: None, reach: Reach::Feed, next_step: next_step.into(), asleep: None }
     }
 
     /// Nothing is wrong, and nothing is there yet.

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::{Capability, Connection, Consent, Feed, SHARDS, State, Storage, TenantId, load_shard};
 use crate::{
-    machine,
     alert::progress::{self, AlertFeed, Lateness, WalkReason},
+    machine,
     ports::store::{Store, StoreError},
     record::Ledger,
+    telemetry,
 };
 
 /// One tenant, as shown. Never a secret.
@@ -137,7 +138,13 @@ async fn machines_view(store: &dyn Store, tenant: TenantId, now: Timestamp) -> R
     Ok(view.with(machines.last_complete, now))
 }
 
-/// As the progress of the blobs tells.
-async fn telemetry_view(_store: &dyn Store, _tenant: TenantId, now: Timestamp) -> Result<FeedView, StoreError> {
-    Ok(FeedView::default().with(None, now))
+async fn telemetry_view(store: &dyn Store, tenant: TenantId, now: Timestamp) -> Result<FeedView, StoreError> {
+    let feed = telemetry::progress::load(store, tenant).await?.feed;
+    let view = FeedView {
+        ledger: feed.ledger,
+        bytes_behind: Some(feed.behind),
+        blobs: Some(feed.blobs),
+        ..FeedView::default()
+    };
+    Ok(view.with(feed.watermark, now))
 }

@@ -133,12 +133,7 @@ async fn prove_defender(
     }
 }
 
-async fn call_once(
-    app: &App,
-    region: Option<Region>,
-    feed: Feed,
-    token: &AccessToken,
-) -> Result<Condition, Condition> {
+async fn call_once(app: &App, region: Option<Region>, feed: Feed, token: &AccessToken) -> Result<Condition, Condition> {
     let mut request = smallest_request(app, region, feed);
     request.bearer = Some(token.bearer.clone());
     let response = app.http.send(request).await.map_err(|error| {

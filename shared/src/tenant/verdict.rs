@@ -28,8 +28,7 @@ pub struct Refused {
 impl FeedState {
     /// A feed of which this was found first.
     pub fn new(condition: &Condition, now: Timestamp) -> Self {
-        let capability =
-            Capability { status: condition.ability, since: now, next_step: condition.next_step.clone() };
+        let capability = Capability { status: condition.ability, since: now, next_step: condition.next_step.clone() };
         Self { capability, refused: refused(None, condition, now), asleep_until: None, backlog: false }
     }
 
@@ -144,10 +143,20 @@ mod tests {
         let busy = || Condition::throttled(SignedDuration::from_secs(8));
         let missing = Condition::role_missing;
         let stories: Vec<Story> = vec![
-            ("alone, a feed's trouble is the tenant's", &[Alerts], vec![(Alerts, missing(Alerts))], State::NeedsConsent),
+            (
+                "alone, a feed's trouble is the tenant's",
+                &[Alerts],
+                vec![(Alerts, missing(Alerts))],
+                State::NeedsConsent,
+            ),
             ("machines' role is missing", &[Alerts, Machines], vec![(Machines, missing(Machines))], State::Active),
             ("alerts' role is missing", &[Alerts, Machines], vec![(Alerts, missing(Alerts))], State::Active),
-            ("a throttled feed was let in", &[Alerts, Machines], vec![(Machines, busy()), (Alerts, missing(Alerts))], State::Active),
+            (
+                "a throttled feed was let in",
+                &[Alerts, Machines],
+                vec![(Machines, busy()), (Alerts, missing(Alerts))],
+                State::Active,
+            ),
             (
                 "both roles are missing",
                 &[Alerts, Machines],
@@ -161,7 +170,12 @@ mod tests {
                 State::Unlicensed,
             ),
             ("one token refused is enough", &[Alerts, Machines], vec![(Machines, blocked())], State::Blocked),
-            ("all tokens are refused", &Feed::ALL, Feed::ALL.map(|feed| (feed, fault())).into(), State::CredentialFault),
+            (
+                "all tokens are refused",
+                &Feed::ALL,
+                Feed::ALL.map(|feed| (feed, fault())).into(),
+                State::CredentialFault,
+            ),
             ("the storage is shut", &Feed::ALL, vec![(Telemetry, shut())], State::Active),
             ("telemetry gets no token", &Feed::ALL, vec![(Telemetry, blocked())], State::Active),
             (
@@ -177,7 +191,12 @@ mod tests {
                 State::Blocked,
             ),
             ("telemetry is all there is", &[Telemetry], vec![(Telemetry, shut())], State::Blocked),
-            ("nothing is exported yet", &[Telemetry], vec![(Telemetry, Condition::not_configured("Wait."))], State::Active),
+            (
+                "nothing is exported yet",
+                &[Telemetry],
+                vec![(Telemetry, Condition::not_configured("Wait."))],
+                State::Active,
+            ),
             ("a bad minute is weather", &[Alerts], vec![(Alerts, Condition::failing("Wait."))], State::Active),
             (
                 "a bad minute leaves a refusal standing",
@@ -185,7 +204,12 @@ mod tests {
                 vec![(Alerts, missing(Alerts)), (Alerts, Condition::failing("Wait.")), (Machines, missing(Machines))],
                 State::NeedsConsent,
             ),
-            ("what comes back, comes back", &[Alerts], vec![(Alerts, blocked()), (Alerts, Condition::ok())], State::Active),
+            (
+                "what comes back, comes back",
+                &[Alerts],
+                vec![(Alerts, blocked()), (Alerts, Condition::ok())],
+                State::Active,
+            ),
         ];
         for (name, feeds, conditions, state) in stories {
             let mut tenant = tenant(feeds);
