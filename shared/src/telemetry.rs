@@ -1,11 +1,11 @@
 //! Telemetry: the network events that Defender's streaming API drops into a tenant's storage account.
 
-mod blob;
+pub mod blob;
 pub mod check;
 mod commit;
 pub mod drain;
 mod event;
 mod hint;
 mod line;
-mod marks;
+pub mod marks;
 pub mod progress;

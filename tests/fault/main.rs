@@ -13,11 +13,13 @@ mod consent;
 mod machines;
 mod rotation;
 mod story;
+mod telemetry;
 
 use chaos::CrashPoint;
 use machines::Inventory;
 use rotation::Rotations;
 use story::Story;
+use telemetry::Export;
 
 const SEEDS: u64 = 300;
 /// Spread over threads by the test harness; each seed is a world of its own.
@@ -25,6 +27,9 @@ const SHARES: u64 = 4;
 
 /// Each of these is some dozens of runs long.
 const INVENTORY_SEEDS: u64 = 60;
+
+/// Each of these is some hours of export long.
+const EXPORT_SEEDS: u64 = 60;
 
 /// Each of these is some rotations long.
 const ROTATION_SEEDS: u64 = 80;
@@ -185,4 +190,48 @@ fn an_outage_at_every_point_of_an_inventory_run_loses_and_doubles_nothing() {
 #[test]
 fn the_same_seed_tells_the_same_inventories() {
     assert_eq!(Inventory::random(42), Inventory::random(42));
+}
+
+#[test]
+fn random_exports_are_in_the_lake_each_record_once_for_a_blob() {
+    if let Some(seed) = number("MUSTER_FAULT_SEED") {
+        eprintln!("{:?}", Export::random(seed));
+        return;
+    }
+    let seeds = number("MUSTER_FAULT_SEEDS").map_or(EXPORT_SEEDS, |seeds| seeds / 4);
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(|| Export::random(seed));
+        if outcome.is_err() {
+            panic!("seed {seed} fails; replay it with\n  MUSTER_FAULT_SEED={seed} cargo test -p tests --test fault");
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_every_point_of_a_drain_loses_and_doubles_nothing() {
+    let points = (1..).take_while(|point| Export::scripted(CrashPoint::At(*point))).count();
+    assert!(points > 30, "only {points} points: the story no longer reaches what it is about");
+}
+
+#[test]
+fn a_drain_that_is_taken_over_and_then_goes_on_delivers_nothing_more() {
+    let points = (1..).take_while(|point| Export::scripted(CrashPoint::Stall(*point))).count();
+    assert!(points > 30, "only {points} points");
+}
+
+#[test]
+fn an_outage_at_every_point_of_a_drain_loses_and_doubles_nothing() {
+    let points = (1..).take_while(|point| Export::scripted(CrashPoint::Fail(*point))).count();
+    assert!(points > 30, "only {points} points");
+}
+
+#[test]
+fn a_blob_that_is_replaced_at_any_point_of_a_drain_is_delivered_once() {
+    let points = (1..).take_while(|point| telemetry::replaced_under_way(*point)).count();
+    assert!(points > 10, "only {points} points");
+}
+
+#[test]
+fn the_same_seed_tells_the_same_exports() {
+    assert_eq!(Export::random(42), Export::random(42));
 }

@@ -164,7 +164,10 @@ fn pain_23_a_large_blob_is_read_in_pieces_and_goes_on_where_it_stopped() {
     let lines: Vec<String> = (0..2000).map(|n| line(n, &json!({"New": filler}))).collect();
     stage.append(&blob(12), lines.join("\r\n") + "\r\n");
     // Cut off twice in the middle of the transfer.
-    stage.script_storage(Route::Blob, [Fault::Normal, Fault::Broken { after: 5_000_000 }, Fault::Truncated { after: 9_000_000 }]);
+    stage.script_storage(
+        Route::Blob,
+        [Fault::Normal, Fault::Broken { after: 5_000_000 }, Fault::Truncated { after: 9_000_000 }],
+    );
     stage.drain_telemetry();
     stage.drain_telemetry();
     assert_eq!(reports(&stage), (0..2000).collect::<Vec<u64>>());
