@@ -26,7 +26,7 @@ fmt: ## format the code
 doc: ## the crates' documentation, in target/doc
 	cargo doc --locked --workspace --no-deps
 
-bench: ## the largest page, our CPU beside the floor, peak memory, an idle poll, cold starts and sizes
+bench: ## the largest page, a large inventory, our CPU beside the floor, peak memory, an idle poll, cold starts and sizes
 	cargo run --release --locked -p tests --bin bench
 
 soak: ## the fault run over 20,000 seeds

@@ -20,6 +20,9 @@ pub const TENANT: &str = "be000000-0000-4000-8000-0000000000aa";
 const CLIENT: &str = "be000000-0000-4000-8000-00000000c11e";
 const HOME: &str = "be000000-0000-4000-8000-000000000001";
 const SECRET: &str = "bench-secret-of-no-value";
+/// The one with the large inventory.
+pub const LARGE_TENANT: &str = "be000000-0000-4000-8000-0000000000bb";
+pub const MACHINES: u32 = 100_000;
 /// The largest page Defender gives.
 pub const ALERTS: u32 = 10_000;
 /// Makes an alert of about 32 KB, and the page one of about 320 MB.
@@ -49,6 +52,10 @@ fn obey(simulator: &Simulator) -> Result<(), Failed> {
         match command?.as_str() {
             "advance" => {
                 simulator.advance(SignedDuration::from_mins(1));
+                println!("done");
+            }
+            "hour" => {
+                simulator.advance(SignedDuration::from_hours(1));
                 println!("done");
             }
             "log" => {
@@ -92,6 +99,11 @@ fn build(simulator: &Simulator, start: Timestamp) {
             evidence: EVIDENCE,
         });
         world.add_tenant(tenant);
+        let roles = ["Alert.Read.All", "Machine.Read.All"];
+        let consented = start - SignedDuration::from_hours(24);
+        let mut large = Tenant::new(LARGE_TENANT, "Fabrikam").consented(CLIENT, &roles, consented);
+        large.machines.bulk(MACHINES, start);
+        world.add_tenant(large);
     });
 }
 
@@ -119,6 +131,10 @@ impl Microsoft {
 
     pub fn advance_a_minute(&mut self) -> Result<(), Failed> {
         self.ask("advance").map(|_| ())
+    }
+
+    pub fn advance_an_hour(&mut self) -> Result<(), Failed> {
+        self.ask("hour").map(|_| ())
     }
 
     /// What was asked since the last time: path and query of each request.

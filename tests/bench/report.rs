@@ -99,11 +99,11 @@ impl fmt::Display for Report {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts and times far below 2^52")]
-fn per_alert(time: Duration, alerts: u64) -> f64 {
+pub fn per_alert(time: Duration, alerts: u64) -> f64 {
     time.as_micros() as f64 / alerts.max(1) as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
-fn megabytes(bytes: u64) -> String {
+pub fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / f64::from(1 << 20))
 }
