@@ -8,7 +8,7 @@ use shared::{
     App,
     clock::Clock,
     machine::progress::{MachineFeed, load},
-    tenant::{self, Feed, FeedState, TenantId},
+    tenant::{Feed, TenantId},
 };
 
 use crate::{
@@ -36,8 +36,7 @@ pub async fn run(data: &Path) -> Result<bool, Failed> {
     let clock = Clock::manual(start_time()?);
     let (host, counts) = machine(data, &microsoft, clock)?;
     let app = &host.app;
-    take_in(app, LARGE_TENANT).await?;
-    give_machines(app).await?;
+    take_in(app, LARGE_TENANT, vec![Feed::Machines]).await?;
     let before = measure::memory("VmRSS")?;
     let mut runs = Vec::new();
     for _ in 0..2 {
@@ -57,15 +56,6 @@ pub async fn run(data: &Path) -> Result<bool, Failed> {
     let report = Report { before, runs };
     println!("{report}");
     Ok(report.within_budget())
-}
-
-/// The feed beside the alerts.
-async fn give_machines(app: &App) -> Result<(), Failed> {
-    let store = app.ports.store.as_ref();
-    let mut known = tenant::load(store, LARGE_TENANT.parse()?).await?.ok_or("the tenant is not connected")?;
-    let alerts = known.connection.feeds[&Feed::Alerts].clone();
-    known.connection.feeds.insert(Feed::Machines, FeedState { backlog: false, ..alerts });
-    Ok(store.commit(vec![known.put()?]).await?)
 }
 
 async fn feed(app: &App) -> Result<MachineFeed, Failed> {

@@ -73,7 +73,7 @@ async fn run(data: &Path) -> Result<Report, Failed> {
     let clock = Clock::manual(microsoft::start_time()?);
     let (machine, counts) = machine(data, &microsoft, clock)?;
     let app = &machine.app;
-    take_in(app, microsoft::TENANT).await?;
+    take_in(app, microsoft::TENANT, vec![Feed::Alerts]).await?;
     microsoft.log()?;
 
     counts.reset();
@@ -113,16 +113,11 @@ fn machine(data: &Path, microsoft: &Microsoft, clock: Clock) -> Result<(Machine,
     Ok((Machine { app, deliveries, rotations }, counts))
 }
 
-async fn take_in(app: &App, tenant: &str) -> Result<(), Failed> {
+async fn take_in(app: &App, tenant: &str, feeds: Vec<Feed>) -> Result<(), Failed> {
     let entry = Secret::new(microsoft::application_entry());
     app.ports.vault.put("muster/app", "bench-1", &entry, &[Stage::Current], None).await?;
-    let new = NewConnection {
-        tenant_id: tenant.parse()?,
-        account: "Contoso".to_owned(),
-        feeds: vec![Feed::Alerts],
-        region: None,
-        storage: None,
-    };
+    let new =
+        NewConnection { tenant_id: tenant.parse()?, account: "Contoso".to_owned(), feeds, region: None, storage: None };
     connect(app, &new).await?;
     Ok(())
 }

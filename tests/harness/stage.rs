@@ -272,7 +272,13 @@ impl Stage {
         self.connect_with(TENANT, "Contoso", feeds, storage)
     }
 
-    fn connect_with(&self, tenant: &str, account: &str, feeds: &[Feed], storage: Option<&str>) -> Result<(), String> {
+    pub(crate) fn connect_with(
+        &self,
+        tenant: &str,
+        account: &str,
+        feeds: &[Feed],
+        storage: Option<&str>,
+    ) -> Result<(), String> {
         let new = NewConnection {
             tenant_id: tenant.parse()?,
             account: account.to_owned(),
