@@ -4,7 +4,7 @@
 //! - **Reads**: the connection, the progress and the last inventory of one tenant; the vault; Entra; Defender's
 //!   `/api/machines`.
 //! - **Writes**: lake objects under `machines/`, `quarantine/machines/` and `snapshots/machines/`; progress and capability.
-//! - **Idempotency**: a repeated message reads the inventory again and finds nothing changed.
+//! - **Idempotency**: a repeated message finds its run done, or reads the inventory again and finds nothing changed.
 //! - **On failure**: whatever Microsoft says is written down and the message is done; an unreadable message, or one that
 //!   met a failing platform, goes back to the queue and after five deliveries to the dead letters.
 

@@ -214,8 +214,10 @@ impl<'a> Desk<'a> {
             counts,
             opened_at: now,
         };
-        // The intent says nothing about progress, so it is written over the state as it was read.
-        let with_intent = MachineFeed { intent: Some(intent.clone()), ..self.feed_stored.clone() };
+        // The intent says nothing about progress, so it is written over the state as it was read. Only whom to ask for is
+        // remembered: whoever takes the segment in would not find it out again.
+        let merge_targets = self.feed.merge_targets.clone();
+        let with_intent = MachineFeed { intent: Some(intent.clone()), merge_targets, ..self.feed_stored.clone() };
         let write = progress::put(self.tenant, &with_intent, self.expect)?;
         self.app.ports.store.commit(vec![write, self.connection.check()]).await?;
         self.expect = Expect::Version(attempt);
