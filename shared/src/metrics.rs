@@ -56,20 +56,27 @@ metrics! {
     FreshnessSeconds,
     LatenessSeconds,
     MessagesFailed,
-    Dispatched,
+    AlertsDispatched,
+    MachinesDispatched,
+    TelemetryDispatched,
     CredentialDaysLeft,
     CredentialFindings,
     RotationsFailed,
 }
 
 impl Metric {
-    /// Seconds are measured one by one, for percentiles to be taken of them. Everything else is counted up.
+    /// What belongs to one tenant or one record is measured one by one, for a maximum or percentiles to be taken of it.
+    /// Everything else is counted up.
     fn is_measured(self) -> bool {
-        matches!(self, Self::FreshnessSeconds | Self::LatenessSeconds)
+        matches!(self, Self::FreshnessSeconds | Self::LatenessSeconds | Self::BytesBehind)
     }
 
     pub fn unit(self) -> &'static str {
-        if self.is_measured() { "Seconds" } else { "Count" }
+        match self {
+            Self::FreshnessSeconds | Self::LatenessSeconds => "Seconds",
+            Self::BytesRead | Self::BytesBehind => "Bytes",
+            _ => "Count",
+        }
     }
 }
 
@@ -202,6 +209,30 @@ mod tests {
         assert!(!text.contains('\n'));
     }
 
+    /// Of two tenants the one that is furthest behind is what an alarm asks for; what was read of both is one number.
+    #[test]
+    fn bytes_are_told_as_bytes_and_what_is_behind_is_told_tenant_by_tenant() {
+        let numbers = [
+            (Metric::BytesBehind, 7),
+            (Metric::BytesRead, 100),
+            (Metric::BytesBehind, 0),
+            (Metric::BytesRead, 11),
+            (Metric::MachinesHeld, 12),
+            (Metric::MachinesHeld, 30),
+        ];
+        let root: Value = serde_json::from_str(&written(&numbers).unwrap()).unwrap();
+        assert_eq!((&root["BytesBehind"], &root["BytesRead"]), (&json!([0, 7]), &json!(111)));
+        assert_eq!(root["MachinesHeld"], 42);
+        assert_eq!(
+            root["_aws"]["CloudWatchMetrics"][0]["Metrics"],
+            json!([
+                {"Name": "MachinesHeld", "Unit": "Count"},
+                {"Name": "BytesRead", "Unit": "Bytes"},
+                {"Name": "BytesBehind", "Unit": "Bytes"},
+            ])
+        );
+    }
+
     #[test]
     fn nothing_recorded_is_nothing_written_and_a_recorded_nothing_is_a_zero() {
         assert_eq!(written(&[]), None);
@@ -234,7 +265,7 @@ mod tests {
     fn only_what_is_read_is_written() {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let recorded = Recorded::default();
-        recorded.add(Metric::Dispatched, 3);
+        recorded.add(Metric::AlertsDispatched, 3);
         for metrics in [Metrics::Unread, Metrics::Kept(Arc::clone(&kept))] {
             metrics.write(&recorded, NOON.parse().unwrap());
             metrics.write(&Recorded::default(), NOON.parse().unwrap());

@@ -18,7 +18,7 @@ fn quiet() -> Stage {
 fn next_pull(stage: &Stage) -> Value {
     stage.tick();
     let [dispatched, pulled] = stage.metrics().try_into().unwrap();
-    assert_eq!(dispatched, json!({"Dispatched": 1}));
+    assert_eq!(dispatched, json!({"AlertsDispatched": 1}));
     pulled
 }
 
@@ -79,7 +79,7 @@ fn a_throttled_tenant_is_counted_and_grows_older() {
     // Since the watermark as it was last stored: an idle pull moves it in memory, and writes it with the heartbeat.
     assert_eq!(next_pull(&stage), json!({"Throttled": 1, "FreshnessSeconds": 120}));
     stage.tick();
-    assert_eq!(stage.metrics(), [json!({"Dispatched": 0})], "nobody asks while Microsoft wants quiet");
+    assert_eq!(stage.metrics(), [json!({"AlertsDispatched": 0})], "nobody asks while Microsoft wants quiet");
     assert_eq!(next_pull(&stage), json!({"FreshnessSeconds": 0}));
 }
 

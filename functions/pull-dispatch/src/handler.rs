@@ -10,7 +10,10 @@ use serde::Serialize;
 use shared::{
     App,
     metrics::{Metric, Recorded},
-    tenant::dispatch::{self, DispatchError, Tick},
+    tenant::{
+        Feed,
+        dispatch::{self, DispatchError, Tick},
+    },
 };
 
 /// What a dispatch did.
@@ -28,7 +31,7 @@ pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, DispatchError> 
     let queue = tick.feed.of(&app.ports.queues);
     let messages = dispatch::run(app.ports.store.as_ref(), queue.as_ref(), &tick).await?;
     let recorded = Recorded::default();
-    recorded.add(Metric::Dispatched, messages as u64);
+    recorded.add(dispatched(tick.feed), messages as u64);
     app.metrics.write(&recorded, app.clock.now());
     let (feed, duration_ms) = (tick.feed.name(), app.clock.milliseconds_since(began));
     if messages > 0 {
@@ -37,4 +40,13 @@ pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, DispatchError> 
         tracing::debug!(feed, scheduled_time = %tick.scheduled_time, duration_ms, "no tenant is due");
     }
     Ok(Dispatched { messages })
+}
+
+/// The feeds' ticks are told apart: the silence of one would be lost in the noise of the others.
+fn dispatched(feed: Feed) -> Metric {
+    match feed {
+        Feed::Alerts => Metric::AlertsDispatched,
+        Feed::Machines => Metric::MachinesDispatched,
+        Feed::Telemetry => Metric::TelemetryDispatched,
+    }
 }
