@@ -8,9 +8,12 @@ use std::{
 
 use harness::{Stage, TENANT};
 use serde_json::{Map, Value, json};
-use shared::alert::{
-    Sighting,
-    finding::{Activity, Evidence, Style, finding},
+use shared::{
+    alert::{
+        Sighting,
+        finding::{Activity, Evidence, finding},
+    },
+    ocsf::Style,
 };
 use simulator::Alert;
 

@@ -7,6 +7,10 @@ use serde_json::json;
 
 use crate::template::{Template, root, target};
 
+/// What each feed's queue starts.
+pub const PULLERS: [(&str, &str); 3] =
+    [("alerts", "alert-pull"), ("machines", "machine-pull"), ("telemetry", "telemetry-drain")];
+
 /// Every word of capitals that begins with `MUSTER_`, in what is not a test.
 fn settings(path: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(path)).unwrap();
@@ -46,6 +50,26 @@ fn every_function_is_given_exactly_the_settings_that_the_code_reads() {
     }
 }
 
+/// Whoever sends to a feed, sends to what starts its puller.
+#[test]
+fn every_function_calls_a_feeds_queue_by_the_name_of_that_feed() {
+    let template = Template::shared();
+    for (feed, puller) in PULLERS {
+        let (function, _) = template.function(puller);
+        let mut sources = template.all("AWS::Lambda::EventSourceMapping").map(|(_, source)| source);
+        let source = sources.find(|source| target(&source["FunctionName"]) == Some(function)).unwrap();
+        let queue = target(&source["EventSourceArn"]).unwrap();
+        let named = template.properties(queue, "AWS::SQS::Queue");
+        assert_eq!(named["QueueName"], json!({"Fn::Sub": format!("${{AWS::StackName}}-{feed}")}));
+        let setting = format!("MUSTER_{}_QUEUE_URL", feed.to_uppercase());
+        for (name, function) in template.all("AWS::Lambda::Function") {
+            assert_eq!(function["Environment"]["Variables"][&setting], json!({"Ref": queue}), "{name}");
+        }
+        let said = template.json["Outputs"]["OperatorEnvironment"]["Value"]["Fn::Sub"][0].as_str().unwrap();
+        assert!(said.contains(&format!("{setting}=${{{queue}}} ")) || said.contains(&format!("{setting}=${{{queue}}}\n")));
+    }
+}
+
 #[test]
 fn every_function_writes_json_to_a_log_of_its_own_that_ends() {
     let template = Template::shared();
@@ -62,13 +86,15 @@ fn every_function_writes_json_to_a_log_of_its_own_that_ends() {
     }
 }
 
-/// A pull calls for 50 seconds at most, reads for as long again and more, and ends a minute before its invocation; a
-/// rotation waits as long as it gets; an HTTP API waits for 30 seconds.
+/// A pull of alerts calls for 50 seconds at most, reads for as long again and more, and ends a minute before its
+/// invocation, as all pulls do; an inventory is read whole, and a pass over a storage goes as far as it gets; a rotation
+/// waits as long as it gets; an HTTP API waits for 30 seconds.
 #[test]
 fn every_function_has_the_time_that_its_work_takes() {
     let template = Template::shared();
     let seconds = |name: &str| template.function(name).1["Timeout"].as_u64().unwrap();
     assert_eq!(seconds("alert-pull"), 180);
+    assert_eq!((seconds("machine-pull"), seconds("telemetry-drain")), (300, 300));
     assert!(seconds("consent-callback") <= 30, "{}", seconds("consent-callback"));
     assert!(seconds("pull-dispatch") <= 60, "a tick is over when the next one comes");
     assert_eq!(seconds("credential-rotation"), 900);

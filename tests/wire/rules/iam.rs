@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::functions::PULLERS;
 use crate::template::{Template, list, target};
 
 /// What people may do; everything else is a role's.
@@ -137,6 +138,39 @@ fn a_secret_is_read_by_label_and_kept_by_the_rotator_and_people_alone() {
         }
         assert!(!writes(statement) || keeper(role), "{role} writes secrets");
     }
+}
+
+/// The folders of the lake that a statement is about.
+fn folders(statement: &Value) -> Vec<&str> {
+    let resources = list(&statement["Resource"]).into_iter();
+    resources.map(|of| of["Fn::Sub"].as_str().and_then(|of| of.strip_prefix("${Lake.Arn}/")).unwrap()).collect()
+}
+
+/// And of those, what the state points to is all that anybody may delete.
+#[test]
+fn a_puller_works_in_its_own_folders_of_the_lake_and_everybody_else_in_none() {
+    let mut deleters = Vec::new();
+    for (role, statement) in of_service("s3:") {
+        let (feed, _) = *PULLERS.iter().find(|(_, name)| role_of(name) == role).unwrap_or_else(|| panic!("{role}"));
+        if actions(statement) == ["s3:ListBucket"] {
+            assert_eq!(statement["Resource"], json!({"Fn::GetAtt": ["Lake", "Arn"]}), "{role}");
+            continue;
+        }
+        let (records, bad) = (format!("{feed}/*"), format!("quarantine/{feed}/*"));
+        let kept = format!("snapshots/{feed}/*");
+        let [action] = actions(statement)[..] else { panic!("{role}: {statement}") };
+        let mut expected = match action {
+            "s3:PutObject" => vec![records.as_str(), bad.as_str(), kept.as_str()],
+            "s3:GetObject" => vec![records.as_str(), kept.as_str()],
+            "s3:DeleteObject" => vec![kept.as_str()],
+            other => panic!("{role} may {other}"),
+        };
+        // What is seen of alerts fits into items.
+        expected.retain(|folder| feed != "alerts" || *folder != kept);
+        assert_eq!(folders(statement), expected, "{role}: {action}");
+        deleters.extend((action == "s3:DeleteObject").then_some(role));
+    }
+    assert_eq!(deleters, [role_of("machine-pull"), role_of("telemetry-drain")]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
+use super::functions::PULLERS;
 use crate::template::{Template, root, target};
 
 #[test]
@@ -52,15 +53,40 @@ fn the_lake_is_private_versioned_encrypted_and_forgets() {
     let events = &lake["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"];
     assert_eq!(*events, true, "a SIEM asks for new objects");
     let rules: Vec<&Value> = lake["LifecycleConfiguration"]["Rules"].as_array().unwrap().iter().collect();
-    for prefix in ["alerts/", "quarantine/"] {
+    for prefix in ["alerts/", "machines/", "telemetry/", "quarantine/"] {
         let forgets = |rule: &&&Value| rule["Prefix"] == prefix && !rule["ExpirationInDays"].is_null();
         assert_eq!(rules.iter().filter(forgets).count(), 1, "{prefix}");
     }
-    let per_tenant = rules.iter().filter(|rule| rule.to_string().contains("alerts/tenant=")).count();
-    assert!(per_tenant >= 1, "a tenant may have a retention of its own");
+    let per_tenant = |feed: &str| {
+        let prefix = format!("{feed}/tenant=${{Tenant}}/");
+        let of_it = rules.iter().filter(|rule| rule["Fn::If"][1]["Prefix"]["Fn::Sub"][0] == prefix);
+        let conditions = of_it.map(|rule| rule["Fn::If"][0].as_str().unwrap().to_owned());
+        conditions.collect::<Vec<_>>()
+    };
+    let retentions = per_tenant("alerts");
+    assert!(!retentions.is_empty(), "a tenant may have a retention of its own");
+    for (feed, _) in PULLERS {
+        assert_eq!(per_tenant(feed), retentions, "{feed}: it is the retention of all that is a tenant's");
+    }
     assert!(rules.iter().any(|rule| !rule["NoncurrentVersionExpiration"].is_null()), "hidden versions stay for ever");
     let (_, policy) = Template::shared().only("AWS::S3::BucketPolicy");
     assert_eq!(target(&policy["Bucket"]), Some(name));
+}
+
+/// The state points there, however long ago it was written. What is hidden or was never whole goes all the same.
+#[test]
+fn what_the_state_points_to_never_expires() {
+    let (_, lake) = Template::shared().only("AWS::S3::Bucket");
+    for rule in lake["LifecycleConfiguration"]["Rules"].as_array().unwrap() {
+        let rule = if rule["Fn::If"].is_null() { rule } else { &rule["Fn::If"][1] };
+        let prefix = rule["Prefix"].as_str().or(rule["Prefix"]["Fn::Sub"][0].as_str()).unwrap_or_default();
+        let reaches = "snapshots/machines/tenant=".starts_with(prefix) || prefix.starts_with("snapshots");
+        if reaches {
+            assert!(rule["ExpirationInDays"].is_null() && rule["ExpirationDate"].is_null(), "{rule}");
+            assert!(!rule["NoncurrentVersionExpiration"].is_null(), "{rule}");
+            assert!(!rule["AbortIncompleteMultipartUpload"].is_null(), "{rule}");
+        }
+    }
 }
 
 /// Athena reads what the code writes: `alerts/tenant={id}/day=YYYY-MM-DD/`.

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use shared::ports::queue::{MAX_BATCH, MAX_RECEIVES};
 
-use crate::template::{Template, target};
+use super::functions::PULLERS;
+use crate::template::{Template, list, target};
 
 const QUEUE: &str = "AWS::SQS::Queue";
 const FORTNIGHT: u64 = 14 * 24 * 60 * 60;
@@ -47,11 +48,37 @@ fn a_message_dies_after_as_many_receives_as_the_contract_says_and_lives_long_eno
 
 #[test]
 fn a_batch_is_what_the_code_takes_and_is_answered_message_by_message() {
-    for (source, _, _) in sources() {
-        assert_eq!(number(&source["BatchSize"]), u64::try_from(MAX_BATCH).unwrap());
+    for (source, _, function) in sources() {
+        let most = u64::try_from(MAX_BATCH).unwrap();
+        // All messages of a batch are handled at once, in one memory: many idle looks, few inventories, one storage.
+        let puller = PULLERS.iter().find(|(_, name)| Template::shared().function(name).1 == function).unwrap().1;
+        let expected = match puller {
+            "alert-pull" => most..=most,
+            "machine-pull" => 2..=5,
+            _ => 1..=1,
+        };
+        assert!(expected.contains(&number(&source["BatchSize"])), "{puller}: {source}");
         assert_eq!(source["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
-        assert!(!source["ScalingConfig"]["MaximumConcurrency"].is_null(), "one feed would take the whole account");
     }
+    assert_eq!(sources().len(), PULLERS.len());
+}
+
+/// A new account has ten environments for everything.
+#[test]
+fn no_feed_takes_the_whole_account_nor_do_all_of_them() {
+    let template = Template::shared();
+    let mut all = 0;
+    for (source, _, _) in sources() {
+        let most = &source["ScalingConfig"]["MaximumConcurrency"]["Fn::FindInMap"];
+        let parameter = target(&most[2]).unwrap_or_else(|| panic!("{source}: one feed would take the whole account"));
+        let default = template.json["Parameters"][parameter]["Default"].as_str().unwrap();
+        for value in list(&template.json["Parameters"][parameter]["AllowedValues"]) {
+            let value = value.as_str().unwrap();
+            assert_eq!(template.json["Mappings"]["Environments"]["AsNumber"][value].to_string(), value, "{parameter}");
+        }
+        all += default.parse::<u64>().unwrap();
+    }
+    assert!(all <= 8, "{all} of ten are the pullers', and the pages and the ticks want some, too");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What the clock starts: the input must be what the code reads, and a tick must not outlive its use.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{credential::check::CheckEvent, tenant::dispatch::Tick};
 
-use crate::template::{Template, target};
+use super::functions::PULLERS;
+use crate::template::{Template, list, target};
 
 const MOMENT: &str = "2026-11-22T02:25:00Z";
 
@@ -27,13 +28,44 @@ fn schedules_of(function: &str) -> Vec<&'static Value> {
 
 #[test]
 fn every_schedules_input_is_what_its_function_reads() {
-    let [tick] = schedules_of("pull-dispatch")[..] else { panic!("one schedule for each feed that is pulled") };
-    let tick: Tick = serde_json::from_str(&input(tick)).unwrap();
-    assert_eq!((tick.feed.name(), tick.scheduled_time.to_string().as_str()), ("alerts", MOMENT));
+    let ticks = schedules_of("pull-dispatch");
+    let feeds: Vec<&str> = ticks
+        .iter()
+        .map(|schedule| {
+            let tick: Tick = serde_json::from_str(&input(schedule)).unwrap();
+            assert_eq!(tick.scheduled_time.to_string(), MOMENT);
+            assert_eq!(schedule["Name"]["Fn::Sub"], format!("${{AWS::StackName}}-{}", tick.feed.name()));
+            tick.feed.name()
+        })
+        .collect();
+    assert_eq!(feeds, PULLERS.map(|(feed, _)| feed), "one schedule for each feed that is pulled");
     let [check] = schedules_of("credential-rotation")[..] else { panic!("one check of the credentials") };
     let check: CheckEvent = serde_json::from_str(&input(check)).unwrap();
     assert_eq!(check.scheduled_time.to_string(), MOMENT);
-    assert_eq!(Template::shared().all("AWS::Scheduler::Schedule").count(), 2);
+    assert_eq!(Template::shared().all("AWS::Scheduler::Schedule").count(), 4);
+}
+
+/// A message that takes its tick's time for another is too old too soon, or never.
+#[test]
+fn a_tick_says_how_long_it_is_until_the_next() {
+    let template = Template::shared();
+    for (schedule, (parameter, map, seconds, cron)) in schedules_of("pull-dispatch").into_iter().zip([
+        ("PullEveryMinutes", "InMinutes", 60, "cron(0/${PullEveryMinutes} * * * ? *)"),
+        ("MachinesEveryHours", "InHours", 3600, "cron(0 0/${MachinesEveryHours} * * ? *)"),
+        ("TelemetryEveryMinutes", "InMinutes", 60, "cron(0/${TelemetryEveryMinutes} * * * ? *)"),
+    ]) {
+        assert_eq!(schedule["ScheduleExpression"]["Fn::Sub"], cron);
+        let every = &schedule["Target"]["Input"]["Fn::Sub"][1]["Every"];
+        assert_eq!(*every, json!({"Fn::FindInMap": ["Seconds", map, {"Ref": parameter}]}));
+        for pace in list(&template.json["Parameters"][parameter]["AllowedValues"]) {
+            let pace = pace.as_str().unwrap();
+            let number = pace.parse::<u64>().unwrap();
+            let said = template.json["Mappings"]["Seconds"][map][pace].as_str().unwrap();
+            assert_eq!(said.parse::<u64>().unwrap(), seconds * number, "{parameter} {pace}");
+            // Or the last tick of an hour, or of a day, is nearer to the next one than it says.
+            assert_eq!(if seconds == 60 { 60 } else { 24 } % number, 0, "{parameter} {pace}");
+        }
+    }
 }
 
 /// The next tick does the work of one that failed, so a late one is worth nothing.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use shared::metrics::{Metric, NAMESPACE};
 
-use crate::template::{Template, target};
+use super::functions::PULLERS;
+use crate::template::{Template, list, target};
 
 /// Told only of trouble: a message given back (the poisoned one is), a tenant throttled, a window parked. Every other
 /// metric is told in a story without trouble, which looks for it in the functions' logs.
@@ -42,17 +43,24 @@ fn everything_that_a_person_must_know_rings() {
         }
     }
     for (metric, statistic, function) in [
-        ("LedgerImbalance", "Sum", "alert-pull"),
-        ("Quarantined", "Sum", "alert-pull"),
-        ("FreshnessSeconds", "Maximum", "alert-pull"),
-        // A dispatch that fails is an invocation, too; only one that succeeds tells how much it sent.
-        ("Dispatched", "SampleCount", "pull-dispatch"),
+        // A dispatch that fails is an invocation, too; only one that succeeds tells how much it sent. And of which feed.
+        ("AlertsDispatched", "SampleCount", "pull-dispatch"),
+        ("MachinesDispatched", "SampleCount", "pull-dispatch"),
+        ("TelemetryDispatched", "SampleCount", "pull-dispatch"),
+        ("MachinesHeld", "Maximum", "machine-pull"),
+        ("BytesBehind", "Maximum", "telemetry-drain"),
         ("CredentialDaysLeft", "Minimum", "credential-rotation"),
         ("CredentialFindings", "Maximum", "credential-rotation"),
         ("CredentialFindings", "SampleCount", "credential-rotation"),
         ("RotationsFailed", "Sum", "credential-rotation"),
     ] {
         watcher("Muster", metric, statistic, function);
+    }
+    for (_, puller) in PULLERS {
+        watcher("Muster", "LedgerImbalance", "Sum", puller);
+        watcher("Muster", "Quarantined", "Sum", puller);
+        watcher("Muster", "FreshnessSeconds", "Maximum", puller);
+        watcher("AWS/Lambda", "Throttles", "Sum", puller);
     }
     for name in super::functions::names() {
         let (function, _) = template.function(&name);
@@ -65,20 +73,55 @@ fn everything_that_a_person_must_know_rings() {
 #[test]
 fn no_alarm_is_too_short_for_any_pace() {
     let template = Template::shared();
-    let stopped = watcher("Muster", "Dispatched", "SampleCount", "pull-dispatch");
-    assert_eq!(stopped["Period"]["Fn::FindInMap"], json!(["Seconds", "OfSilence", {"Ref": "PullEveryMinutes"}]));
-    let stalled = watcher("Muster", "FreshnessSeconds", "Maximum", "alert-pull")["Period"].as_u64().unwrap();
     let errors = watcher("AWS/Lambda", "Errors", "Sum", "pull-dispatch");
     let (window, enough) = (errors["Period"].as_u64().unwrap(), errors["Threshold"].as_u64().unwrap());
-    let paces = template.json["Parameters"]["PullEveryMinutes"]["AllowedValues"].as_array().unwrap();
-    assert!(paces.len() >= 2, "{paces:?}");
-    for pace in paces.iter().map(|pace| pace.as_str().unwrap()) {
-        let tick = 60 * pace.parse::<u64>().unwrap();
-        let silence = template.json["Mappings"]["Seconds"]["OfSilence"][pace].as_u64().unwrap();
-        assert!(silence >= 2 * tick && silence >= 300, "{pace} minutes: one late tick would ring");
-        assert!(stalled >= tick, "{pace} minutes: no pull in {stalled} s");
-        // A failed tick is repeated once.
-        assert!(window % tick == 0 && 2 * window / tick >= enough, "{pace} minutes: {window} s");
+    for (parameter, metric, puller) in [
+        ("PullEveryMinutes", "AlertsDispatched", "alert-pull"),
+        ("TelemetryEveryMinutes", "TelemetryDispatched", "telemetry-drain"),
+    ] {
+        let stopped = watcher("Muster", metric, "SampleCount", "pull-dispatch");
+        assert_eq!(stopped["Period"]["Fn::FindInMap"], json!(["Seconds", "OfSilence", {"Ref": parameter}]));
+        let stalled = watcher("Muster", "FreshnessSeconds", "Maximum", puller)["Period"].as_u64().unwrap();
+        let paces = list(&template.json["Parameters"][parameter]["AllowedValues"]);
+        assert!(paces.len() >= 2, "{paces:?}");
+        for pace in paces.iter().map(|pace| pace.as_str().unwrap()) {
+            let tick = 60 * pace.parse::<u64>().unwrap();
+            let silence = seconds("OfSilence", pace);
+            assert!(silence >= 2 * tick && silence >= 300, "{pace} minutes: one late tick would ring");
+            assert!(stalled >= tick, "{pace} minutes: no pull in {stalled} s");
+            // A failed tick is repeated once.
+            assert!(window % tick == 0 && 2 * window / tick >= enough, "{pace} minutes: {window} s");
+        }
+    }
+    let behind = watcher("Muster", "BytesBehind", "Maximum", "telemetry-drain")["Period"].as_u64().unwrap();
+    assert!(behind >= 900, "at the slowest pace no drain ends in {behind} s");
+}
+
+fn seconds(map: &str, pace: &str) -> u64 {
+    Template::shared().json["Mappings"]["Seconds"][map][pace].as_u64().unwrap()
+}
+
+/// An inventory comes by the hour, or twice a day. No period of CloudWatch's is longer than a day.
+#[test]
+fn every_alarm_on_inventories_waits_for_two_of_them() {
+    let of = |parameter: &str| Template::shared().json["Parameters"][parameter]["AllowedValues"].as_array().unwrap();
+    let map = |name: &str| json!(["Seconds", name, {"Ref": "MachinesEveryHours"}]);
+    for (metric, statistic, function) in [
+        ("MachinesDispatched", "SampleCount", "pull-dispatch"),
+        ("FreshnessSeconds", "Maximum", "machine-pull"),
+        ("MachinesHeld", "Maximum", "machine-pull"),
+    ] {
+        let alarm = watcher("Muster", metric, statistic, function);
+        assert_eq!(alarm["Period"]["Fn::FindInMap"], map("OfSilenceInHours"), "{metric}");
+        assert_eq!(alarm["EvaluationPeriods"], 1, "{metric}");
+    }
+    let stalled = watcher("Muster", "FreshnessSeconds", "Maximum", "machine-pull");
+    assert_eq!(stalled["Threshold"]["Fn::FindInMap"], map("OfStaleness"));
+    for pace in of("MachinesEveryHours").iter().map(|pace| pace.as_str().unwrap()) {
+        let tick = 3600 * pace.parse::<u64>().unwrap();
+        let silence = seconds("OfSilenceInHours", pace);
+        assert!((2 * tick..=86_400).contains(&silence), "{pace} hours: {silence} s");
+        assert!(seconds("OfStaleness", pace) > 2 * tick, "{pace} hours: one late inventory would ring");
     }
 }
 
