@@ -9,23 +9,26 @@ use shared::ports::queue::MAX_RECEIVES;
 
 use crate::{
     microsoft::Microsoft,
-    stack::{PUBLIC_URL, Stack},
+    rules::functions::PULLERS,
+    stack::{PUBLIC_URL, QUEUES, Stack},
 };
 
 /// Nobody has connected it.
 const STRANGER: &str = "a0000000-0000-4000-8000-0000000000ee";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The queue hides a message for a good quarter of an hour; the clock is moved by hiding it for a second. Everything else
-/// is as the template says.
+/// The queues hide a message for a good quarter of an hour and more; the clock is moved by hiding it for a second.
+/// Everything else is as the template says.
 pub fn hurry(stack: &Stack) {
-    let body = json!({"QueueUrl": stack.outputs["AlertsQueueUrl"], "Attributes": {"VisibilityTimeout": "1"}});
-    let set = stack.operator.json("sqs", "AmazonSQS.SetQueueAttributes", &body);
-    assert_eq!(set.status, 200, "{}", set.text());
+    for [queue, _] in QUEUES {
+        let body = json!({"QueueUrl": stack.outputs[queue], "Attributes": {"VisibilityTimeout": "1"}});
+        let set = stack.operator.json("sqs", "AmazonSQS.SetQueueAttributes", &body);
+        assert_eq!(set.status, 200, "{}", set.text());
+    }
 }
 
-fn send(stack: &Stack, body: &str) {
-    let message = json!({"QueueUrl": stack.outputs["AlertsQueueUrl"], "MessageBody": body});
+fn send(stack: &Stack, queue: &str, body: &str) {
+    let message = json!({"QueueUrl": stack.outputs[queue], "MessageBody": body});
     stack.operator.json("sqs", "AmazonSQS.SendMessage", &message).json();
 }
 
@@ -34,22 +37,27 @@ fn a_message_that_nobody_can_read_is_a_dead_letter_after_its_deliveries_and_harm
     let microsoft = Microsoft::new(PUBLIC_URL);
     let stack = Stack::deploy(&microsoft, &[]);
     hurry(&stack);
-    send(&stack, "poison");
-    send(
-        &stack,
-        &json!({"tenant_id": harness::TENANT, "part": "live", "scheduled_time": "2026-11-22T02:25:00Z",
-                         "every_seconds": 60})
-        .to_string(),
-    );
-    until("the dead letter is there", PATIENCE, || (stack.waiting("AlertsDeadLettersUrl") == 1).then_some(()));
-    assert_eq!(stack.waiting("AlertsQueueUrl"), 0, "a message for a tenant that is not here is done");
-    let receive = json!({"QueueUrl": stack.outputs["AlertsDeadLettersUrl"], "VisibilityTimeout": 0});
-    let dead = stack.operator.json("sqs", "AmazonSQS.ReceiveMessage", &receive).json();
-    assert_eq!(dead["Messages"][0]["Body"], "poison");
-    let output = stack.output("alert-pull");
-    let told = output.lines().filter(|line| line.contains("unreadable message")).count();
-    assert_eq!(told, MAX_RECEIVES as usize, "it was delivered so often, and told each time:\n{output}");
-    assert!(output.contains("\"MessagesFailed\""), "and counted:\n{output}");
+    for [queue, _] in QUEUES {
+        send(&stack, queue, &format!("poison for {queue}"));
+        send(
+            &stack,
+            queue,
+            &json!({"tenant_id": harness::TENANT, "part": "live", "scheduled_time": "2026-11-22T02:25:00Z",
+                             "every_seconds": 60})
+            .to_string(),
+        );
+    }
+    for ([queue, dead], (_, puller)) in QUEUES.into_iter().zip(PULLERS) {
+        until("the dead letter is there", PATIENCE, || (stack.waiting(dead) == 1).then_some(()));
+        assert_eq!(stack.waiting(queue), 0, "{queue}: a message for a tenant that is not here is done");
+        let receive = json!({"QueueUrl": stack.outputs[dead], "VisibilityTimeout": 0});
+        let dead = stack.operator.json("sqs", "AmazonSQS.ReceiveMessage", &receive).json();
+        assert_eq!(dead["Messages"][0]["Body"], format!("poison for {queue}"));
+        let output = stack.output(puller);
+        let told = output.lines().filter(|line| line.contains("unreadable message")).count();
+        assert_eq!(told, MAX_RECEIVES as usize, "it was delivered so often, and told each time:\n{output}");
+        assert!(output.contains("\"MessagesFailed\""), "and counted:\n{output}");
+    }
     assert_eq!(stack.gateway.journal().refusals(), Vec::<String>::new());
 }
 
@@ -69,12 +77,14 @@ fn every_answer_is_a_list_of_the_messages_that_failed() {
         (json!([record("a", ""), record("b", "null")]), json!([{"itemIdentifier": "a"}, {"itemIdentifier": "b"}])),
         (json!([{"messageId": "c"}]), json!([{"itemIdentifier": "c"}])),
     ];
-    for (records, failures) in cases {
-        let answer = stack.invoke("alert-pull", &json!({"Records": records})).unwrap();
-        assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
-        let mut failed = answer["batchItemFailures"].as_array().unwrap().clone();
-        failed.sort_by_key(|failure| failure["itemIdentifier"].to_string());
-        assert_eq!(Value::Array(failed), failures, "{records}");
+    for (_, puller) in PULLERS {
+        for (records, failures) in &cases {
+            let answer = stack.invoke(puller, &json!({"Records": records})).unwrap();
+            assert_eq!(answer.as_object().unwrap().len(), 1, "{puller}: {answer}");
+            let mut failed = answer["batchItemFailures"].as_array().unwrap().clone();
+            failed.sort_by_key(|failure| failure["itemIdentifier"].to_string());
+            assert_eq!(Value::Array(failed), *failures, "{puller}: {records}");
+        }
     }
 }
 
@@ -84,8 +94,7 @@ fn an_event_of_the_wrong_shape_is_an_error_that_names_it_and_the_function_lives_
     let stack = Stack::deploy(&microsoft, &[]);
     let now = Timestamp::now();
     let tick = |feed: &str| json!({"feed": feed, "scheduled_time": now, "every_seconds": 60});
-    let bad: [(&str, Value, &str); 7] = [
-        ("pull-dispatch", tick("machines"), "the feed `machines` has no puller yet"),
+    let bad: [(&str, Value, &str); 6] = [
         ("pull-dispatch", tick("alarms"), "alarms"),
         ("pull-dispatch", json!({"feed": "alerts", "scheduled_time": "<aws.scheduler.scheduled-time>"}), "scheduled"),
         ("pull-dispatch", json!({}), "feed"),
@@ -98,7 +107,9 @@ fn an_event_of_the_wrong_shape_is_an_error_that_names_it_and_the_function_lives_
         let message = error["errorMessage"].as_str().unwrap_or_else(|| panic!("{event}: {error}"));
         assert!(message.contains(named), "{event}: {message}");
     }
-    assert_eq!(stack.invoke("pull-dispatch", &tick("alerts")).unwrap(), json!({"messages": 0}));
+    for (feed, _) in PULLERS {
+        assert_eq!(stack.invoke("pull-dispatch", &tick(feed)).unwrap(), json!({"messages": 0}), "{feed}");
+    }
     let check = json!({"check": "credentials", "scheduled_time": now});
     assert_eq!(stack.invoke("credential-rotation", &check).unwrap()["checked"], 0);
 }

@@ -24,6 +24,13 @@ const STACK: &str = "muster";
 const ARTIFACTS: &str = "artifacts";
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Each feed's queue and its dead letters, in the order of `PULLERS`, by the outputs that tell their URLs.
+pub const QUEUES: [[&str; 2]; 3] = [
+    ["AlertsQueueUrl", "AlertsDeadLettersUrl"],
+    ["MachinesQueueUrl", "MachinesDeadLettersUrl"],
+    ["TelemetryQueueUrl", "TelemetryDeadLettersUrl"],
+];
+
 pub struct Stack {
     pub gateway: Gateway,
     /// At ministack itself: whoever may do everything.
@@ -192,9 +199,18 @@ impl Stack {
         count("ApproximateNumberOfMessages") + count("ApproximateNumberOfMessagesNotVisible")
     }
 
-    /// Waits until nothing is left to pull.
+    /// Waits until nothing is left to pull, of any feed.
     pub fn drained(&self) {
-        until("the queue is empty", PATIENCE, || (self.waiting("AlertsQueueUrl") == 0).then_some(()));
+        let waiting = || QUEUES.iter().map(|[queue, _]| self.waiting(queue)).sum::<u32>();
+        until("the queues are empty", PATIENCE, || (waiting() == 0).then_some(()));
+    }
+
+    /// Nothing has failed so often that nobody tries it any more.
+    #[track_caller]
+    pub fn no_dead_letters(&self) {
+        for [_, dead] in QUEUES {
+            assert_eq!(self.waiting(dead), 0, "{dead}");
+        }
     }
 
     /// The objects under a prefix of the lake, each with what it holds.

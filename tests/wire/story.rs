@@ -116,7 +116,7 @@ fn the_lake_fills(stack: &Stack, microsoft: &Microsoft) {
     let count = |name: &str| tenant["ledger"][name].as_u64().unwrap();
     assert_eq!(count("fetched"), count("delivered") + count("deduplicated") + count("quarantined"), "{tenant:#}");
     assert_eq!((&tenant["state"], count("delivered")), (&json!("active"), 4), "{tenant:#}");
-    assert_eq!(stack.waiting("AlertsDeadLettersUrl"), 0);
+    stack.no_dead_letters();
 }
 
 fn a_tenant_with_its_own_application_is_pulled(stack: &Stack, microsoft: &Microsoft) {
@@ -249,7 +249,7 @@ fn an_application_that_is_gone_is_told_as_missing(stack: &Stack) {
         let tenant = stack.tenant(TENANT);
         (tenant["state"] == "credential_fault" && tenant.to_string().contains("muster vault put")).then_some(())
     });
-    assert_eq!(stack.waiting("AlertsDeadLettersUrl"), 0);
+    stack.no_dead_letters();
 }
 
 /// The metrics that the functions' logs hold, in the one shape that CloudWatch reads.
