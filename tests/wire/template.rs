@@ -61,6 +61,13 @@ impl Template {
         found[0]
     }
 
+    /// The table with which Athena reads a feed.
+    #[track_caller]
+    pub fn table(&self, feed: &str) -> &Value {
+        let mut tables = self.all("AWS::Glue::Table").map(|(_, table)| &table["TableInput"]);
+        tables.find(|table| table["Name"] == feed).unwrap_or_else(|| panic!("no table is called {feed}"))
+    }
+
     /// The function whose package is named so.
     #[track_caller]
     pub fn function(&self, name: &str) -> (&str, &Value) {

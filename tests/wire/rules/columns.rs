@@ -17,7 +17,7 @@ use shared::{
 };
 use simulator::Alert;
 
-use crate::template::{Template, root};
+use crate::template::{Template, list, root};
 
 /// A type as Hive writes it.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ enum Type {
     Text,
     Int,
     BigInt,
+    Boolean,
     List(Box<Type>),
     Struct(BTreeMap<String, Type>),
 }
@@ -49,6 +50,7 @@ impl Type {
             "string" => Self::Text,
             "int" => Self::Int,
             "bigint" => Self::BigInt,
+            "boolean" => Self::Boolean,
             other => panic!("the type {other} is not understood"),
         }
     }
@@ -73,6 +75,7 @@ impl Type {
                     Self::Text => value.is_string() || AS_JSON.contains(&path),
                     Self::Int => value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
                     Self::BigInt => value.is_i64(),
+                    Self::Boolean => value.is_boolean(),
                     Self::List(_) | Self::Struct(_) => false,
                 };
                 if fits {
@@ -92,7 +95,7 @@ impl Type {
                     of.leaves(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, found);
                 }
             }
-            Self::Text | Self::Int | Self::BigInt => {
+            Self::Text | Self::Int | Self::BigInt | Self::Boolean => {
                 found.insert(path.to_owned());
             }
         }
@@ -117,10 +120,9 @@ fn parts(text: &str) -> Vec<&str> {
     found
 }
 
-/// All columns, as the one struct that an event is.
-fn columns() -> Type {
-    let (_, table) = Template::shared().only("AWS::Glue::Table");
-    let columns = table["TableInput"]["StorageDescriptor"]["Columns"].as_array().unwrap();
+/// All columns of a feed's table, as the one struct that an event is.
+fn columns(feed: &str) -> Type {
+    let columns = Template::shared().table(feed)["StorageDescriptor"]["Columns"].as_array().unwrap();
     let text = |column: &Value, name: &str| column[name].as_str().unwrap().to_owned();
     Type::Struct(columns.iter().map(|column| (text(column, "Name"), Type::read(&text(column, "Type")))).collect())
 }
@@ -187,11 +189,61 @@ fn every_field_of_an_event_has_its_column_and_no_column_is_of_nothing() {
     unnamed["computerDnsName"] = json!("host_1");
     let mut events = pulled();
     events.extend([event(&complete()), event(&unnamed)]);
-    let (columns, mut wrong, mut filled, mut leaves) = (columns(), Vec::new(), BTreeSet::new(), BTreeSet::new());
+    fits("alerts", &events);
+}
+
+/// These events fill all of a feed's columns, and nothing else.
+#[track_caller]
+fn fits(feed: &str, events: &[Value]) {
+    let (columns, mut wrong, mut filled, mut leaves) = (columns(feed), Vec::new(), BTreeSet::new(), BTreeSet::new());
     events.iter().for_each(|event| columns.walk("", event, &mut wrong, &mut filled));
-    assert_eq!(wrong, Vec::<String>::new(), "in the lake, and not to be asked for");
+    assert_eq!(wrong, Vec::<String>::new(), "{feed}: in the lake, and not to be asked for");
     columns.leaves("", &mut leaves);
-    assert_eq!(leaves.difference(&filled).collect::<Vec<_>>(), Vec::<&String>::new(), "columns that no event fills");
+    let empty: Vec<&String> = leaves.difference(&filled).collect();
+    assert_eq!(empty, Vec::<&String>::new(), "{feed}: columns that no event fills");
+}
+
+impl Type {
+    /// What of it the published class does not have, or has otherwise.
+    fn judge(&self, path: &str, schema: &Value, whole: &Value, wrong: &mut Vec<String>) {
+        let schema = schema["$ref"].as_str().map_or(schema, |place| whole.pointer(&place[1..]).unwrap());
+        let is = |kind: &str| list(&schema["type"]).contains(&&json!(kind));
+        let fits = match self {
+            Self::List(of) => {
+                of.judge(path, &schema["items"], whole, wrong);
+                is("array")
+            }
+            Self::Struct(members) => {
+                for (name, of) in members {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    match schema["properties"].get(name) {
+                        Some(schema) => of.judge(&path, schema, whole, wrong),
+                        None => wrong.push(format!("{path} is nowhere in the class")),
+                    }
+                }
+                is("object")
+            }
+            Self::Text => is("string") || AS_JSON.contains(&path),
+            Self::Int | Self::BigInt => is("integer"),
+            Self::Boolean => is("boolean"),
+        };
+        if !fits {
+            wrong.push(format!("{path} is {self:?} and {}", schema["type"]));
+        }
+    }
+}
+
+#[test]
+fn every_column_is_of_the_published_class() {
+    for (feed, class) in
+        [("alerts", "detection_finding"), ("machines", "inventory_info"), ("telemetry", "network_activity_host")]
+    {
+        let path = root().join(format!("tests/fixtures/ocsf/{class}-1.3.0.schema.json"));
+        let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let mut wrong = Vec::new();
+        columns(feed).judge("", &schema, &schema, &mut wrong);
+        assert_eq!(wrong, Vec::<String>::new(), "{feed}");
+    }
 }
 
 /// A field that the events above lack is named in the code all the same.
@@ -199,7 +251,7 @@ fn every_field_of_an_event_has_its_column_and_no_column_is_of_nothing() {
 fn every_name_that_the_code_gives_to_a_field_is_a_columns() {
     let code = fs::read_to_string(root().join("shared/src/alert/finding.rs")).unwrap();
     let mut leaves = BTreeSet::new();
-    columns().leaves("", &mut leaves);
+    columns("alerts").leaves("", &mut leaves);
     let columns: BTreeSet<&str> = leaves.iter().flat_map(|path| path.split('.')).collect();
     let put = code.split("put(&mut ").skip(1).filter_map(|rest| rest.split_once(", \"")?.1.split('"').next());
     let literal = code.split("\": ").filter_map(|before| before.rsplit('"').next());
@@ -211,12 +263,13 @@ fn every_name_that_the_code_gives_to_a_field_is_a_columns() {
 
 #[test]
 fn a_type_is_read_to_its_last_member_and_a_value_that_does_not_fit_is_told() {
-    let of = Type::read("struct<a:int,b:array<struct<c:bigint,d:string>>,e:string>");
+    let of = Type::read("struct<a:int,b:array<struct<c:bigint,d:string>>,e:string,f:boolean>");
     let walked = |value: Value| {
         let (mut wrong, mut filled) = (Vec::new(), BTreeSet::new());
         of.walk("", &value, &mut wrong, &mut filled);
         (wrong.len(), filled.into_iter().collect::<Vec<_>>())
     };
+    assert_eq!(walked(json!({"f": true})).0 + walked(json!({"f": 1})).0, 1);
     let leaves = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(
         walked(json!({"a": 1, "b": [{"c": 3_000_000_000_i64, "d": "x"}], "e": ""})),

@@ -66,7 +66,9 @@ fn every_function_calls_a_feeds_queue_by_the_name_of_that_feed() {
             assert_eq!(function["Environment"]["Variables"][&setting], json!({"Ref": queue}), "{name}");
         }
         let said = template.json["Outputs"]["OperatorEnvironment"]["Value"]["Fn::Sub"][0].as_str().unwrap();
-        assert!(said.contains(&format!("{setting}=${{{queue}}} ")) || said.contains(&format!("{setting}=${{{queue}}}\n")));
+        assert!(
+            said.contains(&format!("{setting}=${{{queue}}} ")) || said.contains(&format!("{setting}=${{{queue}}}\n"))
+        );
     }
 }
 

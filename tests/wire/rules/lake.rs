@@ -89,30 +89,36 @@ fn what_the_state_points_to_never_expires() {
     }
 }
 
-/// Athena reads what the code writes: `alerts/tenant={id}/day=YYYY-MM-DD/`.
+/// Athena reads what the code writes: `{feed}/tenant={id}/day=YYYY-MM-DD/`.
 #[test]
 fn athena_finds_the_lakes_folders() {
-    let (_, table) = Template::shared().only("AWS::Glue::Table");
-    let input = &table["TableInput"];
-    let keys: Vec<&str> =
-        input["PartitionKeys"].as_array().unwrap().iter().map(|key| key["Name"].as_str().unwrap()).collect();
-    assert_eq!(keys, ["tenant", "day"]);
-    let template = input["Parameters"]["storage.location.template"]["Fn::Sub"].as_str().unwrap();
-    assert!(template.ends_with("/alerts/tenant=${!tenant}/day=${!day}/"), "{template}");
-    assert_eq!(input["Parameters"]["projection.day.format"], "yyyy-MM-dd");
-    assert_eq!(input["Parameters"]["compressionType"], "gzip");
+    for (feed, _) in PULLERS {
+        let input = Template::shared().table(feed);
+        let keys: Vec<&str> =
+            input["PartitionKeys"].as_array().unwrap().iter().map(|key| key["Name"].as_str().unwrap()).collect();
+        assert_eq!(keys, ["tenant", "day"], "{feed}");
+        let template = input["Parameters"]["storage.location.template"]["Fn::Sub"].as_str().unwrap();
+        assert_eq!(template, format!("s3://${{Lake}}/{feed}/tenant=${{!tenant}}/day=${{!day}}/"));
+        let location = &input["StorageDescriptor"]["Location"]["Fn::Sub"];
+        assert_eq!(*location, format!("s3://${{Lake}}/{feed}/"));
+        assert_eq!(input["Parameters"]["projection.day.format"], "yyyy-MM-dd", "{feed}");
+        assert_eq!(input["Parameters"]["projection.tenant.type"], "injected", "{feed}");
+        assert_eq!(input["Parameters"]["compressionType"], "gzip", "{feed}");
+    }
+    assert_eq!(Template::shared().all("AWS::Glue::Table").count(), PULLERS.len());
 }
 
 /// Else the reader puts the keys into small letters that Microsoft wrote otherwise; and then columns must be as we write.
 #[test]
 fn athena_leaves_microsofts_keys_as_they_are() {
-    let (_, table) = Template::shared().only("AWS::Glue::Table");
-    let storage = &table["TableInput"]["StorageDescriptor"];
-    assert_eq!(storage["SerdeInfo"]["Parameters"]["case.insensitive"], "false");
-    let columns = storage["Columns"].as_array().unwrap();
-    assert!(columns.len() > 10, "{columns:?}");
-    for column in columns {
-        let typed = format!("{} {}", column["Name"], column["Type"]);
-        assert_eq!(typed, typed.to_lowercase(), "Glue keeps names in small letters");
+    for (feed, _) in PULLERS {
+        let storage = &Template::shared().table(feed)["StorageDescriptor"];
+        assert_eq!(storage["SerdeInfo"]["Parameters"]["case.insensitive"], "false", "{feed}");
+        let columns = storage["Columns"].as_array().unwrap();
+        assert!(columns.len() > 10, "{columns:?}");
+        for column in columns {
+            let typed = format!("{} {}", column["Name"], column["Type"]);
+            assert_eq!(typed, typed.to_lowercase(), "Glue keeps names in small letters");
+        }
     }
 }
