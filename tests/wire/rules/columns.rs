@@ -13,7 +13,10 @@ use shared::{
         Sighting,
         finding::{Activity, Evidence, finding},
     },
+    machine::inventory::{self, News},
     ocsf::Style,
+    record::Mark,
+    telemetry::{event::network_activity, line::Head},
 };
 use simulator::Alert;
 
@@ -167,9 +170,76 @@ fn complete() -> Value {
 fn event(alert: &Value) -> Value {
     let text = alert.to_string();
     let (source, sighting) = (alert.as_object().unwrap().clone(), Sighting::parse(text.as_bytes()).unwrap());
-    let style = Style { tenant: TENANT.parse().unwrap(), raw_data: true };
     let activity = Activity::of(&source, false);
-    finding(style, source, &text, &sighting, &[7; 16], activity, Evidence::Pending)
+    finding(style(), source, &text, &sighting, &[7; 16], activity, Evidence::Pending)
+}
+
+fn style() -> Style {
+    Style { tenant: TENANT.parse().unwrap(), raw_data: true }
+}
+
+/// What the code makes of a machine, of which everything is said that has a place in the class; and of one with another
+/// name, of a system that nobody knows; and of one that is gone.
+fn machines() -> Vec<Value> {
+    let at = "2026-11-22T02:25:00Z".parse().unwrap();
+    let source = json!({
+        "id": "m1", "computerDnsName": "host1.contoso.example", "aadDeviceId": "a0000000-0000-4000-8000-00000000de00",
+        "firstSeen": "2026-01-26T20:31:32Z", "lastSeen": "2026-11-22T02:00:00.1Z", "lastIpAddress": "10.0.0.8",
+        "ipAddresses": [{"ipAddress": "10.0.0.8", "macAddress": "0A1B2C3D4E5F", "type": "Ethernet"}],
+        "osPlatform": "Windows11", "osVersion": null, "version": "22H2", "osBuild": 19045, "osArchitecture": "64-bit",
+        "osProcessor": "x64", "rbacGroupId": 7, "rbacGroupName": "Servers", "riskScore": "High",
+        "agentVersion": "10.8790", "vmMetadata": {"vmId": "vm-1"}, "managedBy": "Intune", "healthStatus": "Active",
+    });
+    let mut odd = source.clone();
+    (odd["computerDnsName"], odd["osPlatform"]) = (json!("host_1"), json!("BeOS"));
+    let event = |source: &Value, news: &News| {
+        let text = source.to_string();
+        inventory::event(style(), "m1", news, source.as_object().unwrap().clone(), &text, &Mark::default(), at)
+    };
+    let gone = inventory::event(style(), "m1", &News::Gone, Map::new(), "", &Mark::default(), at);
+    vec![event(&source, &News::Collected), event(&odd, &News::Merged { into: "m2".to_owned() }), gone]
+}
+
+/// What the code makes of a connection in each direction, of which everything is said that has a place in the class; and
+/// of a device with no host's name, about which nothing is said.
+fn network_events() -> Vec<Value> {
+    let complete = json!({
+        "ActionType": "ConnectionSuccess", "DeviceId": "d1", "DeviceName": "host1.contoso.example", "MachineGroup": "main",
+        "RemoteIP": "203.0.113.9", "RemotePort": 443, "RemoteUrl": "updates.example", "LocalIP": "10.0.0.183",
+        "LocalPort": 53630, "Protocol": "Tcp", "RemoteIPType": "Public",
+        "InitiatingProcessId": 4_294_967_295_u32, "InitiatingProcessFileName": "updater",
+        "InitiatingProcessFolderPath": "/opt/updater", "InitiatingProcessSHA1": "aa", "InitiatingProcessMD5": "bb",
+        "InitiatingProcessSHA256": "cc", "InitiatingProcessFileSize": 4_294_967_296_i64,
+        "InitiatingProcessVersionInfoCompanyName": "Contoso", "InitiatingProcessVersionInfoFileDescription": "Updates",
+        "InitiatingProcessVersionInfoProductVersion": "1.0", "InitiatingProcessCommandLine": "updater --x",
+        "InitiatingProcessCreationTime": "2026-07-18T13:58:42.24998Z", "InitiatingProcessIntegrityLevel": "System",
+        "InitiatingProcessUniqueId": "1", "InitiatingProcessSessionId": 2, "IsInitiatingProcessRemoteSession": false,
+        "InitiatingProcessAccountUpn": "u@contoso.example", "InitiatingProcessAccountName": "u",
+        "InitiatingProcessAccountDomain": "contoso", "InitiatingProcessAccountSid": "S-1-5-21",
+        "InitiatingProcessAccountObjectId": "o-1", "InitiatingProcessParentId": 1,
+        "InitiatingProcessParentFileName": "init", "InitiatingProcessParentCreationTime": "2026-07-18T13:58:42Z",
+    });
+    let with = |changed: Value| {
+        let mut properties = complete.as_object().unwrap().clone();
+        properties.extend(changed.as_object().unwrap().clone());
+        Value::Object(properties)
+    };
+    let event = |mut properties: Value| {
+        properties["Timestamp"] = "2026-07-18T13:58:42.666487Z".into();
+        properties["ReportId"] = 7.into();
+        let line = json!({
+            "time": "2026-07-18T14:00:54.7649349Z", "_TimeReceivedBySvc": "2026-07-18T13:59:01Z", "tenantId": TENANT,
+            "category": "AdvancedHunting-DeviceNetworkEvents", "properties": properties,
+        });
+        let line = line.to_string();
+        let head = Head::parse(style().tenant, line.as_bytes()).unwrap();
+        network_activity(style(), &line, &head).unwrap()
+    };
+    vec![
+        event(complete.clone()),
+        event(with(json!({"ActionType": "InboundConnectionAccepted", "RemoteUrl": "https://updates.example/x?y"}))),
+        event(json!({"DeviceName": "no host"})),
+    ]
 }
 
 /// What a pull brings of the alerts that the simulator tells as Microsoft documents them.
@@ -190,6 +260,8 @@ fn every_field_of_an_event_has_its_column_and_no_column_is_of_nothing() {
     let mut events = pulled();
     events.extend([event(&complete()), event(&unnamed)]);
     fits("alerts", &events);
+    fits("machines", &machines());
+    fits("telemetry", &network_events());
 }
 
 /// These events fill all of a feed's columns, and nothing else.
@@ -249,16 +321,27 @@ fn every_column_is_of_the_published_class() {
 /// A field that the events above lack is named in the code all the same.
 #[test]
 fn every_name_that_the_code_gives_to_a_field_is_a_columns() {
-    let code = fs::read_to_string(root().join("shared/src/alert/finding.rs")).unwrap();
+    for (feed, path, at_least) in [
+        ("alerts", "shared/src/alert/finding.rs", 50),
+        ("machines", "shared/src/machine/inventory.rs", 40),
+        ("telemetry", "shared/src/telemetry/event.rs", 50),
+    ] {
+        let code = ["shared/src/ocsf.rs", path].map(|path| fs::read_to_string(root().join(path)).unwrap());
+        let code = code.each_ref().map(|code| code.split("#[cfg(test)]").next().unwrap()).concat();
+        names(feed, &code, at_least);
+    }
+}
+
+fn names(feed: &str, code: &str, at_least: usize) {
     let mut leaves = BTreeSet::new();
-    columns("alerts").leaves("", &mut leaves);
+    columns(feed).leaves("", &mut leaves);
     let columns: BTreeSet<&str> = leaves.iter().flat_map(|path| path.split('.')).collect();
     let put = code.split("put(&mut ").skip(1).filter_map(|rest| rest.split_once(", \"")?.1.split('"').next());
     let literal = code.split("\": ").filter_map(|before| before.rsplit('"').next());
     let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let named: BTreeSet<&str> = put.chain(literal).filter(is_name).collect();
-    assert!(named.len() >= 50, "only {named:?} were found");
-    assert_eq!(named.difference(&columns).collect::<Vec<_>>(), Vec::<&&str>::new(), "no column has these");
+    assert!(named.len() >= at_least, "{feed}: only {named:?} were found");
+    assert_eq!(named.difference(&columns).collect::<Vec<_>>(), Vec::<&&str>::new(), "{feed}: no column has these");
 }
 
 #[test]
