@@ -1,10 +1,11 @@
 //! The simulated Microsoft over TCP, on the machine's clock.
 
-use harness::{ADMIN, ALERT_ROLE, CLIENT, HOME, SECRET, Stage, TENANT};
+use harness::{ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, SECRET, Stage, TENANT};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{
-    Alert, Application, ClientSecret, CredentialPropagation, GroupMembershipClaims, Quota, Simulator, Tenant,
+    Alert, Application, ClientSecret, CredentialPropagation, Exporter, GroupMembershipClaims, Machine, Quota,
+    Simulator, Step, StorageAccount, StorageRole, Tenant,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -27,6 +28,11 @@ pub const APPLICATIONS: [(&str, &str, &str); 4] = [
     (EXTRA_CLIENT, HOME, "canary-extra-secret-83b2"),
     (CONSOLE_CLIENT, HOME, "canary-console-secret-2f6e"),
 ];
+
+/// Where each tenant's telemetry lies, and for whom.
+pub const STORAGE: [(&str, &str, &str); 2] =
+    [("contosotelemetry", TENANT, CLIENT), ("fabrikamtelemetry", OWNER, OWN_CLIENT)];
+pub const HINTS: &str = "defender-events";
 
 pub struct Microsoft {
     pub simulator: Simulator,
@@ -59,8 +65,18 @@ impl Microsoft {
             let provider = Tenant::new(HOME, "Provider");
             world.add_tenant(of_home.fold(provider, |tenant, client| tenant.consented(client, &[right], yesterday)));
             world.add_tenant(Tenant::new(TENANT, "Contoso").with_user(Stage::admin(ADMIN)));
-            world.add_tenant(Tenant::new(OWNER, "Fabrikam").consented(OWN_CLIENT, &[ALERT_ROLE, right], yesterday));
+            world.add_tenant(Tenant::new(OWNER, "Fabrikam").consented(
+                OWN_CLIENT,
+                &[ALERT_ROLE, MACHINE_ROLE, right],
+                yesterday,
+            ));
             world.add_tenant(Tenant::new(UNPROVEN, "Proseware").with_user(Stage::admin(UNPROVEN_ADMIN)));
+            for (account, tenant, client) in STORAGE {
+                let account =
+                    StorageAccount::new(account, tenant).with_container(Exporter::CONTAINER).with_queue(HINTS);
+                let account = account.with_role(client, StorageRole::BlobDataReader);
+                world.add_storage(account.with_role(client, StorageRole::QueueDataMessageProcessor));
+            }
             let registration = world.registration(CLIENT);
             registration.redirect_uris = vec![format!("{public_url}/consent/callback")];
             registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
@@ -72,6 +88,20 @@ impl Microsoft {
 
     pub fn put_alert(&self, tenant: &str, alert: Alert) {
         self.simulator.world(|world| world.tenant(tenant).unwrap().alerts.put(alert));
+    }
+
+    pub fn put_machine(&self, tenant: &str, id: &str, risk: &str) {
+        let machine = Machine::new(id, Timestamp::now()).with("riskScore", json!(risk));
+        self.simulator.world(|world| world.tenant(tenant).unwrap().machines.put(machine));
+    }
+
+    /// What an exporter does to its storage.
+    pub fn export(&self, account: &str, steps: Vec<Step>) {
+        self.storage(account, |account| steps.into_iter().for_each(|step| account.export(HINTS, step)));
+    }
+
+    pub fn storage<R>(&self, account: &str, change: impl FnOnce(&mut StorageAccount) -> R) -> R {
+        self.simulator.world(|world| change(world.storage(account).unwrap()))
     }
 
     /// Requests whose address holds this, since the log was that long.
@@ -117,7 +147,7 @@ fn application(client: &str, home: &str, secret: &str, since: Timestamp) -> Appl
         home_tenant_id: home.to_owned(),
         name: "Muster".to_owned(),
         secrets: vec![first],
-        roles: vec![ALERT_ROLE.to_owned()],
+        roles: vec![ALERT_ROLE.to_owned(), MACHINE_ROLE.to_owned()],
         ..Application::default()
     }
 }

@@ -61,6 +61,8 @@ impl Stack {
             put(&operator, &format!("release/{name}.zip"), package);
             doors.insert(name, door);
         }
+        let [blobs, queues] =
+            ["blob", "queue"].map(|service| format!("{}/storage/{{account}}/{service}", microsoft.origin));
         let mut parameters = vec![
             ("ArtifactBucket", ARTIFACTS),
             ("ArtifactPrefix", "release"),
@@ -69,6 +71,8 @@ impl Stack {
             ("LoginUrl", &microsoft.origin),
             ("DefenderUrl", &microsoft.origin),
             ("GraphUrl", &microsoft.origin),
+            ("BlobUrl", &blobs),
+            ("AzureQueueUrl", &queues),
             ("LogLevel", "DEBUG"),
             ("CanarySpacingSeconds", "0"),
             ("RotateAppSecret", "true"),

@@ -1,21 +1,30 @@
 //! The whole story: a customer is invited, approves, is pulled from; a second brings its own application; a credential is
 //! renewed; and at the end everybody has used what they may do, and nothing that must be secret is written anywhere.
 
-use std::{collections::BTreeSet, sync::mpsc::channel, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
 
 use harness::{ADMIN, CLIENT, HOME, SECRET, TENANT};
 use jiff::{SignedDuration, Timestamp};
 use laboratory::{When, until};
 use serde_json::{Value, json};
 use shared::{metrics::Metric, record::read_object};
-use simulator::{Alert, ClientSecret, GroupMembershipClaims};
+use simulator::{Alert, ClientSecret, Exporter, GroupMembershipClaims, Habits};
 
 use crate::{
     browser::Browser,
-    microsoft::{APPLICATIONS, Microsoft, OWN_CLIENT, OWN_SECRET, OWNER, UNPROVEN, UNPROVEN_ADMIN, entry},
+    microsoft::{
+        APPLICATIONS, HINTS, Microsoft, OWN_CLIENT, OWN_SECRET, OWNER, STORAGE, UNPROVEN, UNPROVEN_ADMIN, entry,
+    },
     poison::hurry,
     rotation::Driver,
-    rules::{functions::names, watching::OF_TROUBLE},
+    rules::{
+        functions::{PULLERS, names},
+        watching::OF_TROUBLE,
+    },
     stack::{CANARY_SECRET_KEY, CANARY_SESSION, PUBLIC_URL, Stack},
 };
 
@@ -35,15 +44,19 @@ const NOT_TO_BE_SEEN: [(&str, &str); 5] = [
 fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
     let microsoft = Microsoft::new(PUBLIC_URL);
     let stack = Stack::deploy(&microsoft, &[]);
+    let mut exports = Exports::new();
     let link = invited(&stack);
-    let visited = consented(&stack, &microsoft, &link);
+    let mut visited = consented(&stack, &microsoft, &link);
     the_lake_fills(&stack, &microsoft);
-    a_tenant_with_its_own_application_is_pulled(&stack, &microsoft);
+    machines_come_change_and_go(&stack, &microsoft);
+    a_storage_is_drained(&stack, &microsoft, &mut exports);
+    a_tenant_with_its_own_application_is_pulled(&stack, &microsoft, &mut exports);
     an_unproven_administrator_waits_for_the_operator(&stack, &microsoft);
     an_idle_poll_costs_one_call(&stack, &microsoft);
     a_credential_is_renewed(&stack, &microsoft);
     so_is_every_other_kind(&stack);
-    a_pull_that_dies_over_its_object_is_finished(&stack, &microsoft);
+    who_dies_over_an_object_is_finished(&stack, &microsoft, &mut exports);
+    visited.extend(an_approval_that_is_given_again_starts_every_feed(&stack, &microsoft));
     an_application_that_is_gone_is_told_as_missing(&stack);
     the_measures_are_told(&stack);
     nobody_was_refused_and_nothing_is_granted_beyond(&stack);
@@ -52,7 +65,7 @@ fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
 
 /// The operator's verbs. The link, which somebody opens before there is an application to approve.
 fn invited(stack: &Stack) -> String {
-    let link = stack.muster(&["invite", "Contoso", "--expect", TENANT], "");
+    let link = stack.muster(&["invite", "Contoso", "--feeds", "alerts,machines", "--expect", TENANT], "");
     let link = link.trim().to_owned();
     assert!(link.starts_with(&format!("{PUBLIC_URL}/connect/")), "{link}");
     assert_eq!(Browser::new(stack, ADMIN).get(&link).status, 200, "the page is there all the same");
@@ -66,6 +79,7 @@ fn consented(stack: &Stack, microsoft: &Microsoft, link: &str) -> Vec<String> {
         let at = Timestamp::now() - SignedDuration::from_mins(minutes);
         microsoft.put_alert(TENANT, Alert::new(&format!("da63800000000000000{number}_1"), at));
     }
+    MACHINES.into_iter().for_each(|id| microsoft.put_machine(TENANT, id, "Low"));
     let mut browser = Browser::new(stack, ADMIN);
     assert_eq!(browser.get("/elsewhere").status, 404, "the API has three routes and no others");
     assert_eq!(browser.get("/consent/callback").status, 400);
@@ -77,18 +91,33 @@ fn consented(stack: &Stack, microsoft: &Microsoft, link: &str) -> Vec<String> {
     browser.visited
 }
 
-/// A tick, with the time that the scheduler would have filled in. How many messages it sent.
+/// A tick of the alerts.
 fn tick(stack: &Stack) -> u64 {
-    let event = json!({"feed": "alerts", "scheduled_time": Timestamp::now(), "every_seconds": 60});
+    tick_of(stack, "alerts")
+}
+
+/// A tick, with the times that the scheduler would have filled in. How many messages it sent.
+fn tick_of(stack: &Stack, feed: &str) -> u64 {
+    let every = match feed {
+        "alerts" => 60,
+        "machines" => 3600,
+        _ => 300,
+    };
+    let event = json!({"feed": feed, "scheduled_time": Timestamp::now(), "every_seconds": every});
     let sent = stack.invoke("pull-dispatch", &event).unwrap()["messages"].as_u64().unwrap();
     stack.drained();
     sent
 }
 
-/// The events of a tenant in the lake, each once.
+/// A tenant's alerts in the lake, each version once.
 fn events(stack: &Stack, tenant: &str) -> Vec<Value> {
+    events_of(stack, "alerts", tenant)
+}
+
+/// The events of a tenant's feed in the lake, each once.
+fn events_of(stack: &Stack, feed: &str, tenant: &str) -> Vec<Value> {
     let mut events = Vec::new();
-    for object in stack.objects(&format!("alerts/tenant={tenant}/")).values() {
+    for object in stack.objects(&format!("{feed}/tenant={tenant}/")).values() {
         read_object(object, |line| {
             events.push(serde_json::from_str::<Value>(line)?);
             Ok(())
@@ -96,8 +125,19 @@ fn events(stack: &Stack, tenant: &str) -> Vec<Value> {
         .unwrap();
     }
     let uids: BTreeSet<String> = events.iter().map(|event| event["metadata"]["uid"].to_string()).collect();
-    assert_eq!(uids.len(), events.len(), "a version was delivered twice");
+    assert_eq!(uids.len(), events.len(), "an event of {feed} was delivered twice");
     events
+}
+
+/// What `muster tenants` says of one feed of a tenant.
+fn view(stack: &Stack, feed: &str, tenant: &str) -> Value {
+    stack.tenant(tenant)["feeds"][feed].clone()
+}
+
+#[track_caller]
+fn balances(view: &Value) {
+    let count = |name: &str| view["ledger"][name].as_u64().unwrap();
+    assert_eq!(count("fetched"), count("delivered") + count("deduplicated") + count("quarantined"), "{view:#}");
 }
 
 fn the_lake_fills(stack: &Stack, microsoft: &Microsoft) {
@@ -113,21 +153,137 @@ fn the_lake_fills(stack: &Stack, microsoft: &Microsoft) {
         (events(stack, TENANT).len() == 4).then_some(())
     });
     let tenant = stack.tenant(TENANT);
-    let count = |name: &str| tenant["ledger"][name].as_u64().unwrap();
-    assert_eq!(count("fetched"), count("delivered") + count("deduplicated") + count("quarantined"), "{tenant:#}");
-    assert_eq!((&tenant["state"], count("delivered")), (&json!("active"), 4), "{tenant:#}");
+    balances(&tenant);
+    assert_eq!((&tenant["state"], &tenant["ledger"]["delivered"]), (&json!("active"), &json!(4)), "{tenant:#}");
     stack.no_dead_letters();
 }
 
-fn a_tenant_with_its_own_application_is_pulled(stack: &Stack, microsoft: &Microsoft) {
+/// More than ten, and more than a fifth, vanish at once.
+const MACHINES: [&str; 14] =
+    ["m00", "m01", "m02", "m03", "m04", "m05", "m06", "m07", "m08", "m09", "m10", "m11", "m12", "m13"];
+const CROWD: usize = 12;
+
+fn machines_come_change_and_go(stack: &Stack, microsoft: &Microsoft) {
+    // The consent has begun it; no tick was needed.
+    let delivered = || events_of(stack, "machines", TENANT);
+    until("the inventory is in the lake", PATIENCE, || (delivered().len() == MACHINES.len()).then_some(()));
+    microsoft.put_machine(TENANT, MACHINES[0], "High");
+    microsoft.simulator.world(|world| {
+        let nameless = simulator::Machine::new("nobody", Timestamp::now()).without("id");
+        world.tenant(TENANT).unwrap().machines.put(nameless);
+    });
+    run(stack, "what has changed is told", || (delivered().len() == MACHINES.len() + 1).then_some(()));
+    assert_eq!(stack.objects("quarantine/machines/").len(), 1, "and what has no name lies apart");
+    let (calls, lake) = (stack.gateway.journal().mark(), stack.objects("").len());
+    assert_eq!(tick_of(stack, "machines"), 1);
+    let journal = stack.gateway.journal().since(calls);
+    let of_it = journal.iter().filter(|entry| entry.door == "machine-pull").map(|entry| entry.name());
+    let names: BTreeSet<String> = of_it.collect();
+    assert!(names.contains("s3:GetObject") && !names.contains("s3:PutObject"), "nothing has changed: {names:?}");
+    assert_eq!(stack.objects("").len(), lake, "nothing has changed");
+    microsoft.simulator.world(|world| {
+        let machines = &mut world.tenant(TENANT).unwrap().machines;
+        MACHINES[..CROWD].iter().for_each(|id| machines.remove(id));
+    });
+    let held = || view(stack, "machines", TENANT)["held"] == CROWD;
+    run(stack, "a crowd that vanishes is not believed", || held().then_some(()));
+    assert_eq!(delivered().len(), MACHINES.len() + 1);
+    stack.muster(&["accept", TENANT], "");
+    let gone = || delivered().iter().filter(|event| event["activity_name"] == "Removed").count();
+    run(stack, "what an operator believes is told", || (gone() == CROWD).then_some(()));
+    balances(&view(stack, "machines", TENANT));
+    stack.no_dead_letters();
+}
+
+/// Lets inventories be read until this is so.
+fn run(stack: &Stack, what: &str, done: impl Fn() -> Option<()>) {
+    until(what, PATIENCE, || {
+        tick_of(stack, "machines");
+        done()
+    });
+}
+
+/// Two tenants' exports, which write on from minute to minute.
+struct Exports {
+    /// Each with the time up to which it has written.
+    each: Vec<(Exporter, Timestamp)>,
+}
+
+impl Exports {
+    fn new() -> Self {
+        let begun = Timestamp::now() - SignedDuration::from_hours(2);
+        // What comes again in another blob comes again under its id; here each id is counted once.
+        let habits = Habits { lines_per_minute: 1..=3, repeats_across_blobs: 0, expired_hints: 0, ..Habits::default() };
+        let exporter = |(account, tenant, _): (&str, &str, &str)| {
+            (Exporter::new(7, tenant, account, begun).with_habits(habits.clone()), begun)
+        };
+        Self { each: STORAGE.map(exporter).into() }
+    }
+
+    /// Another ten minutes of one of them, whole lines at their end. How many records it has written so far.
+    fn write(&mut self, microsoft: &Microsoft, which: usize) -> usize {
+        let (exporter, until) = &mut self.each[which];
+        *until += SignedDuration::from_mins(10);
+        let mut steps = exporter.advance(*until);
+        steps.extend(exporter.finish());
+        microsoft.export(STORAGE[which].0, steps);
+        exporter.ledger().deliveries()
+    }
+}
+
+fn a_storage_is_drained(stack: &Stack, microsoft: &Microsoft, exports: &mut Exports) {
+    let (account, ..) = STORAGE[0];
+    let place = format!("{account}/{HINTS}");
+    stack.muster(&["connect", TENANT, "--account", "Contoso", "--feeds", "telemetry", "--storage", &place], "");
+    let delivered = || events_of(stack, "telemetry", TENANT).len();
+    // Once as it is found, and twice as it grows: then there are marks to fold, and old ones to let go.
+    for _ in 0..3 {
+        let written = exports.write(microsoft, 0);
+        drain(stack, "what was written is in the lake", || (delivered() == written).then_some(()));
+    }
+    let blob = microsoft.storage(account, |account| account.blobs(Exporter::CONTAINER).pop().unwrap());
+    microsoft.storage(account, |account| account.append(Exporter::CONTAINER, &blob, "{half\n"));
+    drain(stack, "what cannot be read lies apart", || {
+        (stack.objects("quarantine/telemetry/").len() == 1).then_some(())
+    });
+    let known = || view(stack, "telemetry", TENANT)["blobs"].as_u64().unwrap();
+    let (before, name) = (known(), blob.replace("/m=00/", "/m=30/"));
+    microsoft.storage(account, |account| {
+        account.subscribe(Exporter::CONTAINER, HINTS);
+        account.create_append_blob(Exporter::CONTAINER, &name);
+        account.unsubscribe();
+    });
+    drain(stack, "a blob is known by its hint", || (known() == before + 1).then_some(()));
+    microsoft.storage(account, |account| account.delete_blob(Exporter::CONTAINER, &name));
+    drain(stack, "and forgotten when it is no more", || (known() == before).then_some(()));
+    balances(&view(stack, "telemetry", TENANT));
+    stack.no_dead_letters();
+}
+
+/// Lets storages be read until this is so.
+fn drain(stack: &Stack, what: &str, done: impl Fn() -> Option<()>) {
+    until(what, PATIENCE, || {
+        tick_of(stack, "telemetry");
+        done()
+    });
+}
+
+fn a_tenant_with_its_own_application_is_pulled(stack: &Stack, microsoft: &Microsoft, exports: &mut Exports) {
     microsoft.put_alert(OWNER, Alert::new("da638000000000000020_1", Timestamp::now()));
     let own = format!("tenants/{OWNER}");
     stack.muster(&["vault", "put", &own], &entry(OWN_CLIENT, OWNER, OWN_SECRET).to_string());
-    stack.muster(&["connect", OWNER, "--account", "Fabrikam"], "");
+    let place = format!("{}/{HINTS}", STORAGE[1].0);
+    let feeds = ["--feeds", "alerts,machines,telemetry", "--storage", &place];
+    stack.muster(&[&["connect", OWNER, "--account", "Fabrikam"][..], &feeds].concat(), "");
     until("the second tenant's alert is in the lake", PATIENCE, || {
         tick(stack);
         (stack.tenant(OWNER)["backlog"] == false && events(stack, OWNER).len() == 1).then_some(())
     });
+    microsoft.put_machine(OWNER, "f01", "Low");
+    run(stack, "so is its machine", || (events_of(stack, "machines", OWNER).len() == 1).then_some(()));
+    let written = exports.write(microsoft, 1);
+    let drained = || (events_of(stack, "telemetry", OWNER).len() == written).then_some(());
+    drain(stack, "so is its telemetry", drained);
 }
 
 /// An id_token proves a user and not an administrator: without `wids` an operator has to vouch.
@@ -195,6 +351,15 @@ fn remove_secrets(microsoft: &Microsoft, gone: &[ClientSecret]) {
 
 /// A new environment has no token yet and must ask for one.
 fn flows_on_after_a_cold_start(stack: &Stack, microsoft: &Microsoft, number: u32, delivered: usize) {
+    for (feed, puller) in &PULLERS[1..] {
+        stack.killer(puller)();
+        let mark = microsoft.mark();
+        tick_of(stack, feed);
+        // Both tenants', and each has a credential of its own.
+        assert!(microsoft.asked(mark, "/token") >= 2, "{feed}: no token was asked for");
+        assert_eq!(view(stack, feed, TENANT)["freshness_seconds"].as_u64().unwrap() / 60, 0, "{feed}");
+        assert_eq!(stack.tenant(TENANT)["capabilities"][feed]["status"], "ok");
+    }
     stack.killer("alert-pull")();
     microsoft.put_alert(TENANT, Alert::new(&format!("da6380000000000000{number}_1"), Timestamp::now()));
     until("alerts flow on", PATIENCE, || {
@@ -216,26 +381,72 @@ fn so_is_every_other_kind(stack: &Stack) {
     }
 }
 
-/// Dies before its object is written, and after: whoever comes next finds the open intent and finishes it.
-fn a_pull_that_dies_over_its_object_is_finished(stack: &Stack, microsoft: &Microsoft) {
+/// At each object that it puts: before it is written, and after. Whoever comes next finds the open intent and finishes it.
+/// Machines and telemetry put what they remember first, and then what leaves them.
+fn who_dies_over_an_object_is_finished(stack: &Stack, microsoft: &Microsoft, exports: &mut Exports) {
     hurry(stack);
-    let before = events(stack, TENANT).len();
-    for (number, when) in [When::Before, When::After].into_iter().enumerate() {
-        let killed = stack.killer("alert-pull");
-        let (died, was_killed) = channel();
-        stack.gateway.upon("alert-pull", "PutObject", when, move || {
-            killed();
-            died.send(()).unwrap();
-        });
-        microsoft.put_alert(TENANT, Alert::new(&format!("da63800000000000004{number}_1"), Timestamp::now()));
-        until("it is delivered all the same", PATIENCE, || {
-            tick(stack);
-            (events(stack, TENANT).len() == before + number + 1).then_some(())
-        });
-        assert!(was_killed.try_recv().is_ok(), "{when:?}: nobody was killed");
+    let both = [(1, When::Before), (1, When::After), (2, When::After)];
+    let cases = [
+        ("alerts", "alert-pull", &both[..2]),
+        ("machines", "machine-pull", &both),
+        ("telemetry", "telemetry-drain", &both),
+    ];
+    for (feed, puller, moments) in cases {
+        for (number, (object, when)) in moments.iter().enumerate() {
+            let before = events_of(stack, feed, TENANT).len();
+            let was_killed = dies(stack, puller, *object, *when);
+            let expected = match feed {
+                "alerts" => {
+                    let id = format!("da63800000000000004{number}_1");
+                    microsoft.put_alert(TENANT, Alert::new(&id, Timestamp::now()));
+                    before + 1
+                }
+                "machines" => {
+                    microsoft.put_machine(TENANT, MACHINES[CROWD], ["High", "Medium", "Informational"][number]);
+                    before + 1
+                }
+                _ => exports.write(microsoft, 0),
+            };
+            assert!(expected > before, "nothing new of {feed}");
+            until("it is delivered all the same", PATIENCE, || {
+                tick_of(stack, feed);
+                (events_of(stack, feed, TENANT).len() == expected).then_some(())
+            });
+            assert!(was_killed.try_recv().is_ok(), "{feed}, object {object}, {when:?}: nobody was killed");
+        }
+        let view = view(stack, feed, TENANT);
+        balances(&view);
+        assert_eq!(view["ledger"]["delivered"], events_of(stack, feed, TENANT).len(), "{view:#}");
     }
-    let ledger = &stack.tenant(TENANT)["ledger"];
-    assert_eq!(ledger["delivered"], before + 2, "{ledger}");
+    stack.no_dead_letters();
+}
+
+/// Kills a puller's environments at the moment that it puts so many objects.
+fn dies(stack: &Stack, puller: &str, object: usize, when: When) -> Receiver<()> {
+    let killed = stack.killer(puller);
+    let (died, was_killed) = channel();
+    for _ in 1..object {
+        stack.gateway.upon(puller, "PutObject", when, || {});
+    }
+    stack.gateway.upon(puller, "PutObject", when, move || {
+        killed();
+        died.send(()).unwrap();
+    });
+    was_killed
+}
+
+/// The feeds that a tenant has by then, those that no invitation asks for, too.
+fn an_approval_that_is_given_again_starts_every_feed(stack: &Stack, microsoft: &Microsoft) -> Vec<String> {
+    let link = stack.muster(&["invite", "Contoso", "--feeds", "alerts,machines", "--expect", TENANT], "");
+    let mark = stack.gateway.journal().mark();
+    let mut browser = Browser::new(stack, ADMIN);
+    let page = browser.consent(link.trim(), &microsoft.simulator);
+    assert_eq!(page.status, 200, "{}", page.text());
+    let journal = stack.gateway.journal().since(mark);
+    let sent = journal.iter().filter(|entry| entry.door == "consent-callback" && entry.operation == "SendMessageBatch");
+    assert_eq!(sent.count(), PULLERS.len(), "a first pull of each");
+    stack.drained();
+    browser.visited
 }
 
 /// AWS judges a call about a secret that is not there by its bare name. Where that is not granted, "missing" reads as
@@ -243,12 +454,15 @@ fn a_pull_that_dies_over_its_object_is_finished(stack: &Stack, microsoft: &Micro
 fn an_application_that_is_gone_is_told_as_missing(stack: &Stack) {
     let gone = json!({"SecretId": "muster/app", "ForceDeleteWithoutRecovery": true});
     assert_eq!(stack.operator.json("secretsmanager", "secretsmanager.DeleteSecret", &gone).status, 200);
-    stack.killer("alert-pull")();
-    until("the operator is told to store it", PATIENCE, || {
-        tick(stack);
-        let tenant = stack.tenant(TENANT);
-        (tenant["state"] == "credential_fault" && tenant.to_string().contains("muster vault put")).then_some(())
-    });
+    for (feed, puller) in PULLERS {
+        stack.killer(puller)();
+        until("the operator is told to store it", PATIENCE, || {
+            tick_of(stack, feed);
+            let told = stack.tenant(TENANT)["capabilities"][feed]["next_step"].to_string();
+            told.contains("muster vault put").then_some(())
+        });
+    }
+    assert_eq!(stack.tenant(TENANT)["state"], "credential_fault");
     stack.no_dead_letters();
 }
 
