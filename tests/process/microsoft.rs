@@ -58,6 +58,18 @@ impl Microsoft {
         self.simulator.world(|world| change(&mut world.tenant(TENANT).unwrap().alerts))
     }
 
+    /// The first tenant's administrator has approved these roles, in the place of those before.
+    pub fn approves(&self, roles: &[&str]) {
+        let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+        let consents = Tenant::new(TENANT, "Contoso").consented(CLIENT, roles, yesterday).consents;
+        self.tenant(|tenant| tenant.consents = consents);
+    }
+
+    /// Changes the first tenant.
+    pub fn tenant<R>(&self, change: impl FnOnce(&mut Tenant) -> R) -> R {
+        self.simulator.world(|world| change(world.tenant(TENANT).unwrap()))
+    }
+
     /// Lets people sign in who are sent back to this origin.
     pub fn sends_back_to(&self, public_url: &str) {
         self.simulator.world(|world| {
@@ -71,7 +83,9 @@ impl Microsoft {
     /// Points a program here.
     pub fn seen_by(&self, start: Start) -> Start {
         let names = ["MUSTER_LOGIN_URL", "MUSTER_DEFENDER_URL", "MUSTER_GRAPH_URL"];
-        names.into_iter().fold(start.asks(&self.simulator), |start, name| start.env(name, &self.origin))
+        let start = names.into_iter().fold(start.asks(&self.simulator), |start, name| start.env(name, &self.origin));
+        let storage = |service: &str| format!("{}/storage/{{account}}/{service}", self.origin);
+        start.env("MUSTER_BLOB_URL", &storage("blob")).env("MUSTER_AZURE_QUEUE_URL", &storage("queue"))
     }
 
     pub fn muster(&self, words: &[&str], data: &Path) -> Start {

@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-use harness::{CLIENT, HOME, SECRET, TENANT};
+use harness::{ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, SECRET, TENANT};
 use serde_json::{Value, json};
-use simulator::Alert;
+use simulator::{Alert, StorageAccount, StorageRole};
 
 use crate::{
     microsoft::{Microsoft, STRANGER, vault_entry},
@@ -17,6 +17,7 @@ use crate::{
 };
 
 const USAGE: i32 = 64;
+const STORAGE: &str = "contosologs1/muster-hints";
 
 /// An empty data folder.
 fn folder() -> tempfile::TempDir {
@@ -42,7 +43,11 @@ fn wrong_usage_is_64_and_makes_nothing() {
         &["invite"],
         &["invite", "Contoso"],
         &["invite", "", "--feeds", "alerts"],
-        &["invite", "Contoso", "--feeds", "machines"],
+        &["invite", "Contoso", "--feeds", "telemetry"],
+        &["connect", TENANT, "--account", "Contoso", "--storage", "contosologs1/muster-hints"],
+        &["connect", TENANT, "--account", "Contoso", "--feeds", "telemetry", "--storage", "contosologs1"],
+        &["accept"],
+        &["accept", "not-a-guid"],
         &["invite", "Contoso", "--hours", "0"],
         &["rotate"],
         &["rotate", "app", "console"],
@@ -64,7 +69,7 @@ fn wrong_usage_is_64_and_makes_nothing() {
 #[test]
 fn help_and_version_are_answers() {
     let help = Start::muster(&["--help"]).finish().exits(0);
-    for verb in ["demo", "serve", "vault", "invite", "rotate", "connect", "tenants"] {
+    for verb in ["demo", "serve", "vault", "invite", "rotate", "connect", "accept", "tenants"] {
         assert!(help.stdout.contains(verb), "{}", help.stdout);
     }
     Start::muster(&["--version"]).finish().exits(0);
@@ -74,13 +79,16 @@ fn help_and_version_are_answers() {
 fn a_stack_that_is_not_named_or_not_reached_is_told_in_one_message() {
     let invite = || Start::muster(&["invite", "Contoso", "--aws"]);
     let missing = invite().env("MUSTER_CLOUD", "mars").finish().exits(64);
-    missing.says(&["4 mistake(s)", "MUSTER_CLOUD", "MUSTER_TABLE", "MUSTER_BUCKET", "MUSTER_ALERTS_QUEUE_URL"]);
+    let missing = missing.says(&["6 mistake(s)", "MUSTER_CLOUD", "MUSTER_TABLE", "MUSTER_BUCKET"]);
+    missing.says(&["MUSTER_ALERTS_QUEUE_URL", "MUSTER_MACHINES_QUEUE_URL", "MUSTER_TELEMETRY_QUEUE_URL"]);
     let named = || {
         invite()
             .env("MUSTER_PUBLIC_URL", "https://muster.example.com")
             .env("MUSTER_TABLE", "muster-state")
             .env("MUSTER_BUCKET", "muster-lake")
             .env("MUSTER_ALERTS_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/muster-alerts")
+            .env("MUSTER_MACHINES_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/muster-machines")
+            .env("MUSTER_TELEMETRY_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/muster-telemetry")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/nowhere")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
@@ -186,14 +194,105 @@ fn without_an_application_in_the_vault_nothing_is_connected() {
 }
 
 #[test]
-fn a_feed_that_nobody_pulls_yet_is_wrong_usage() {
+fn storage_without_telemetry_and_telemetry_without_storage_are_wrong_usage() {
     let microsoft = Microsoft::new();
     let data = microsoft.data_folder();
-    for feeds in ["machines", "alerts,telemetry"] {
-        let words = ["connect", TENANT, "--account", "Contoso", "--feeds", feeds];
-        microsoft.muster(&words, data.path()).finish().exits(USAGE).says(&["not pulled by this version"]);
-    }
+    let connect = |words: &[&str]| {
+        microsoft
+            .muster(&[&["connect", TENANT, "--account", "Contoso"], words].concat(), data.path())
+            .finish()
+            .exits(USAGE)
+    };
+    connect(&["--storage", STORAGE]).says(&["--feeds telemetry"]);
+    connect(&["--feeds", "alerts,telemetry"]).says(&["--storage ACCOUNT/QUEUE"]);
+    connect(&["--feeds", "telemetry", "--storage", "contosologs1"]).says(&["ACCOUNT/QUEUE"]);
+    connect(&["--feeds", "telemetry", "--storage", "evil.example/queue"]).says(&["no storage account"]);
+    let invite = microsoft.muster(&["invite", "Contoso", "--feeds", "alerts,telemetry"], data.path());
+    let refused = invite.env("MUSTER_PUBLIC_URL", "https://muster.example.com").finish().exits(USAGE);
+    refused.says(&["muster connect TENANT_ID", "--storage ACCOUNT/QUEUE"]);
     assert_eq!(microsoft.tenants(data.path()), json!([]));
+}
+
+#[test]
+fn what_is_missing_is_told_one_a_line_and_what_is_there_stays() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let storage = StorageAccount::new("contosologs1", TENANT).with_queue("muster-hints");
+    microsoft.simulator.world(|world| world.add_storage(storage));
+    let connect = |feeds: &str| {
+        let words = ["connect", TENANT, "--account", "Contoso", "--feeds", feeds];
+        let storage: &[&str] = if feeds.contains("telemetry") { &["--storage", STORAGE] } else { &[] };
+        microsoft.muster(&[&words, storage].concat(), data.path()).finish()
+    };
+    let refused = connect("alerts,machines,telemetry").exits(1).says(&["is not connected"]);
+    let line = |text: &str, feed: &str, word: &str| {
+        assert!(text.lines().any(|line| line.starts_with(feed) && line.contains(word)), "{feed} {word}: {text}");
+    };
+    line(&refused.stderr, "machines: ", "Machine.Read.All");
+    line(&refused.stderr, "telemetry: ", "Storage Blob Data Reader");
+    line(&refused.stderr, "telemetry: ", "Storage Queue Data Message Processor");
+    assert_eq!(microsoft.tenants(data.path()), json!([]));
+
+    connect("alerts").exits(0).says(&["its alerts flow"]);
+    connect("machines").exits(1).says(&["stays as it was", "Machine.Read.All"]);
+    microsoft.approves(&[ALERT_ROLE, MACHINE_ROLE]);
+    connect("machines").exits(0).says(&["its machines flow", "an hour"]);
+    microsoft.simulator.world(|world| {
+        let storage = world.storage("contosologs1").unwrap();
+        for role in [StorageRole::BlobDataReader, StorageRole::QueueDataMessageProcessor] {
+            storage.assign(CLIENT, role, jiff::Timestamp::UNIX_EPOCH);
+        }
+    });
+    // The export has not begun, which is nobody's fault.
+    connect("telemetry").exits(0).says(&["is connected", "telemetry: Ask the customer to stream"]);
+    let tenant = &microsoft.tenants(data.path())[0];
+    assert_eq!(tenant["storage"], json!({"account_name": "contosologs1", "queue_name": "muster-hints"}));
+    let status = |feed: &str| tenant["capabilities"][feed]["status"].as_str();
+    assert_eq!(["alerts", "machines", "telemetry"].map(status), [Some("ok"), Some("ok"), Some("not_configured")]);
+    let table = microsoft.muster(&["tenants"], data.path()).finish().exits(0).stdout;
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head[..6], ["account", "tenant", "state", "alerts", "machines", "telemetry"], "{table}");
+}
+
+#[test]
+fn machines_that_vanish_in_a_crowd_are_shown_and_let_go_on_the_operators_word() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    microsoft.approves(&[ALERT_ROLE, MACHINE_ROLE]);
+    let now = jiff::Timestamp::now();
+    microsoft.tenant(|tenant| tenant.machines.bulk(40, now));
+    let words = ["connect", TENANT, "--account", "Contoso", "--feeds", "alerts,machines"];
+    microsoft.muster(&words, data.path()).finish().exits(0);
+    let accept = || microsoft.muster(&["accept", TENANT], data.path());
+    accept().finish().exits(0).says(&["No machine", "is held back"]);
+    // Every start is a tick of the machines.
+    let pulled = |known: u64, held: Option<u64>| {
+        let serving = serve(&microsoft, data.path()).run();
+        until("the machines are pulled", || {
+            let machines = &microsoft.tenants(data.path())[0]["feeds"]["machines"];
+            (machines["machines"] == json!(known) && machines["held"].as_u64() == held).then_some(())
+        });
+        serving.terminate().exits(0);
+    };
+    pulled(40, None);
+    microsoft.tenant(|tenant| tenant.machines.bulk(1, now));
+    pulled(40, Some(39));
+    let table = microsoft.muster(&["tenants"], data.path()).finish().exits(0).stdout;
+    for words in ["40 known", "muster accept"] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    accept().finish().exits(0).says(&["39 machines"]);
+    pulled(1, None);
+}
+
+#[test]
+fn only_a_tenant_with_machines_has_any_to_let_go() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let accept = || microsoft.muster(&["accept", TENANT], data.path()).finish();
+    accept().exits(1).says(&["is not connected"]);
+    microsoft.muster(&["connect", TENANT, "--account", "Contoso"], data.path()).finish().exits(0);
+    accept().exits(1).says(&["without the feed machines"]);
 }
 
 /// The address that `muster serve` prints once it listens.

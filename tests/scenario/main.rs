@@ -9,6 +9,7 @@ mod conditions;
 mod consent;
 mod credentials;
 mod draining;
+mod feeds;
 mod inventory;
 mod machines;
 mod measures;

@@ -193,7 +193,7 @@ impl Outcome {
         match self {
             Self::Connected => good(
                 "Connected",
-                format!("{provider} can now read the Microsoft Defender for Endpoint alerts of your organization."),
+                format!("{provider} can now read what you have approved of your organization's Microsoft Defender for Endpoint."),
             ),
             Self::Propagating => good(
                 "Approved",

@@ -104,12 +104,12 @@ impl<'a> Caller<'a> {
                 self.accepted = Some(token);
                 return Ok(response);
             }
-            self.refused(response).await?;
+            self.refused(response, token).await?;
         }
     }
 
     /// Reads a refusal; without an error the call is worth another try.
-    async fn refused(&mut self, response: Response) -> Result<(), CallFailed> {
+    async fn refused(&mut self, response: Response, token: Arc<AccessToken>) -> Result<(), CallFailed> {
         let (status, retry_after) = (response.status, response.header("retry-after").map(str::to_owned));
         let body = response.body.small(&self.app.clock).await.unwrap_or_default();
         let feed = self.feed;
@@ -122,7 +122,12 @@ impl<'a> Caller<'a> {
             Refusal::Forbidden { code, message } => {
                 self.refresh_token(|| Condition::from_forbidden(&code, &message, feed)).await
             }
-            Refusal::NotFound => Err(CallFailed::NotFound { by_defender: is_error(&body) }),
+            Refusal::NotFound => {
+                let by_defender = is_error(&body);
+                // That nothing is there is told only to whom may know.
+                self.accepted = self.accepted.take().or(by_defender.then_some(token));
+                Err(CallFailed::NotFound { by_defender })
+            }
             Refusal::BadRequest { message } => Err(CallFailed::BadRequest(message)),
             Refusal::Unavailable { message } => Err(CallFailed::Service(message)),
         }

@@ -72,7 +72,7 @@ pub fn together(feeds: &BTreeMap<Feed, FeedState>) -> Option<State> {
     let works_since = deciding().filter(|feed| feed.works()).map(|feed| feed.capability.since).max();
     let refusals = || deciding().filter_map(|feed| feed.refused.as_ref());
     let by_token = refusals().filter(|refused| refused.reach == Reach::Tenant).max_by_key(|refused| refused.since);
-    if let Some(refused) = by_token.filter(|refused| works_since.is_none_or(|since| since <= refused.since)) {
+    if let Some(refused) = by_token.filter(|refused| works_since.is_none_or(|since| since < refused.since)) {
         return Some(refused.state);
     }
     if feeds.values().any(FeedState::works) {
