@@ -372,10 +372,17 @@ fn the_most_talkative_log_does_not_tell_the_secret() {
 #[test]
 fn the_demo_tells_its_story_to_the_end() {
     let told = Start::muster(&["demo", "--once"]).finish().exits(0);
-    for words in ["Proseware is invited", "The new secret has earned its tokens", "invited again"] {
+    for words in [
+        "Proseware is invited",
+        "The new secret has earned its tokens",
+        "invited again",
+        "the operator accepts that they are gone",
+    ] {
         assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
     }
     assert!(told.stdout.contains("Every ledger balances"), "{}", told.stdout);
     let proseware = told.stdout.lines().find(|line| line.starts_with("Proseware")).unwrap();
     assert!(proseware.contains("active"), "{proseware}");
+    let contoso = told.stdout.lines().find(|line| line.starts_with("Contoso")).unwrap();
+    assert!(contoso.contains("40 known") && contoso.contains("0 B behind"), "{contoso}");
 }

@@ -5,6 +5,7 @@
 
 pub mod administrator;
 mod crash;
+mod export;
 mod live;
 mod story;
 mod verdict;
@@ -42,6 +43,7 @@ pub async fn run(once: bool) -> Result<(), Failure> {
     tokio::spawn(simulator::serve::serve(simulator.clone(), listener));
     let (listener, public_url) = listen().await?;
     world::build(&simulator, start, &public_url);
+    let mut exports = export::Exports::begin(&simulator, start);
 
     let data = std::env::temp_dir().join(format!("muster-demo-{}-{}", start.as_second(), std::process::id()));
     let clock = Clock::manual(start);
@@ -54,16 +56,17 @@ pub async fn run(once: bool) -> Result<(), Failure> {
 
     eprintln!("A simulated Microsoft answers on {microsoft}; one hour passes in a few seconds.\n");
     connect_tenants(app).await?;
-    story::tell(&machine, &simulator, &dying, start).await?;
+    story::tell(&machine, &simulator, &dying, &mut exports, start).await?;
     web.abort();
 
     let views = list(app.ports.store.as_ref(), app.clock.now()).await.map_err(Failure::failed)?;
     println!("{}", tenants::table(&views));
     let lake = data.join("lake");
     println!("The lake: {}   ({:.1} s)", lake.display(), began.elapsed().as_secs_f64());
-    verdict::check(&views, &lake, &simulator)?;
-    println!("Every ledger balances, and the lake holds each version of each alert exactly once.");
-    if once { Ok(()) } else { live::go_on(simulator, &data, &microsoft, &public_url).await }
+    verdict::check(&views, &lake, &simulator, &exports)?;
+    println!("Every ledger balances: the lake holds each version of each alert and each network event exactly once,");
+    println!("and whoever replays its events of machines has every tenant's inventory.");
+    if once { Ok(()) } else { live::go_on(simulator, exports, &data, &microsoft, &public_url).await }
 }
 
 /// A port of loopback's, and its origin.
@@ -76,12 +79,14 @@ async fn listen() -> Result<(TcpListener, Url), Failure> {
 /// An hour and a bit ago, so that the story ends about now.
 fn story_start() -> Result<Timestamp, Failure> {
     let rounded = Timestamp::now().round(Unit::Minute).map_err(Failure::failed)?;
-    rounded.checked_sub((i64::from(story::MINUTES) + 5).minutes()).map_err(Failure::failed)
+    rounded.checked_sub((i64::from(story::MINUTES + story::AFTERWARDS) + 5).minutes()).map_err(Failure::failed)
 }
 
 fn machine(platform: Platform, microsoft: &Url, public_url: &Url, clock: Clock) -> Result<Machine, Failure> {
     let config = Config::from_lookup(|name| match name {
         "MUSTER_LOGIN_URL" | "MUSTER_DEFENDER_URL" | "MUSTER_GRAPH_URL" => Some(microsoft.to_string()),
+        "MUSTER_BLOB_URL" => Some(format!("{microsoft}storage/{{account}}/blob")),
+        "MUSTER_AZURE_QUEUE_URL" => Some(format!("{microsoft}storage/{{account}}/queue")),
         "MUSTER_PUBLIC_URL" => Some(public_url.to_string()),
         "MUSTER_PROVIDER_NAME" => Some("Example Security".to_owned()),
         "MUSTER_SUPPORT_CONTACT" => Some("help@example.com".to_owned()),
@@ -98,12 +103,15 @@ async fn connect_tenants(app: &App) -> Result<(), Failure> {
     let entry = Secret::new(world::application_entry());
     app.ports.vault.put("muster/app", "demo-1", &entry, &[Stage::Current], None).await.map_err(Failure::failed)?;
     for tenant in world::TENANTS {
+        let storage = export::storage(&tenant)?;
+        let mut feeds = vec![Feed::Alerts, Feed::Machines];
+        feeds.extend(storage.is_some().then_some(Feed::Telemetry));
         let new = connect::NewConnection {
             tenant_id: tenant.id.parse().map_err(Failure::Failed)?,
             account: tenant.name.to_owned(),
-            feeds: vec![Feed::Alerts],
+            feeds,
             region: None,
-            storage: None,
+            storage,
         };
         connect::connect(app, &new).await.map_err(Failure::failed)?;
     }

@@ -12,12 +12,15 @@ use std::{
 };
 
 use jiff::Timestamp;
-use shared::{clock::Clock, tenant::list::list};
+use shared::{
+    clock::Clock,
+    tenant::{Feed, list::list},
+};
 use simulator::Simulator;
 use tokio::{net::TcpListener, time::sleep};
 use url::Url;
 
-use super::{machine, story, world};
+use super::{export::Exports, machine, story, world};
 use crate::{Failure, serve, tenants, web};
 
 /// Seconds between ticks.
@@ -29,7 +32,13 @@ const UNWATCHED: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// When the folder or the port is gone.
-pub async fn go_on(simulator: Simulator, data: &Path, microsoft: &Url, public_url: &Url) -> Result<(), Failure> {
+pub async fn go_on(
+    simulator: Simulator,
+    mut exports: Exports,
+    data: &Path,
+    microsoft: &Url,
+    public_url: &Url,
+) -> Result<(), Failure> {
     simulator.follow_real_clock();
     let platform = embedded::open(data, &Clock::System).map_err(Failure::failed)?;
     let machine = machine(platform, microsoft, public_url, Clock::System)?;
@@ -49,6 +58,7 @@ pub async fn go_on(simulator: Simulator, data: &Path, microsoft: &Url, public_ur
     println!("Look around:");
     println!("  the tenants             muster tenants --data {}", data.display());
     println!("  alerts as they arrive   ls -ltr {}/lake/alerts/*/*", data.display());
+    println!("  network events          ls -ltr {}/lake/telemetry/*/*", data.display());
     println!(
         "  one event               find {}/lake/alerts -name '*.gz' | tail -1 | xargs zcat | head -1",
         data.display()
@@ -67,6 +77,7 @@ pub async fn go_on(simulator: Simulator, data: &Path, microsoft: &Url, public_ur
             _ = beat.tick() => {
                 number += 1;
                 world::trickle(&simulator, number, Timestamp::now());
+                exports.go_on(&simulator, Timestamp::now());
                 let views = list(live.ports.store.as_ref(), Timestamp::now()).await.map_err(Failure::failed)?;
                 let view = views.iter().find(|view| view.tenant_id.to_string() == world::WOODGROVE.id);
                 let state = view.map(|view| view.state);
@@ -74,8 +85,14 @@ pub async fn go_on(simulator: Simulator, data: &Path, microsoft: &Url, public_ur
                     woodgrove = state;
                     eprintln!("Woodgrove is {}", state.as_ref().map_or_else(String::new, tenants::word));
                 }
-                let delivered: u64 = views.iter().map(|view| view.ledger.delivered).sum();
-                eprintln!("{delivered} alerts of {} tenants delivered so far", views.len());
+                let delivered = |feed| -> u64 {
+                    views.iter().filter_map(|view| view.feeds.get(&feed)).map(|view| view.ledger.delivered).sum()
+                };
+                let [alerts, machines, events] = Feed::ALL.map(delivered);
+                eprintln!(
+                    "{alerts} alerts, {machines} changes of machines and {events} network events of {} tenants delivered so far",
+                    views.len()
+                );
             }
             _ = tokio::signal::ctrl_c() => break,
             () = &mut alone => break,

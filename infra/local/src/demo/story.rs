@@ -9,6 +9,7 @@ use shared::{
     App,
     consent::invitation::{LIFETIME, NewInvitation, invite},
     credential::rotation::{Disposition, Pace},
+    machine::accept::{Accepted, accept},
     tenant::{Feed, State, list::list},
 };
 use simulator::Simulator;
@@ -18,6 +19,7 @@ use url::Url;
 use super::{
     administrator::Administrator,
     crash::DyingLake,
+    export::Exports,
     world::{self, Cast},
 };
 use crate::{Failure, rotate, serve, worker::Worker};
@@ -25,6 +27,11 @@ use crate::{Failure, rotate, serve, worker::Worker};
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// One tick each.
 pub const MINUTES: u32 = 60;
+/// Minutes after the story, in which what was appended last is read and the hourly listing comes.
+pub const AFTERWARDS: u32 = 10;
+/// Minutes between two ticks of telemetry, and of machines: faster than in earnest, for an hour is short.
+const TELEMETRY: u32 = 5;
+const MACHINES: u32 = 10;
 
 /// # Errors
 /// When something in the story does not go as it must.
@@ -32,19 +39,21 @@ pub async fn tell(
     machine: &Machine,
     simulator: &Simulator,
     dying: &DyingLake,
+    exports: &mut Exports,
     start: Timestamp,
 ) -> Result<(), Failure> {
     let app = &machine.app;
     let bar = ProgressBar::new(u64::from(MINUTES));
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} min  {msg}").map_err(Failure::failed)?;
     bar.set_style(style);
-    let worker = Worker::new(machine.clone(), Feed::Alerts);
+    let workers = Feed::ALL.map(|feed| Worker::new(machine.clone(), feed));
     let mut rotation = None;
     for minute in 0..MINUTES {
         let now = start + MINUTE * i32::try_from(minute + 1).unwrap_or(i32::MAX);
         simulator.set_now(now);
         app.clock.advance(MINUTE);
         let mut lines = world::happen(simulator, minute, now);
+        lines.extend(exports.go_on(simulator, now));
         lines.extend(act(machine, simulator, &mut rotation, minute).await?);
         for line in lines {
             bar.suspend(|| eprintln!("{minute:>4} min  {line}"));
@@ -52,8 +61,8 @@ pub async fn tell(
         if minute == world::CRASH_MINUTE {
             dying.arm();
         }
-        serve::fire(app, Feed::Alerts, now, 60).await;
-        while drain(&worker, dying).await? > 0 {}
+        tick(app, minute, now).await;
+        drain_all(&workers, dying).await?;
         nobody_suffers_for_us(app).await?;
         if rotation.is_some() {
             // Its time is ours; its work wants some of the machine's.
@@ -69,11 +78,34 @@ pub async fn tell(
         bar.inc(1);
     }
     bar.finish_and_clear();
+    exports.finish(simulator);
+    for minute in MINUTES..=MINUTES + AFTERWARDS {
+        simulator.set_now(start + MINUTE * i32::try_from(minute + 1).unwrap_or(i32::MAX));
+        app.clock.advance(MINUTE);
+        tick(app, minute, app.clock.now()).await;
+        drain_all(&workers, dying).await?;
+    }
     if rotation.is_some() {
         return Err(Failure::failed("the application's secret was not renewed in time"));
     }
     let refusals = simulator.refusals();
     if refusals.is_empty() { Ok(()) } else { Err(Failure::failed(format!("the simulator did not know: {refusals:?}"))) }
+}
+
+/// The feeds whose turn it is.
+async fn tick(app: &App, minute: u32, now: Timestamp) {
+    for (feed, every) in [(Feed::Alerts, 1), (Feed::Machines, MACHINES), (Feed::Telemetry, TELEMETRY)] {
+        if minute.is_multiple_of(every) {
+            serve::fire(app, feed, now, every * 60).await;
+        }
+    }
+}
+
+async fn drain_all(workers: &[Worker], dying: &DyingLake) -> Result<(), Failure> {
+    for worker in workers {
+        while drain(worker, dying).await? > 0 {}
+    }
+    Ok(())
 }
 
 /// What the provider and its customers' administrators do in this minute.
@@ -103,6 +135,17 @@ async fn act(
             }
             let page = come_in(app, simulator, proseware, world::PROSEWARES_ADMINISTRATOR).await?;
             Ok(Some(format!("Proseware was found to need consent; invited again, approved again: \"{page}\"")))
+        }
+        world::ACCEPT_MINUTE => {
+            let tenant = world::ADATUM.id.parse().map_err(Failure::Failed)?;
+            match accept(app, tenant).await.map_err(Failure::failed)? {
+                Accepted::Machines(machines) if machines == u64::from(world::CROWD) => Ok(Some(format!(
+                    "Adatum: the {machines} machines were held back; the operator accepts that they are gone"
+                ))),
+                other => {
+                    Err(Failure::failed(format!("Adatum's machines have vanished, and the operator is told {other:?}")))
+                }
+            }
         }
         _ => Ok(None),
     }
@@ -138,7 +181,7 @@ async fn come_in(app: &App, simulator: &Simulator, cast: &Cast, oid: &str) -> Re
 pub async fn invitation(app: &App, cast: &Cast) -> Result<Url, Failure> {
     let new = NewInvitation {
         account: cast.name.to_owned(),
-        feeds: vec![Feed::Alerts],
+        feeds: vec![Feed::Alerts, Feed::Machines],
         expected_tenant: None,
         lifetime: LIFETIME,
     };

@@ -4,26 +4,27 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use simulator::{
     AdminRole, Alert, Application, ClientSecret, ConsentPropagation, Fault, Flood, GroupMembershipClaims, Licence,
-    Route, Simulator, Tenant, User, UserKind,
+    Machine, Machines, Route, Simulator, Tenant, User, UserKind,
 };
 use url::Url;
 
+#[derive(Debug)]
 pub struct Cast {
     pub id: &'static str,
     pub name: &'static str,
 }
 
-const CLIENT: &str = "0b5e7a10-0000-4000-8000-00000000a990";
+pub const CLIENT: &str = "0b5e7a10-0000-4000-8000-00000000a990";
 const HOME: &str = "0b5e7a10-0000-4000-8000-000000000001";
 const KEY_ID: &str = "0b5e7a10-0000-4000-8000-0000000000c1";
 const SECRET: &str = "demo-secret-of-no-value";
 
-const CONTOSO: Cast = Cast { id: "c0000000-0000-4000-8000-000000000001", name: "Contoso" };
+pub const CONTOSO: Cast = Cast { id: "c0000000-0000-4000-8000-000000000001", name: "Contoso" };
 const FABRIKAM: Cast = Cast { id: "c0000000-0000-4000-8000-000000000002", name: "Fabrikam" };
 const NORTHWIND: Cast = Cast { id: "c0000000-0000-4000-8000-000000000003", name: "Northwind" };
 const TAILSPIN: Cast = Cast { id: "c0000000-0000-4000-8000-000000000004", name: "Tailspin" };
-const LITWARE: Cast = Cast { id: "c0000000-0000-4000-8000-000000000005", name: "Litware" };
-const ADATUM: Cast = Cast { id: "c0000000-0000-4000-8000-000000000006", name: "Adatum" };
+pub const LITWARE: Cast = Cast { id: "c0000000-0000-4000-8000-000000000005", name: "Litware" };
+pub const ADATUM: Cast = Cast { id: "c0000000-0000-4000-8000-000000000006", name: "Adatum" };
 const WINGTIP: Cast = Cast { id: "c0000000-0000-4000-8000-000000000007", name: "Wingtip" };
 
 /// Comes in by a link during the story, withdraws its consent and comes back.
@@ -40,6 +41,13 @@ pub const ROTATE_MINUTE: u32 = 20;
 pub const CRASH_MINUTE: u32 = 24;
 const WITHDRAW_MINUTE: u32 = 36;
 pub const INVITE_AGAIN_MINUTE: u32 = 54;
+pub const ACCEPT_MINUTE: u32 = 52;
+
+/// What every tenant approves.
+const ROLES: [&str; 2] = ["Alert.Read.All", "Machine.Read.All"];
+/// How many machines each tenant has, and how many of Adatum's vanish at once.
+const MACHINES: u32 = 40;
+pub const CROWD: u32 = 15;
 
 pub fn application_entry() -> String {
     let credential = json!({ "kind": "client_secret", "value": SECRET, "key_id": KEY_ID });
@@ -77,12 +85,11 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
                 end: start + SignedDuration::from_hours(24 * 365),
                 usable_from: None,
             }],
-            roles: vec!["Alert.Read.All".to_owned()],
+            roles: ROLES.map(str::to_owned).into(),
             ..Application::default()
         });
-        let approved = TENANTS
-            .iter()
-            .map(|cast| (cast, Tenant::new(cast.id, cast.name).consented(CLIENT, &["Alert.Read.All"], long_ago)));
+        let approved =
+            TENANTS.iter().map(|cast| (cast, Tenant::new(cast.id, cast.name).consented(CLIENT, &ROLES, long_ago)));
         let people = [
             (&PROSEWARE, ["Pia Admin", "Per User", "Pat Guest"]),
             (&WOODGROVE, ["Ada Admin", "Ulf User", "Gil Guest"]),
@@ -92,6 +99,9 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
             for n in 0..20_u32 {
                 let at = start - SignedDuration::from_mins(i64::from(n) * 430 + 17);
                 tenant.alerts.put(Alert::new(&format!("da{n:03}_{}", cast.name), at));
+            }
+            for n in 0..MACHINES {
+                tenant.machines.put(Machine::new(&machine_id(cast, n), start - SignedDuration::from_mins(n.into())));
             }
             world.add_tenant(tenant);
         }
@@ -124,8 +134,61 @@ fn with_people(tenant: Tenant, [admin, user, guest]: [&str; 3]) -> Tenant {
     tenant.with_user(admin).with_user(user).with_user(guest)
 }
 
+fn machine_id(cast: &Cast, n: u32) -> String {
+    format!("{n:032x}{}", &cast.id[28..])
+}
+
 /// What happens in this minute, told in a line each.
 pub fn happen(simulator: &Simulator, minute: u32, now: Timestamp) -> Vec<String> {
+    alerts_happen(simulator, minute, now).into_iter().chain(machines_happen(simulator, minute, now)).collect()
+}
+
+fn machines_happen(simulator: &Simulator, minute: u32, now: Timestamp) -> Option<String> {
+    let change = |cast: &Cast, change: &dyn Fn(&mut Machines)| {
+        simulator.world(|world| {
+            if let Some(tenant) = world.tenant(cast.id) {
+                change(&mut tenant.machines);
+            }
+        });
+    };
+    let line = match minute {
+        6 => {
+            change(&CONTOSO, &|machines| machines.put(Machine::new(&machine_id(&CONTOSO, MACHINES), now)));
+            "Contoso: a new machine is onboarded"
+        }
+        13 => {
+            change(&CONTOSO, &|machines| {
+                machines.update(&machine_id(&CONTOSO, 3), |fields| {
+                    fields.insert("riskScore".to_owned(), json!("High"));
+                    fields.insert("healthStatus".to_owned(), json!("ImpairedCommunication"));
+                });
+            });
+            "Contoso: a machine is at high risk, and its sensor hardly answers"
+        }
+        16 => {
+            let (old, new) = (machine_id(&NORTHWIND, 5), machine_id(&NORTHWIND, MACHINES));
+            change(&NORTHWIND, &|machines| {
+                machines.put(Machine::new(&new, now));
+                machines.update(&old, |fields| {
+                    fields.insert("mergedIntoMachineId".to_owned(), json!(new));
+                });
+            });
+            "Northwind: a machine is installed anew; Defender merges its old record into the new one"
+        }
+        22 => {
+            change(&CONTOSO, &|machines| machines.remove(&machine_id(&CONTOSO, 7)));
+            "Contoso: a machine is retired; it counts as gone after two lists without it and a 404 of its own"
+        }
+        26 => {
+            change(&ADATUM, &|machines| (0..CROWD).for_each(|n| machines.remove(&machine_id(&ADATUM, n))));
+            "Adatum: 15 of 40 machines vanish at once, and nobody is reported as removed before somebody says so"
+        }
+        _ => return None,
+    };
+    Some(line.to_owned())
+}
+
+fn alerts_happen(simulator: &Simulator, minute: u32, now: Timestamp) -> Vec<String> {
     let just = now - SignedDuration::from_secs(20);
     let put = |cast: &Cast, alert: Alert| {
         simulator.world(|world| {
