@@ -37,7 +37,7 @@ impl AppendBlob {
     }
 
     pub(crate) fn shrink(&mut self, length: u64) {
-        let kept = self.slices(0, length.min(self.length()));
+        let kept = self.slices(0, length);
         self.blocks.clear();
         for block in kept {
             self.append(block);

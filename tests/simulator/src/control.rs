@@ -9,6 +9,7 @@ use crate::fault::{Fault, Route};
 use crate::http::{Request, Response};
 use crate::sign_in::Choice;
 use crate::simulator::Simulator;
+use crate::storage_file::{BlobFile, StorageFile};
 use crate::world_file::{AlertFile, ApplicationFile, TenantFile};
 
 #[derive(Debug, Deserialize)]
@@ -30,6 +31,14 @@ struct Faults {
 struct PutAlert {
     tenant: String,
     alert: AlertFile,
+}
+
+/// A block for a blob of this account.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Append {
+    account: String,
+    blob: BlobFile,
 }
 
 /// A person before a page of Entra.
@@ -74,6 +83,17 @@ pub(crate) fn handle(simulator: &Simulator, request: &Request) -> Response {
                 let now = world.now;
                 let found = world.tenant(&tenant).ok_or_else(|| format!("there is no tenant {tenant}"))?;
                 found.alerts.put(alert.build(now));
+                Ok(done())
+            })
+        }),
+        ("POST", "/_simulator/storage") => read(request).map(|account: StorageFile| {
+            simulator.world(|world| account.add_to(world));
+            done()
+        }),
+        ("POST", "/_simulator/blobs") => read(request).and_then(|Append { account, blob }| {
+            simulator.world(|world| {
+                let found = world.storage(&account).ok_or_else(|| format!("there is no storage account {account}"))?;
+                blob.append_to(found);
                 Ok(done())
             })
         }),

@@ -110,6 +110,7 @@ mod tests {
         );
         assert_eq!(members(&event["data"]["storageDiagnostics"]), "batchId");
         assert_eq!(event["subject"], "/blobServices/default/containers/c/blobs/a/b");
+        assert_eq!(event["data"]["contentLength"], 0, "it is announced before anything is in it");
         assert_eq!(event["eventTime"], "2026-07-18T14:00:54.7649349Z");
         assert_eq!(event["data"]["url"], "https://acct.blob.core.windows.net/c/a/b");
     }

@@ -61,6 +61,7 @@ mod simulator;
 mod storage;
 mod storage_answer;
 mod storage_call;
+mod storage_file;
 mod storage_role;
 mod storage_service;
 mod tenant;

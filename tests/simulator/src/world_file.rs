@@ -13,6 +13,7 @@ use crate::flood::Flood;
 use crate::jwt::pem_bytes;
 use crate::quota::Quota;
 use crate::replication::CredentialPropagation;
+use crate::storage_file::StorageFile;
 use crate::tenant::{Consent, Licence, Tenant};
 use crate::user::{AdminRole, User, UserKind};
 use crate::world::World;
@@ -20,7 +21,7 @@ use crate::world::World;
 /// An instant as people write it: `2026-01-01T00:00:00Z`, or counted from now: `-2h`, `30s`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
-enum Moment {
+pub(crate) enum Moment {
     At(Timestamp),
     FromNow(SignedDuration),
 }
@@ -39,7 +40,7 @@ impl TryFrom<String> for Moment {
 }
 
 impl Moment {
-    fn resolve(self, now: Timestamp) -> Timestamp {
+    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
             Self::FromNow(distance) => now.saturating_add(distance).unwrap_or(now),
@@ -58,6 +59,7 @@ pub struct WorldFile {
     applications: Vec<ApplicationFile>,
     issuers: Vec<IssuerFile>,
     tenants: Vec<TenantFile>,
+    storage: Vec<StorageFile>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -254,6 +256,9 @@ impl WorldFile {
         for tenant in self.tenants {
             world.add_tenant(tenant.build(world.now));
         }
+        for account in self.storage {
+            account.add_to(world);
+        }
         Ok(())
     }
 }
@@ -398,6 +403,7 @@ mod tests {
             r#"{"tennants":[]}"#,
             r#"{"tenants":[{"id":"a","name":"b","licence":"gone"}]}"#,
             r#"{"tenants":[{"id":"a","name":"b","alerts":[{"id":"c","at":"yesterday"}]}]}"#,
+            r#"{"storage":[{"name":"a","tenant":"b","roles":[{"client_id":"c","role":"owner"}]}]}"#,
         ] {
             assert!(serde_json::from_str::<WorldFile>(text).is_err(), "{text}");
         }

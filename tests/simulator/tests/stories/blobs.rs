@@ -43,6 +43,8 @@ fn a_range_is_answered_exactly_and_the_end_is_no_content() {
         assert_eq!(response.header("Content-Range"), Some("bytes */15"));
         assert_eq!(refusal(response), (416, "InvalidRange".into()));
     }
+    let head = simulator.handle(request(&simulator, "HEAD", &blob_target(BLOB)).with("Range", "bytes=3-"));
+    assert_eq!((head.status, head.header("Content-Length")), (200, Some("15")), "properties are the whole blob's");
     account(&simulator, |account| account.create_append_blob(CONTAINER, "empty"));
     let empty = simulator.handle(request(&simulator, "GET", &blob_target("empty")).with("Range", "bytes=0-"));
     assert_eq!(refusal(empty), (416, "InvalidRange".into()));

@@ -204,6 +204,16 @@ fn the_program_serves_the_example_world_and_takes_orders() {
     let alert = format!(r#"{{"tenant":"{TENANT}","alert":{{"id":"da7_7","fields":{{"severity":"Low"}}}}}}"#);
     assert!(post_over_tcp(address, "/_simulator/alerts", json, &alert).contains("\"done\":true"));
     assert!(get_over_tcp(address, &bearer, "/api/alerts/da7_7").contains("\"severity\":\"Low\""));
+    let form = form.replace(SCOPE, "https://storage.azure.com/.default");
+    let path = format!("/{TENANT}/oauth2/v2.0/token");
+    let answer = post_over_tcp(address, &path, "application/x-www-form-urlencoded", &form);
+    let token: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let for_storage = format!("Bearer {}\r\nx-ms-version: 2026-04-06", token["access_token"].as_str().unwrap());
+    let blob = r#"{"account":"contosotelemetry","blob":{"container":"c","name":"b","text":"line"}}"#;
+    assert!(post_over_tcp(address, "/_simulator/blobs", json, blob).contains("\"done\":true"));
+    assert!(get_over_tcp(address, &for_storage, "/storage/contosotelemetry/blob/c/b").ends_with("\r\n\r\nline"));
+    let hints = get_over_tcp(address, &for_storage, "/storage/contosotelemetry/queue/defender-events/messages");
+    assert_eq!(storage_stage::elements(&hints, "MessageText").len(), 1);
     assert!(post_over_tcp(address, "/_simulator/clock", json, r#"{"advance_seconds":7200}"#).contains("\"now\""));
     assert!(get_over_tcp(address, &bearer, "/api/alerts").starts_with("HTTP/1.1 401"));
     assert!(get_over_tcp(address, &ask(), "/api/alerts?$top=1").starts_with("HTTP/1.1 200"));
