@@ -85,7 +85,7 @@ impl Microsoft {
         let names = ["MUSTER_LOGIN_URL", "MUSTER_DEFENDER_URL", "MUSTER_GRAPH_URL"];
         let start = names.into_iter().fold(start.asks(&self.simulator), |start, name| start.env(name, &self.origin));
         let storage = |service: &str| format!("{}/storage/{{account}}/{service}", self.origin);
-        start.env("MUSTER_BLOB_URL", &storage("blob")).env("MUSTER_AZURE_QUEUE_URL", &storage("queue"))
+        start.env("MUSTER_BLOB_URL", storage("blob")).env("MUSTER_AZURE_QUEUE_URL", storage("queue"))
     }
 
     pub fn muster(&self, words: &[&str], data: &Path) -> Start {
