@@ -12,16 +12,18 @@ use tracing_subscriber::{
 };
 
 /// Our own crates, as targets of log lines name them.
-const OURS: [&str; 9] = [
+const OURS: [&str; 11] = [
     "alert_pull",
     "aws",
     "consent_callback",
     "credential_rotation",
     "embedded",
     "local",
+    "machine_pull",
     "muster",
     "pull_dispatch",
     "shared",
+    "telemetry_drain",
 ];
 /// The crate whose span carries the invocation's request id.
 const RUNTIME: &str = "lambda_runtime";
