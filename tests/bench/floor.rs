@@ -80,7 +80,7 @@ async fn fetch(app: &App, url: &str) -> Result<Vec<u8>, Failed> {
     Ok(body)
 }
 
-fn objects_under(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failed> {
+pub fn objects_under(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failed> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() { objects_under(&path, found)? } else { found.push(path) }

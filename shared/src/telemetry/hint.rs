@@ -49,10 +49,9 @@ pub fn parse(tenant: TenantId, text: &str) -> Result<Hint, Unreadable> {
     if text == PROBE {
         return Ok(Hint::NotOurs);
     }
-    let decoded = STANDARD.decode(text);
-    let json = decoded.as_deref().unwrap_or(text.as_bytes());
-    let value: serde_json::Value = serde_json::from_slice(json).map_err(|_| Unreadable::NotJson)?;
-    let value = match value {
+    let decoded = STANDARD.decode(text).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let value: Option<serde_json::Value> = decoded.or_else(|| serde_json::from_str(text).ok());
+    let value = match value.ok_or(Unreadable::NotJson)? {
         serde_json::Value::Array(mut events) if events.len() == 1 => events.remove(0),
         other => other,
     };
