@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use url::Url;
 
-use crate::{plain, tenant::StorageAccount};
+use crate::{plain, storage::StorageAccount};
 
 /// The exit status for wrong usage or configuration (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;

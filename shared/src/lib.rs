@@ -19,6 +19,7 @@ pub mod random;
 pub mod record;
 pub mod secret;
 pub mod signing;
+pub mod storage;
 pub mod telemetry;
 pub mod tenant;
 pub mod web;

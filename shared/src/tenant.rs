@@ -7,7 +7,6 @@ mod condition;
 pub mod dispatch;
 pub mod list;
 pub mod proof;
-mod storage;
 mod verdict;
 
 use std::{fmt, str::FromStr};
@@ -15,7 +14,6 @@ use std::{fmt, str::FromStr};
 pub use condition::Condition;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-pub use storage::{QueueName, Storage, StorageAccount};
 use uuid::Uuid;
 pub use verdict::{Reach, Refused};
 
@@ -29,6 +27,7 @@ use crate::{
         PerFeed,
         store::{Expect, Item, Key, Store, StoreError, Write},
     },
+    storage::Storage,
 };
 
 /// Tenants are enumerated by shard, so that no dispatch ever scans the table.

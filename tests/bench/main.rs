@@ -24,7 +24,8 @@ use shared::{
     http::Client,
     ports::vault::Stage,
     secret::Secret,
-    tenant::{Feed, Storage, list::list},
+    storage::Storage,
+    tenant::{Feed, list::list},
 };
 
 use crate::{counting::Counts, measure::Meter, microsoft::Microsoft, report::Report};

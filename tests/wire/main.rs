@@ -1,7 +1,10 @@
-//! Proof on the wire: the template that ships is read, judged, deployed on loopback and told a story.
+//! Proof on the wire: the template that ships is read, judged, deployed on loopback and told a story; and the simulated
+//! storage answers as an emulated one does.
 //!
 //! Time is the machine's here, so tests wait; each wait polls and has a deadline.
 
+#[cfg(test)]
+mod azure;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]

@@ -9,8 +9,9 @@ use crate::{
         store::StoreError,
         vault::{Stage, VaultError},
     },
+    storage::Storage,
     tenant::{
-        Connection, Feed, State, Storage, TenantId,
+        Connection, Feed, State, TenantId,
         account::{self, AccountError},
         bind::{Binding, bind},
         load,

@@ -28,10 +28,12 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 
 use super::{token::TokenError, tokens::ApplicationName};
 use crate::{
-    App,
+    clock::Clock,
+    config::Config,
     http::{Body, Client, Content, HttpError, Method, Request, Response},
     microsoft::tokens::Tokens,
-    tenant::{Storage, TenantId},
+    storage::Storage,
+    tenant::TenantId,
 };
 
 /// Where Defender's export puts the table that we read (MICROSOFT.md 4.1).
@@ -131,23 +133,15 @@ impl fmt::Debug for Account {
 }
 
 impl Account {
+    /// The account in its configured places, which are the only ones that our token goes to.
+    ///
     /// # Errors
     /// [`TokenError`], whose refusal says who must act; storage itself is not asked yet.
-    pub async fn open(
-        app: &App,
-        tenant: TenantId,
-        application: &ApplicationName,
-        storage: &Storage,
-    ) -> Result<Self, TokenError> {
-        app.tokens.storage(tenant, application, false).await?;
-        let (blobs, queues) = (app.config.blob(&storage.account_name), app.config.azure_queue(&storage.account_name));
-        let wire = Arc::new(Wire {
-            http: app.http.trusting([blobs.clone(), queues.clone()]),
-            tokens: app.tokens.clone(),
-            tenant,
-            application: application.clone(),
-            clock: app.clock.clone(),
-        });
+    pub async fn open(mut wire: Wire, config: &Config, storage: &Storage) -> Result<Self, TokenError> {
+        wire.tokens.storage(wire.tenant, &wire.application, false).await?;
+        let (blobs, queues) = (config.blob(&storage.account_name), config.azure_queue(&storage.account_name));
+        wire.http = wire.http.trusting([blobs.clone(), queues.clone()]);
+        let wire = Arc::new(wire);
         let options = || ClientOptions {
             // What fails is the pass's business, which knows how much time is left.
             retry: RetryOptions::none(),
@@ -386,13 +380,13 @@ fn unreachable(error: &HttpError) -> StorageError {
     StorageError::Unavailable { message: format!("storage could not be reached ({error})") }
 }
 
-/// Our client, as the crates see it.
-struct Wire {
-    http: Client,
-    tokens: Arc<Tokens>,
-    tenant: TenantId,
-    application: ApplicationName,
-    clock: crate::clock::Clock,
+/// Our client, as the crates see it: in whose name it asks, and where it gets the token.
+pub struct Wire {
+    pub http: Client,
+    pub tokens: Arc<Tokens>,
+    pub clock: Clock,
+    pub tenant: TenantId,
+    pub application: ApplicationName,
 }
 
 impl fmt::Debug for Wire {

@@ -93,7 +93,7 @@ impl Blob {
         let quiet = now.duration_since(self.grown_at);
         let mut pause = SignedDuration::from_mins(1);
         while pause < LONGEST_PAUSE && pause * 8 < quiet {
-            pause = pause * 2;
+            pause *= 2;
         }
         let turn = |at: Timestamp| at.as_second().div_euclid(pause.as_secs());
         let before = now.saturating_sub(every).unwrap_or(Timestamp::MIN);

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::open_account;
 use crate::{
     App,
     microsoft::{
@@ -9,7 +10,8 @@ use crate::{
         token::TokenError,
         tokens::ApplicationName,
     },
-    tenant::{Ability, Storage, TenantId},
+    storage::Storage,
+    tenant::{Ability, TenantId},
 };
 
 /// What a leftover probe says, should we die between putting and deleting it; the drain knows it and deletes it.
@@ -66,7 +68,7 @@ pub async fn check(
     application: &ApplicationName,
     storage: &Storage,
 ) -> Result<StorageCheck, TokenError> {
-    let account = Account::open(app, tenant, application, storage).await?;
+    let account = open_account(app, tenant, application, storage).await?;
     let listed = account.list(None).await;
     let read = match &listed {
         Ok(page) => match page.blobs.iter().max_by_key(|blob| &blob.name) {

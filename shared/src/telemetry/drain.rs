@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 
+use super::open_account;
 use super::{
     check::{Finding, Right, blob_trouble, queue_trouble},
     commit::{Batch, Desk},
@@ -23,7 +24,8 @@ use crate::{
         token::TokenError,
     },
     record::CommitError,
-    tenant::{Ability, Condition, Feed, Storage, TenantId, dispatch::PullMessage},
+    storage::Storage,
+    tenant::{Ability, Condition, Feed, TenantId, dispatch::PullMessage},
 };
 
 /// Bytes of blobs in one pass: a tenant with more to give gets its next turn at the next tick.
@@ -82,7 +84,7 @@ async fn attempt(
     desk.finish_open_intent().await?.record(recorded);
     let connection = &desk.connection.connection;
     let Some(storage) = connection.storage.clone() else { return conclude(desk, Err(no_storage()), recorded).await };
-    let account = match Account::open(app, connection.tenant_id, &connection.application, &storage).await {
+    let account = match open_account(app, connection.tenant_id, &connection.application, &storage).await {
         Ok(account) => account,
         Err(TokenError::Platform(error)) => return Err(error.into()),
         Err(error) => return conclude(desk, Err(Condition::from_token_error(&error, Feed::Telemetry)), recorded).await,

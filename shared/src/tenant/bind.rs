@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    Ability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, Storage, TenantId, UNCERTAIN, put, verdict,
+    Ability, Condition, Connection, Consent, Feed, FeedState, Loaded, State, TenantId, UNCERTAIN, put, verdict,
 };
 use crate::{
     App,
@@ -13,6 +13,7 @@ use crate::{
     config::Region,
     microsoft::tokens::ApplicationName,
     ports::store::{Expect, StoreError, Write},
+    storage::Storage,
 };
 
 /// Consents of people for whom neither a role nor an operator speaks.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Capability, Connection, Consent, Feed, SHARDS, State, Storage, TenantId, load_shard};
+use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
 use crate::{
     alert::progress::{self, AlertFeed, Lateness, WalkReason},
     machine,
     ports::store::{Store, StoreError},
     record::Ledger,
+    storage::Storage,
     telemetry,
 };
 

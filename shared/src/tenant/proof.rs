@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use jiff::SignedDuration;
 
-use super::{Ability, Condition, Feed, Storage, TenantId};
+use super::{Ability, Condition, Feed, TenantId};
 use crate::{
     App,
     config::Region,
@@ -15,6 +15,7 @@ use crate::{
         token::{AccessToken, TokenError},
         tokens::ApplicationName,
     },
+    storage::Storage,
     telemetry::check::{self, StorageCheck},
 };
 

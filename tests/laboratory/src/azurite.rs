@@ -17,7 +17,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-pub use self::storage::Storage;
+pub use self::storage::{Answer, Storage};
 use crate::{npm, tools::target_folder, wait::within};
 
 /// A start takes about a second; a busy machine takes longer.

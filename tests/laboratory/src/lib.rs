@@ -17,7 +17,7 @@ mod tools;
 mod wait;
 
 pub use aws::{Aws, Operator, Said};
-pub use azurite::{Azurite, Storage};
+pub use azurite::{Answer, Azurite, Storage};
 pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Trouble, Verdict, When};
 pub use ministack::Ministack;
 pub use reqwest::Method;

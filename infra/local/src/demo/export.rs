@@ -1,7 +1,7 @@
 //! What Defender streams into two tenants' storage accounts while the demo runs.
 
 use jiff::{SignedDuration, Timestamp};
-use shared::tenant::Storage;
+use shared::storage::Storage;
 use simulator::{Exporter, Habits, Ledger, Simulator, Step, StorageAccount, StorageRole};
 
 use super::world::{self, Cast};

@@ -1,9 +1,27 @@
-//! Azurite's account as a customer's services write to it: containers, append blobs, messages, an exporter's steps.
+//! Azurite's account as a customer's services write to it: containers, append blobs, messages.
 
-use reqwest::{Certificate, Client, Method, Response};
-use simulator::{Exporter, Step};
+use reqwest::{Certificate, Client, Method};
 
 use super::Azurite;
+
+/// What azurite says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first header of this name, whatever its case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
 
 /// Everything here panics when azurite refuses: what a test has prepared must be there.
 #[derive(Debug)]
@@ -18,11 +36,6 @@ impl<'a> Storage<'a> {
         let authority = Certificate::from_pem(&pem).expect("a certificate");
         let client = Client::builder().tls_certs_only([authority]).no_proxy().build().expect("a client");
         Self { azurite, client }
-    }
-
-    /// A client that trusts azurite and nobody else.
-    pub fn client(&self) -> &Client {
-        &self.client
     }
 
     pub async fn create_container(&self, container: &str) {
@@ -55,43 +68,32 @@ impl<'a> Storage<'a> {
         self.write(Method::POST, &url, &[("Content-Type", "application/xml")], body.into_bytes()).await;
     }
 
-    /// Applies a step of an exporter's, whose hints go to this queue. The container must be there.
-    pub async fn export(&self, queue: &str, step: Step) {
-        match step {
-            Step::CreateBlob { name } => self.create_append_blob(Exporter::CONTAINER, &name).await,
-            Step::Append { name, bytes } => self.append(Exporter::CONTAINER, &name, bytes).await,
-            Step::Event { message, time_to_live } => {
-                self.put(queue, &message, time_to_live.map(|time_to_live| time_to_live.as_secs())).await;
-            }
-        }
-    }
-
-    /// A request with a token and a version, and whatever else is asked for.
+    /// Asks exactly this, with no token and no version but those among the headers.
     ///
     /// # Panics
     /// When there is no answer.
-    pub async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
-        let length = body.len();
-        let mut request = self.client.request(method, url).bearer_auth(self.azurite.token()).body(body);
-        if headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("x-ms-version")) {
-            request = request.header("x-ms-version", Azurite::VERSION);
-        }
-        if length == 0 {
-            request = request.header("Content-Length", "0");
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request
-            .send()
-            .await
-            .unwrap_or_else(|error| panic!("azurite does not answer: {error:?}. {}", self.azurite.log()))
+    pub async fn ask(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        let empty = body.is_empty().then_some(("Content-Length", "0"));
+        let request = self.client.request(method, url).body(body);
+        let all = headers.iter().copied().chain(empty);
+        let request = all.fold(request, |request, (name, value)| request.header(name, value));
+        let answered = async {
+            let answer = request.send().await?;
+            let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+            let pairs = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value.as_bytes())));
+            let (status, headers) = (answer.status().as_u16(), pairs.collect());
+            Ok::<_, reqwest::Error>(Answer { status, headers, body: answer.bytes().await?.to_vec() })
+        };
+        let answered = answered.await;
+        answered.unwrap_or_else(|error| panic!("azurite does not answer: {error:?}. {}", self.azurite.log()))
     }
 
     async fn write(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) {
-        let answer = self.send(method, url, headers, body).await;
-        let status = answer.status();
-        assert!(status.is_success(), "{url}: {status} {}", answer.text().await.unwrap_or_default());
+        let bearer = format!("Bearer {}", self.azurite.token());
+        let ours = [("Authorization", bearer.as_str()), ("x-ms-version", Azurite::VERSION)];
+        let headers = [&ours, headers].concat();
+        let answer = self.ask(method, url, &headers, body).await;
+        assert!(answer.status < 300, "{url}: {} {}", answer.status, answer.text());
     }
 
     fn blob_url(&self, rest: &str) -> String {

@@ -3,12 +3,10 @@
 //! Azurite is Microsoft's own emulator, so what the two agree on is no misreading of ours alone. Where azurite does
 //! otherwise than Azure stands in [`DIFFERENCES`], each with its reason, and has to differ as it says.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use laboratory::{Azurite, Method};
+use laboratory::{Answer, Azurite, Method, Storage};
 use simulator::{
     Application, ClientSecret, Exporter, Habits, Request, Simulator, Step, StorageAccount, StorageRole, Tenant,
 };
@@ -50,61 +48,46 @@ enum Service {
     Queue,
 }
 
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+/// The texts of all elements of this name.
+fn elements(answer: &Answer, name: &str) -> Vec<String> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    answer.text().split(&open).skip(1).map(|part| part.split(&close).next().unwrap().to_owned()).collect()
 }
 
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
+/// As the list of differences writes an answer.
+fn short(answer: &Answer) -> String {
+    let code = answer.header("x-ms-error-code").map(|code| format!(" {code}")).unwrap_or_default();
+    format!("{}{code}", answer.status)
+}
 
-    fn text(&self) -> String {
-        String::from_utf8(self.body.clone()).unwrap()
+/// Everything that a reader relies on, as one text; what changes from run to run is there by its form.
+fn facts(answer: &Answer) -> String {
+    let mut facts = short(answer);
+    for name in ["content-range", "x-ms-blob-type", "x-ms-blob-committed-block-count", "accept-ranges"] {
+        write!(facts, "\n{name}: {:?}", answer.header(name)).unwrap();
     }
-
-    fn elements(&self, name: &str) -> Vec<String> {
-        let text = self.text();
-        let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-        text.split(&open).skip(1).map(|part| part.split(&close).next().unwrap().to_owned()).collect()
+    for name in ["etag", "last-modified", "x-ms-creation-time", "x-ms-request-id", "date", "x-ms-popreceipt"] {
+        write!(facts, "\n{name}: {:?}", answer.header(name).map(form)).unwrap();
     }
-
-    /// As the list of differences writes it.
-    fn short(&self) -> String {
-        let code = self.header("x-ms-error-code").map(|code| format!(" {code}")).unwrap_or_default();
-        format!("{}{code}", self.status)
-    }
-
-    /// Everything that a reader relies on, as one text; what changes from run to run is there by its form.
-    fn facts(&self) -> String {
-        let mut facts = self.short();
-        for name in ["content-range", "x-ms-blob-type", "x-ms-blob-committed-block-count", "accept-ranges"] {
-            write!(facts, "\n{name}: {:?}", self.header(name)).unwrap();
+    let is_xml = answer.header("content-type").is_some_and(|kind| kind.starts_with("application/xml"));
+    if answer.status >= 300 {
+        // An error is its code; bodies differ in their words.
+        let told = if is_xml { elements(answer, "Code") } else { vec![answer.text()] };
+        write!(facts, "\nerror: {told:?}").unwrap();
+    } else if is_xml {
+        for name in ["Name", "Content-Length", "BlobType", "MessageText", "DequeueCount"] {
+            write!(facts, "\n{name}: {:?}", elements(answer, name)).unwrap();
         }
-        for name in ["etag", "last-modified", "x-ms-creation-time", "x-ms-request-id", "date", "x-ms-popreceipt"] {
-            write!(facts, "\n{name}: {:?}", self.header(name).map(form)).unwrap();
+        let times = ["Creation-Time", "Last-Modified", "InsertionTime", "ExpirationTime", "TimeNextVisible"];
+        for name in times.into_iter().chain(["Etag", "MessageId", "PopReceipt", "NextMarker"]) {
+            let texts = elements(answer, name);
+            let forms: Vec<&str> = texts.iter().map(|text| form(text)).collect();
+            write!(facts, "\n{name}: {forms:?}").unwrap();
         }
-        let is_xml = self.header("content-type").is_some_and(|kind| kind.starts_with("application/xml"));
-        if self.status >= 300 {
-            // An error is its code; bodies differ in their words.
-            let told = if is_xml { self.elements("Code") } else { vec![self.text()] };
-            write!(facts, "\nerror: {told:?}").unwrap();
-        } else if is_xml {
-            for name in ["Name", "Content-Length", "BlobType", "MessageText", "DequeueCount"] {
-                write!(facts, "\n{name}: {:?}", self.elements(name)).unwrap();
-            }
-            let times = ["Creation-Time", "Last-Modified", "InsertionTime", "ExpirationTime", "TimeNextVisible"];
-            for name in times.into_iter().chain(["Etag", "MessageId", "PopReceipt", "NextMarker"]) {
-                let forms: Vec<&str> = self.elements(name).iter().map(|text| form(text)).collect();
-                write!(facts, "\n{name}: {forms:?}").unwrap();
-            }
-        } else {
-            write!(facts, "\nlength: {:?}\nbody: {}", self.header("content-length"), self.text()).unwrap();
-        }
-        facts
+    } else {
+        write!(facts, "\nlength: {:?}\nbody: {}", answer.header("content-length"), answer.text()).unwrap();
     }
+    facts
 }
 
 fn form(text: &str) -> &'static str {
@@ -230,7 +213,7 @@ impl Both {
         let storage = self.azurite.storage();
         for step in steps {
             self.account(|account| account.export(QUEUE, step.clone()));
-            self.runtime.block_on(storage.export(QUEUE, step));
+            self.runtime.block_on(export(&storage, QUEUE, step));
         }
     }
 
@@ -256,20 +239,11 @@ impl Both {
         let (status, pairs) = (simulated.status, simulated.headers.clone());
         let simulated = Answer { status, headers: pairs, body: simulated.body.collect_bytes() };
 
-        let emulated = self.runtime.block_on(async {
-            let method: Method = question.method.parse().unwrap();
-            let client = self.azurite.storage().client().clone();
-            let mut request = client.request(method, format!("{url}/{}", question.paths[1])).body(question.body);
-            for (name, value) in headers(1) {
-                request = request.header(name, value);
-            }
-            let answer = request.send().await.unwrap();
-            let pairs = answer.headers().iter().map(|(name, value)| {
-                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-            });
-            let (status, headers) = (answer.status().as_u16(), pairs.collect());
-            Answer { status, headers, body: answer.bytes().await.unwrap().to_vec() }
-        });
+        let method: Method = question.method.parse().unwrap();
+        let headers = headers(1);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (storage, url) = (self.azurite.storage(), format!("{url}/{}", question.paths[1]));
+        let emulated = self.runtime.block_on(storage.ask(method, &url, &headers, question.body.into()));
         [simulated, emulated]
     }
 
@@ -278,13 +252,13 @@ impl Both {
         let answers = self.ask(question);
         let known = DIFFERENCES.iter().find(|(other, ..)| *other == name);
         if let Some((_, emulated, simulated, why)) = known {
-            let short = [answers[0].short(), answers[1].short()];
+            let short = [short(&answers[0]), short(&answers[1])];
             if short != [*simulated, *emulated] {
                 self.disagreements.push(format!("{name} ({why}): {short:?}"));
             }
             self.differences.push(name);
         } else {
-            let facts = [answers[0].facts(), answers[1].facts()];
+            let facts = [facts(&answers[0]), facts(&answers[1])];
             if facts[0] != facts[1] {
                 self.disagreements.push(format!("{name}. The simulator:\n{}\n  azurite:\n{}\n", facts[0], facts[1]));
             }
@@ -372,7 +346,7 @@ fn lists(both: &mut Both) {
     for page in 0..2 {
         let question = Question { paths: paths.clone().map(|path| list(&path).paths[0].clone()), ..list("") };
         let answers = both.agree("a page", &question);
-        let markers = answers.map(|answer| answer.elements("NextMarker").pop());
+        let markers = answers.map(|answer| elements(&answer, "NextMarker").pop());
         assert_eq!(markers.iter().all(Option::is_some), page == 0, "{markers:?}");
         paths =
             markers.map(|marker| format!("&prefix=p%2F&maxresults=2&marker={}", escaped(&marker.unwrap_or_default())));
@@ -390,8 +364,8 @@ fn messages(both: &mut Both) {
     let received = both.agree("receiving one", &queue("GET", "?visibilitytimeout=60"));
     both.agree("receiving the rest", &queue("GET", "?numofmessages=32&visibilitytimeout=60"));
     both.agree("receiving what others have", &queue("GET", "?numofmessages=32"));
-    let [ids, receipts] =
-        ["MessageId", "PopReceipt"].map(|name| [0, 1].map(|side: usize| received[side].elements(name).pop().unwrap()));
+    let [ids, receipts] = ["MessageId", "PopReceipt"]
+        .map(|name| [0, 1].map(|side: usize| elements(&received[side], name).pop().unwrap()));
     let message = |method, receipts: &[String; 2], more: &str| {
         let path =
             |side: usize| format!("{QUEUE}/messages/{}?popreceipt={}{more}", ids[side], escaped(&receipts[side]));
@@ -434,6 +408,17 @@ fn admission(both: &mut Both) {
     both.agree("a version that is none", &Question { version: Some("latest"), ..blob(BLOB) });
 }
 
+/// Applies a step of an exporter's to azurite, its hints to this queue, as `StorageAccount::export` does to the simulator.
+async fn export(storage: &Storage<'_>, queue: &str, step: Step) {
+    match step {
+        Step::CreateBlob { name } => storage.create_append_blob(CONTAINER, &name).await,
+        Step::Append { name, bytes } => storage.append(CONTAINER, &name, bytes).await,
+        Step::Event { message, time_to_live } => {
+            storage.put(queue, &message, time_to_live.map(|time_to_live| time_to_live.as_secs())).await;
+        }
+    }
+}
+
 #[test]
 fn an_exporter_writes_the_same_blobs_to_both() {
     let both = Both::new();
@@ -448,7 +433,8 @@ fn an_exporter_writes_the_same_blobs_to_both() {
         assert_eq!(simulated.body.len() as u64, expected.bytes);
         assert!(simulated.body == emulated.body, "{name} differs");
     }
-    let hints = both.ask(&queue("GET", "?peekonly=true&numofmessages=32")).map(|answer| answer.elements("MessageText"));
+    let hints =
+        both.ask(&queue("GET", "?peekonly=true&numofmessages=32")).map(|answer| elements(&answer, "MessageText"));
     assert!(!hints[0].is_empty());
     assert!(hints[1].iter().all(|hint| hints[0].contains(hint)), "azurite's clock may have let some expire");
 }
