@@ -25,6 +25,6 @@ fn a_function_without_its_configuration_exits_with_64_and_says_why() {
             .env("MUSTER_PAGE_SIZE", "0")
             .finish()
             .exits(64);
-        wrong.says(&[program, "5 mistake(s)", "MUSTER_CLOUD", "MUSTER_PAGE_SIZE", "`muster state`", "sqs.example.com"]);
+        wrong.says(&[program, "7 mistake(s)", "MUSTER_CLOUD", "MUSTER_PAGE_SIZE", "`muster state`", "sqs.example.com"]);
     }
 }
