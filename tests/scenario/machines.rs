@@ -614,7 +614,7 @@ fn numbers_are_recorded_as_in_the_ledger() {
     stage.machines(|machines| machines.remove("m0002"));
     stage.run_machines();
     let told = |documents: Vec<Value>| -> Vec<Value> {
-        documents.into_iter().filter(|document| document.get("Dispatched").is_none()).collect()
+        documents.into_iter().filter(|document| document.get("MachinesDispatched").is_none()).collect()
     };
     let documents = told(stage.metrics());
     let number = |n: usize, name: &str| documents[n][name].as_u64().unwrap();
