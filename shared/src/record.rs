@@ -158,6 +158,30 @@ pub fn quarantine(
     }
 }
 
+/// Many records that cannot be parsed, as lines of one object with the reason of each, known again by all their texts. Of a
+/// long one so much is kept.
+///
+/// # Errors
+/// Never in practice: the target is memory.
+pub fn quarantine_together<'a>(
+    feed: Feed,
+    tenant: TenantId,
+    records: impl Iterator<Item = (String, &'a [u8])>,
+    kept: usize,
+) -> std::io::Result<Quarantined> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut writer = ObjectWriter::fast();
+    for (reason, source) in records {
+        context.update(&(source.len() as u64).to_be_bytes());
+        context.update(source);
+        let source = String::from_utf8_lossy(&source[..source.len().min(kept)]);
+        writer.push(&json!({ "tenant_uid": tenant, "reason": reason, "source": source }))?;
+    }
+    let sha256 = context.finish().as_ref().to_vec();
+    let key = format!("quarantine/{}/tenant={tenant}/{}.ndjson.gz", feed.name(), hex(&sha256));
+    Ok(Quarantined { key, sha256, object: writer.finish()? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

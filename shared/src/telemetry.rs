@@ -1,5 +1,6 @@
 //! Telemetry: the network events that Defender's streaming API drops into a tenant's storage account.
 
+mod batch;
 pub mod blob;
 pub mod check;
 mod commit;
@@ -8,6 +9,7 @@ pub mod event;
 mod hint;
 pub mod line;
 pub mod marks;
+mod news;
 pub mod progress;
 
 use crate::{

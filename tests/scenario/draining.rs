@@ -2,7 +2,7 @@
 
 use harness::{HINTS, Stage, TENANT, line, minutes, seconds};
 use serde_json::{Value, json};
-use shared::tenant::Feed;
+use shared::tenant::{Ability, Feed};
 use simulator::{Exporter, Fault, Habits, LineEnd, Route};
 
 fn blob(hour: u32) -> String {
@@ -244,4 +244,134 @@ fn a_tenant_sees_only_its_own_blobs_and_lines() {
     stage.drain_telemetry();
     assert_eq!(reports(&stage), [2]);
     assert_eq!(stage.quarantined_telemetry().len(), 1);
+}
+
+#[test]
+fn a_line_without_an_end_goes_to_the_quarantine_and_what_follows_is_delivered() {
+    let stage = Stage::with_telemetry();
+    let endless = "x".repeat(20 << 20);
+    let long = line(2, &json!({"AdditionalFields": "y".repeat(3 << 20)}));
+    stage.append(&blob(12), format!("{}\n{endless}\n{long}\n{}\n", line(1, &json!({})), line(3, &json!({}))));
+    stage.drain_telemetry();
+    assert_eq!(reports(&stage), [1, 3]);
+    let kept = stage.quarantined_telemetry();
+    assert!(kept.len() >= 3 && kept.iter().all(|record| record["source"].as_str().unwrap().len() <= 64 << 10));
+    let view = stage.feed_view(Feed::Telemetry);
+    assert!(view.ledger.balances() && view.bytes_behind == Some(0), "{view:?}");
+}
+
+#[test]
+fn a_blob_full_of_what_is_no_record_neither_wedges_its_tenant_nor_fills_the_quarantine() {
+    let stage = Stage::with_telemetry();
+    let bad: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+    stage.append(&blob(12), format!("{bad}{}\n", line(1, &json!({}))));
+    stage.drain_telemetry();
+    assert_eq!(reports(&stage), [1]);
+    let ledger = stage.feed_view(Feed::Telemetry).ledger;
+    assert_eq!((ledger.fetched, ledger.quarantined, ledger.delivered), (100_001, 100_000, 1));
+    let objects = stage.lake.objects().into_keys().filter(|key| key.starts_with("quarantine/telemetry/")).count();
+    assert!(objects < 10, "{objects} objects");
+    assert_eq!(stage.events_of("quarantine/telemetry/").len(), 100_000);
+}
+
+#[test]
+fn what_was_not_touched_since_before_the_first_look_is_left_alone() {
+    let stage = Stage::with_storage(&[("MUSTER_FIRST_LOOK_DAYS", "1")]);
+    stage.append(&blob(0), format!("{}\n", line(1, &json!({}))));
+    stage.pass(minutes(36 * 60));
+    stage.append(&blob(1), format!("{}\n", line(2, &json!({}))));
+    stage.storage(|storage| storage.queue(HINTS).unwrap().clear());
+    stage.connect_feeds(&[Feed::Telemetry], Some("contosologs/hints")).unwrap();
+    stage.drain_telemetry();
+    assert_eq!(reports(&stage), [2]);
+}
+
+#[test]
+fn a_blob_that_is_gone_is_forgotten_with_its_marks_and_one_that_never_was_does_no_harm() {
+    let stage = Stage::with_telemetry();
+    stage.append(&blob(12), format!("{}\n", line(1, &json!({}))));
+    stage.append(&blob(13), format!("{}\n", line(2, &json!({}))));
+    stage.drain_telemetry();
+    stage.storage(|storage| storage.delete_blob(Exporter::CONTAINER, &blob(12)));
+    stage.pass(minutes(61));
+    stage.drain_telemetry();
+    stage.drain_telemetry();
+    assert_eq!(stage.feed_view(Feed::Telemetry).blobs, Some(1));
+    stage.assert_telemetry_tidy(0);
+    let never = json!({
+        "subject": format!("/blobServices/default/containers/{}/blobs/{}", Exporter::CONTAINER, blob(14)),
+        "eventType": "Microsoft.Storage.BlobCreated",
+    });
+    stage.storage(|storage| storage.queue(HINTS).unwrap().put_raw(&never.to_string()));
+    stage.drain_telemetry();
+    assert_eq!((reports(&stage), stage.feed_view(Feed::Telemetry).blobs), (vec![1, 2], Some(1)));
+}
+
+#[test]
+fn a_404_of_a_gateway_forgets_nothing() {
+    let stage = Stage::with_telemetry();
+    stage.append(&blob(12), format!("{}\n", line(1, &json!({}))));
+    stage.drain_telemetry();
+    stage.append(&blob(12), format!("{}\n", line(2, &json!({}))));
+    stage.script_storage(Route::Blob, [Fault::Html(404)]);
+    stage.drain_telemetry();
+    stage.pass(minutes(61));
+    stage.drain_telemetry();
+    assert_eq!(reports(&stage), [1, 2]);
+}
+
+#[test]
+fn pain_20_what_storage_refuses_later_is_named_sleeps_and_is_noticed_when_it_is_mended() {
+    for (refuse, ability, word) in [
+        ("firewall", Ability::Failing, "firewall"),
+        ("reader", Ability::RoleMissing, "Storage Blob Data Reader"),
+        ("busy", Ability::Throttled, "wait"),
+        ("container", Ability::Failing, "insights-logs-advancedhunting-devicenetworkevents"),
+    ] {
+        let stage = Stage::with_telemetry();
+        stage.append(&blob(12), format!("{}\n", line(1, &json!({}))));
+        stage.drain_telemetry();
+        stage.append(&blob(12), format!("{}\n", line(2, &json!({}))));
+        stage.storage(|storage| match refuse {
+            "firewall" => storage.firewall = true,
+            "reader" => storage.unassign(harness::CLIENT, simulator::StorageRole::BlobDataReader),
+            "container" => storage.delete_container(Exporter::CONTAINER),
+            _ => {}
+        });
+        let throttled = Fault::Throttled { seconds: 90, header: true, words: false };
+        if refuse == "busy" {
+            stage.script_storage(Route::Blob, [throttled]);
+        }
+        stage.drain_telemetry();
+        if refuse == "container" {
+            stage.pass(minutes(61));
+            stage.drain_telemetry();
+        }
+        let capability = stage.capability_of(Feed::Telemetry);
+        assert_eq!(capability.status, ability, "{refuse}: {capability:?}");
+        assert!(capability.next_step.contains(word), "{refuse}: {capability:?}");
+        if refuse == "container" {
+            continue;
+        }
+        let asked = stage.simulator.log().len();
+        stage.pull(Feed::Telemetry);
+        assert_eq!(stage.simulator.log().len(), asked, "{refuse}: it sleeps");
+        stage.storage(|storage| {
+            storage.firewall = false;
+            let now = storage_now();
+            storage.assign(harness::CLIENT, simulator::StorageRole::BlobDataReader, now);
+        });
+        stage.pass(minutes(61));
+        stage.drain_telemetry();
+        assert_eq!(
+            (reports(&stage), stage.capability_of(Feed::Telemetry).status),
+            (vec![1, 2], Ability::Ok),
+            "{refuse}"
+        );
+    }
+}
+
+/// Long ago: a role given then is in force.
+fn storage_now() -> jiff::Timestamp {
+    harness::at(-1000)
 }

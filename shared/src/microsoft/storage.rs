@@ -66,6 +66,9 @@ pub enum StorageError {
     /// There is no such container, queue, blob or message.
     #[error("not found: {code}")]
     NotFound { code: String },
+    /// A blob of another kind, which does not grow.
+    #[error("not an append blob")]
+    NotAppendBlob,
     /// The blob is not longer than where reading should have begun.
     #[error("nothing there to read")]
     BeyondEnd,
@@ -207,6 +210,10 @@ impl Account {
         let response = self.wire.send(request).await.map_err(|error| unreachable(&error))?;
         let created = response.header("x-ms-creation-time").and_then(|text| rfc2822::parse(text).ok());
         let range = response.header("content-range").and_then(content_range);
+        let kind = response.header("x-ms-blob-type");
+        if response.status == 206 && kind.is_some_and(|kind| kind != "AppendBlob") {
+            return Err(StorageError::NotAppendBlob);
+        }
         match (response.status, range) {
             // A service that ignores the range would give us other bytes than we asked for.
             (206, Some((first, length))) if first == from || length <= from => {

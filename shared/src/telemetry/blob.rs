@@ -14,6 +14,10 @@ use crate::{
 pub const SETTLED: SignedDuration = SignedDuration::from_hours(24);
 /// A quiet blob is looked at this often at least; the listing wakes it sooner where it grew.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(16);
+/// Lines taken at once. Nobody's are so short that this matters, unless they are no records.
+const MAX_LINES: usize = 32_768;
+/// Less than this may be the beginning of a line, which nobody has ended yet.
+const A_LINE: u64 = 64 << 10;
 /// So many bytes before the offset are read again, to know the blob by them.
 const TAIL: u64 = 64;
 
@@ -36,6 +40,8 @@ impl Tail {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
     pub name: String,
+    /// The storage account that it lies in: a tenant may be given another.
+    pub account: String,
     /// When Azure made it, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
@@ -58,8 +64,8 @@ pub struct Blob {
 }
 
 /// Its sort key's last part: names are longer and freer than keys may be.
-pub fn id(name: &str) -> String {
-    hex(&mark(&[b"blob", name.as_bytes()]))
+pub fn id(account: &str, name: &str) -> String {
+    hex(&mark(&[b"blob", account.as_bytes(), name.as_bytes()]))
 }
 
 /// What a look at the blob itself tells.
@@ -72,10 +78,10 @@ pub enum Look {
 }
 
 impl Blob {
-    pub fn new(name: &str, now: Timestamp) -> Self {
-        let name = name.to_owned();
+    pub fn new(account: &str, name: &str, now: Timestamp) -> Self {
+        let (account, name) = (account.to_owned(), name.to_owned());
         let (created, tail) = (None, None);
-        Self { name, created, offset: 0, tail, length: 0, grown_at: now, segments: Vec::new(), torn: false }
+        Self { name, account, created, offset: 0, tail, length: 0, grown_at: now, segments: Vec::new(), torn: false }
     }
 
     /// Where reading begins: a little before the offset.
@@ -88,7 +94,8 @@ impl Blob {
     }
 
     /// Whether this tick, `every` after the last, should look at it. The longer it has been quiet, the rarer: every
-    /// minute in its first eight, then less and less often.
+    /// minute in its first eight, then less and less often. More than the beginning of a line is read at once, and what
+    /// has settled is looked at for the last time.
     pub fn is_due(&self, now: Timestamp, every: SignedDuration) -> bool {
         let quiet = now.duration_since(self.grown_at);
         let mut pause = SignedDuration::from_mins(1);
@@ -97,7 +104,7 @@ impl Blob {
         }
         let turn = |at: Timestamp| at.as_second().div_euclid(pause.as_secs());
         let before = now.saturating_sub(every).unwrap_or(Timestamp::MIN);
-        self.behind() > 0 || turn(now) != turn(before)
+        self.behind() > A_LINE || self.is_settled(now) || turn(now) != turn(before)
     }
 
     pub fn is_settled(&self, now: Timestamp) -> bool {
@@ -135,9 +142,14 @@ impl Blob {
     }
 }
 
-/// How much of a piece is whole lines: up to behind the last newline. With `all`, everything.
+/// How much of a piece is whole lines: up to behind the last newline, or behind that of the line which is one too many to
+/// be held at once. With `all`, an end of the blob is the end of a line.
 pub fn whole_lines(piece: &[u8], all: bool) -> usize {
-    if all { piece.len() } else { memchr::memrchr(b'\n', piece).map_or(0, |at| at + 1) }
+    match memchr::memchr_iter(b'\n', piece).nth(MAX_LINES - 1) {
+        Some(at) => at + 1,
+        None if all => piece.len(),
+        None => memchr::memrchr(b'\n', piece).map_or(0, |at| at + 1),
+    }
 }
 
 /// The lines of a piece as (from, to), without their ends, CRLF or LF. Blank ones are no records.
@@ -161,14 +173,14 @@ mod tests {
 
     #[test]
     fn pain_08_a_blob_that_grows_is_looked_at_at_every_tick_and_a_quiet_one_less_and_less_often() {
-        let blob = Blob::new("b", at(0));
+        let blob = Blob::new("a", "b", at(0));
         let every = SignedDuration::from_mins(1);
         let looks = |range: std::ops::Range<i64>| range.filter(|minute| blob.is_due(at(*minute), every)).count();
         assert_eq!(looks(1..9), 8);
         assert_eq!(looks(60..120), 4, "an hour later");
         assert_eq!(looks(600..1200), 37, "at last every sixteen minutes");
         let mut behind = blob.clone();
-        behind.length = 1;
+        behind.length = A_LINE + 1;
         assert!(behind.is_due(at(601), every), "what is known to be there is read at once");
         let slow = SignedDuration::from_mins(30);
         assert!((600..700).all(|minute| blob.is_due(at(minute), slow)), "a slow tick misses no turn");
@@ -176,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_blob_in_the_place_of_another_is_known_by_its_birth_or_by_being_shorter() {
-        let mut blob = Blob { created: Some(at(0)), offset: 100, length: 120, ..Blob::new("b", at(0)) };
+        let mut blob = Blob { created: Some(at(0)), offset: 100, length: 120, ..Blob::new("a", "b", at(0)) };
         assert_eq!(blob.look(Some(at(0)), 120, at(5)), Look::Unchanged);
         assert_eq!((blob.look(Some(at(0)), 130, at(5)), blob.grown_at), (Look::Grown, at(5)));
         assert_eq!(blob.look(None, 130, at(6)), Look::Unchanged, "Azure need not say when");
@@ -200,6 +212,8 @@ mod tests {
         assert_eq!(whole_lines(piece, false), piece.len() - 5);
         assert_eq!(whole_lines(piece, true), piece.len());
         assert_eq!(whole_lines(b"{half", false), 0);
+        let short = b"\n".repeat(MAX_LINES + 5);
+        assert_eq!((whole_lines(&short, false), whole_lines(&short, true)), (MAX_LINES, MAX_LINES));
         let texts = |piece: &'static [u8]| -> Vec<&[u8]> { lines(piece).map(|(from, to)| &piece[from..to]).collect() };
         assert_eq!(texts(piece), [b"{1}".as_slice(), b"{2}", b"{3}", b"{half"]);
         assert_eq!(texts(b""), Vec::<&[u8]>::new());

@@ -48,7 +48,7 @@ impl Finding {
 
     /// Whether nobody keeps the right from us.
     pub fn is_granted(&self) -> bool {
-        matches!(self.ability, Ability::Ok | Ability::Throttled | Ability::NotConfigured)
+        matches!(self.ability, Ability::Ok | Ability::NotConfigured)
     }
 }
 
@@ -74,7 +74,7 @@ pub async fn check(
         Ok(page) => match page.blobs.iter().max_by_key(|blob| &blob.name) {
             Some(blob) => match account.read(&blob.name, 0, 1).await {
                 // Nothing behind the end of a blob is an answer of somebody who may read.
-                Ok(_) | Err(StorageError::BeyondEnd) => Finding::granted(Right::Read),
+                Ok(_) | Err(StorageError::BeyondEnd | StorageError::NotAppendBlob) => Finding::granted(Right::Read),
                 Err(error) => blob_trouble(Right::Read, storage, &error),
             },
             None => Finding::not_yet(
@@ -186,7 +186,7 @@ fn trouble(right: Right, storage: &Storage, error: &StorageError) -> Finding {
         StorageError::NotFound { code } => {
             (Ability::Failing, format!("The storage account {account} does not know what we ask for ({code})."))
         }
-        StorageError::BeyondEnd => {
+        StorageError::NotAppendBlob | StorageError::BeyondEnd => {
             (Ability::Failing, format!("The storage account {account} answers another question than ours."))
         }
         StorageError::Unavailable { message } => (

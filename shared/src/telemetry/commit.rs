@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    blob::{self, Blob, Tail},
-    event::network_activity,
+    batch::Batch,
+    blob::Blob,
     line::Head,
     marks::{self, Segment, Spill},
+    news::{Line, News, Place, encode, quarantine, read_portion, sort},
     progress::{self, Intent, Part, Step, TelemetryFeed},
 };
 use crate::{
@@ -23,109 +24,24 @@ use crate::{
         lake::Put,
         store::{Expect, Write},
     },
-    record::{self, CommitError, Ledger, Mark, ObjectWriter, Quarantined, mark},
+    record::{self, CommitError, Ledger, Mark},
     tenant::{self, Feed, TenantId},
 };
 
-/// Text of lines held at once, but for the piece that fills it.
-const MAX_BYTES: usize = 12 << 20;
-/// Blobs in one batch: the intent holds them all, and an item is bounded.
-const MAX_BLOBS: usize = 16;
+/// Objects removed at the beginning of a pass; the others wait for the next.
+const CLEARED_AT_ONCE: usize = 100;
+/// Names of objects to be removed, of which the state keeps a list.
+const MAX_SUPERSEDED: usize = 2000;
 /// Earlier than this no event is believed to be, when an object is named after its events.
 const OLDEST: jiff::SignedDuration = jiff::SignedDuration::from_hours(400 * 24);
-
-/// Whole lines of one blob, and what the blob is once they are in.
-#[derive(Debug)]
-struct Portion {
-    id: String,
-    text: Vec<u8>,
-    /// A line that is too long to be one: all of it goes to the quarantine as it is.
-    torn: bool,
-}
-
-/// What one commit carries.
-#[derive(Debug, Default)]
-pub struct Batch {
-    portions: Vec<Portion>,
-    blobs: BTreeMap<String, Blob>,
-    retired: Vec<String>,
-    bytes: usize,
-}
-
-impl Batch {
-    /// The blob as this batch will leave it.
-    pub fn blob(&self, id: &str) -> Option<&Blob> {
-        self.blobs.get(id)
-    }
-
-    /// Takes in lines that end where `after` says. `torn` where they are part of a line without end.
-    pub fn push(&mut self, id: &str, mut after: Blob, text: Vec<u8>, torn: bool) {
-        after.offset += text.len() as u64;
-        after.tail = Tail::of(&text).or(after.tail);
-        self.bytes += text.len();
-        self.blobs.insert(id.to_owned(), after);
-        self.portions.push(Portion { id: id.to_owned(), text, torn });
-    }
-
-    /// The blob has changed without bringing a line.
-    pub fn note(&mut self, id: &str, after: Blob) {
-        self.blobs.insert(id.to_owned(), after);
-    }
-
-    /// The blob is done.
-    pub fn retire(&mut self, id: &str) {
-        self.retired.push(id.to_owned());
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.blobs.is_empty()
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.bytes >= MAX_BYTES || self.blobs.len() >= MAX_BLOBS
-    }
-}
 
 /// A blob on its way into the registry.
 #[derive(Debug)]
 pub struct New {
     pub id: String,
     pub blob: Blob,
-    pub registration: Registration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registration {
-    First,
-    /// It was thought done; that record, of this version, goes.
-    Again {
-        version: u64,
-    },
-    /// Of no interest unless it grows.
-    Done,
-}
-
-/// A line of a batch: which portion, from where to where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    portion: usize,
-    from: usize,
-    to: usize,
-}
-
-/// One line that has not left yet.
-#[derive(Debug)]
-enum Line {
-    Record(Head),
-    Unreadable { reason: String },
-}
-
-/// What a batch holds that is new.
-#[derive(Debug, Default)]
-struct News {
-    records: Vec<(Head, Place)>,
-    quarantined: Vec<Quarantined>,
-    counts: Ledger,
+    /// It was thought done: the version of that record, which goes.
+    pub retired: Option<u64>,
 }
 
 /// One tenant's telemetry state during a pass: what was read, what the pass has changed, and the versions that guard it.
@@ -175,10 +91,16 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As the lake's.
     pub async fn clear_away(&mut self) -> Result<(), CommitError> {
-        for name in std::mem::take(&mut self.feed.superseded) {
+        let some = self.feed.superseded.len().min(CLEARED_AT_ONCE);
+        for name in self.feed.superseded.drain(..some) {
             self.app.ports.lake.remove(&Segment::key(self.tenant, &name)).await?;
         }
         Ok(())
+    }
+
+    /// Whether more is waiting to be cleared away than the state should name.
+    pub fn is_cluttered(&self) -> bool {
+        self.feed.superseded.len() > MAX_SUPERSEDED
     }
 
     /// Registers blobs: new ones, and those that were thought done.
@@ -187,20 +109,12 @@ impl<'a> Desk<'a> {
     /// [`CommitError::Conflict`] when somebody else wrote first.
     pub async fn register(&mut self, new: Vec<New>) -> Result<(), CommitError> {
         let mut writes = Vec::new();
-        for New { id, blob, registration } in &new {
-            writes.push(match registration {
-                Registration::Done => Part::Retired.put(self.tenant, id, blob, Expect::Absent)?,
-                Registration::First | Registration::Again { .. } => {
-                    Part::Live.put(self.tenant, id, blob, Expect::Absent)?
-                }
-            });
-            if let Registration::Again { version } = registration {
-                writes.push(Part::Retired.delete(self.tenant, id, *version));
-            }
+        for New { id, blob, retired } in &new {
+            writes.push(Part::Live.put(self.tenant, id, blob, Expect::Absent)?);
+            writes.extend(retired.map(|version| Part::Retired.delete(self.tenant, id, version)));
         }
         self.store(writes).await?;
-        let live = new.into_iter().filter(|new| !matches!(new.registration, Registration::Done));
-        self.live.extend(live.map(|New { id, blob, .. }| (id, (blob, Expect::Version(1)))));
+        self.live.extend(new.into_iter().map(|New { id, blob, .. }| (id, (blob, Expect::Version(1)))));
         Ok(())
     }
 
@@ -227,7 +141,8 @@ impl<'a> Desk<'a> {
         let mut step = Step { retired: batch.retired, bytes: batch.bytes as u64, ..Step::default() };
         let mut found = BTreeMap::new();
         for (number, portion) in batch.portions.iter().enumerate() {
-            self.read_portion(
+            read_portion(
+                self.tenant,
                 number,
                 portion,
                 &mut step.counts,
@@ -247,45 +162,16 @@ impl<'a> Desk<'a> {
             }
         }
         step.segments = segments.iter().map(|(name, _)| name.clone()).collect();
-        let News { records, quarantined, counts } = self.sort(&batch.portions, fresh);
+        let News { records, mut unreadable, counts } = sort(fresh);
         step.counts.add(counts);
-        let (object, unreadable) = self.encode(&batch.portions, &records)?;
-        step.counts.delivered -= unreadable.len() as u64;
-        step.counts.quarantined += unreadable.len() as u64;
+        let style = Style { tenant: self.tenant, raw_data: self.app.config.raw_data };
+        let encoded = encode(style, &batch.portions, &records)?;
+        step.counts.delivered -= encoded.unreadable.len() as u64;
+        step.counts.quarantined += encoded.unreadable.len() as u64;
+        unreadable.extend(encoded.unreadable);
+        quarantine(self.app, self.tenant, &batch.portions, unreadable).await?;
         drop(batch.portions);
-        for record in quarantined.into_iter().chain(unreadable) {
-            // Known by its text, so that a second put finds the first one's object.
-            self.app.ports.lake.put_new(&record.key, record.object).await?;
-        }
-        self.deliver(step, segments, object, &records).await
-    }
-
-    /// The lines of a portion, each with its mark.
-    fn read_portion(
-        &self,
-        number: usize,
-        portion: &Portion,
-        counts: &mut Ledger,
-        found: &mut Vec<(Mark, Place, Line)>,
-    ) {
-        let whole = [(0, portion.text.len())];
-        let split = blob::lines(&portion.text);
-        let places: Box<dyn Iterator<Item = (usize, usize)>> =
-            if portion.torn { Box::new(whole.into_iter()) } else { Box::new(split) };
-        for (from, to) in places {
-            counts.fetched += 1;
-            let text = &portion.text[from..to];
-            let head = if portion.torn {
-                Err("part of a line that is too long".to_owned())
-            } else {
-                Head::parse(self.tenant, text).map_err(|reason| reason.to_string())
-            };
-            let (mark, line) = match head {
-                Ok(head) => (head.mark, Line::Record(head)),
-                Err(reason) => (mark(&[b"telemetry text", text]), Line::Unreadable { reason }),
-            };
-            found.push((mark, Place { portion: number, from, to }, line));
-        }
+        self.deliver(step, segments, encoded.object, &records).await
     }
 
     /// What of one blob's lines is new: it goes to `fresh`. Gives the marks of the segment that is to be written, old ones
@@ -333,50 +219,6 @@ impl<'a> Desk<'a> {
             }
             marks => marks,
         }
-    }
-
-    /// Records in the order of their times, and what goes to the quarantine.
-    fn sort(&self, portions: &[Portion], fresh: Vec<(Place, Line)>) -> News {
-        let mut news = News::default();
-        for (place, line) in fresh {
-            match line {
-                Line::Record(head) => {
-                    news.counts.delivered += 1;
-                    news.records.push((head, place));
-                }
-                Line::Unreadable { reason } => {
-                    news.counts.quarantined += 1;
-                    news.quarantined.push(self.quarantine(text_of(portions, place), &reason));
-                }
-            }
-        }
-        news.records.sort_unstable_by_key(|(head, place)| (head.time, head.mark, *place));
-        news
-    }
-
-    fn quarantine(&self, text: &[u8], reason: &str) -> Quarantined {
-        record::quarantine(Feed::Telemetry, self.tenant, text, text, reason, self.app.clock.now())
-    }
-
-    /// The object with these records, and those of them that are no JSON for all that.
-    fn encode(
-        &self,
-        portions: &[Portion],
-        records: &[(Head, Place)],
-    ) -> Result<(Option<Vec<u8>>, Vec<Quarantined>), CommitError> {
-        let style = Style { tenant: self.tenant, raw_data: self.app.config.raw_data };
-        let mut writer = ObjectWriter::fast();
-        let mut unreadable = Vec::new();
-        for (head, place) in records {
-            let bytes = text_of(portions, *place);
-            let event = std::str::from_utf8(bytes).map_err(|cause| cause.to_string());
-            match event.and_then(|line| network_activity(style, line, head)) {
-                Ok(event) => writer.push(&event)?,
-                Err(reason) => unreadable.push(self.quarantine(bytes, &reason)),
-            }
-        }
-        let object = if unreadable.len() < records.len() { Some(writer.finish()?) } else { None };
-        Ok((object, unreadable))
     }
 
     /// Writes the intent, then marks and object, then the offsets. Where only offsets move, they move at once.
@@ -515,8 +357,4 @@ impl<'a> Desk<'a> {
         self.store(Vec::new()).await?;
         Ok(Ledger::default())
     }
-}
-
-fn text_of(portions: &[Portion], place: Place) -> &[u8] {
-    &portions[place.portion].text[place.from..place.to]
 }

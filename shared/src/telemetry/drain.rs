@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::open_account;
 use super::{
+    batch::Batch,
     check::{Finding, Right, blob_trouble, queue_trouble},
-    commit::{Batch, Desk},
+    commit::Desk,
 };
 use crate::{
     App,
@@ -34,6 +35,8 @@ const BYTES: u64 = 1 << 30;
 const PASS_TIME: SignedDuration = SignedDuration::from_mins(4);
 /// Times a pass starts anew because another worker wrote first.
 const ATTEMPTS: u32 = 3;
+/// An intent that young is another worker's, who is about to keep it: to settle it would throw that work away.
+const LEASE: SignedDuration = SignedDuration::from_secs(60);
 /// What only the customer can mend is tried again after so long: a new role takes minutes.
 const PROBE: SignedDuration = SignedDuration::from_mins(15);
 
@@ -80,6 +83,10 @@ async fn attempt(
     if !desk.connection.connection.is_due(Feed::Telemetry, app.clock.now().max(message.scheduled_time)) {
         return Ok(Outcome::NothingToDo);
     }
+    let young = |opened_at: Timestamp| app.clock.now().duration_since(opened_at) < LEASE;
+    if desk.feed.intent.as_ref().is_some_and(|intent| young(intent.opened_at)) {
+        return Ok(Outcome::Yielded);
+    }
     desk.clear_away().await?;
     desk.finish_open_intent().await?.record(recorded);
     let connection = &desk.connection.connection;
@@ -89,6 +96,7 @@ async fn attempt(
         Err(TokenError::Platform(error)) => return Err(error.into()),
         Err(error) => return conclude(desk, Err(Condition::from_token_error(&error, Feed::Telemetry)), recorded).await,
     };
+    desk.feed.since.get_or_insert(app.clock.now());
     let every = SignedDuration::from_secs(message.every_seconds.into());
     let mut pass = Pass {
         app,
@@ -102,6 +110,7 @@ async fn attempt(
         started: app.clock.now(),
         named: BTreeSet::new(),
         complaint: None,
+        replaced: BTreeSet::new(),
         batch: Batch::default(),
         delivered: 0,
     };
@@ -162,6 +171,8 @@ struct Pass<'a> {
     named: BTreeSet<String>,
     /// What is wrong with the queue, or with one blob. The rest goes on without.
     complaint: Option<Condition>,
+    /// Blobs that turned out to be others than they were.
+    replaced: BTreeSet<String>,
     batch: Batch,
     delivered: u64,
 }
@@ -193,12 +204,28 @@ impl Pass<'_> {
     }
 
     fn refused_blobs(&self, right: Right, error: &StorageError) -> Condition {
-        self.refused(blob_trouble, right, error)
+        let condition = self.refused(blob_trouble, right, error);
+        if condition.ability == Ability::NotConfigured && self.desk.feed.bytes > 0 {
+            // It was there, and is no longer: that is not a setup that is still to come.
+            return Condition { asleep: condition.asleep, ..Condition::failing(condition.next_step) };
+        }
+        condition
     }
 
     fn refused_queue(&self, right: Right, error: &StorageError) -> Condition {
         // Blobs are found without it, only later: no reason to sleep.
         Condition { asleep: None, ..self.refused(queue_trouble, right, error) }
+    }
+
+    /// The first complaint is the one that is told.
+    fn complain(&mut self, condition: Condition) {
+        self.complaint.get_or_insert(condition);
+    }
+
+    /// Whether half of the pass's time is over.
+    fn half_over(&self) -> bool {
+        let time = self.budget.until.duration_since(self.started);
+        self.app.clock.now() > self.started + time / 2
     }
 
     fn out_of_time(&self) -> bool {
@@ -219,7 +246,8 @@ impl Pass<'_> {
     /// Writes down how the pass ended.
     async fn end(mut self, stop: Option<Stop>) -> Result<Outcome, CommitError> {
         let complete = stop.is_none();
-        if complete && self.complaint.as_ref().is_none_or(|complaint| complaint.ability == Ability::NotConfigured) {
+        let unannounced = |complaint: &Condition| complaint.ability == Ability::NotConfigured;
+        if complete && self.complaint.as_ref().is_none_or(unannounced) {
             self.desk.feed.watermark = self.desk.feed.watermark.max(Some(self.started));
         }
         let delivered = self.delivered;
@@ -255,8 +283,10 @@ async fn conclude(
     desk.settle().await?;
     recorded.add(Metric::BytesBehind, desk.feed.behind);
     let connection = &desk.connection.connection;
-    if connection.state.should_be_fresh() && condition.ability != Ability::NotConfigured {
-        let since = desk.feed.watermark.unwrap_or(connection.connected_at);
+    // What only the customer can mend is no alarm of ours.
+    let ours = matches!(condition.ability, Ability::Ok | Ability::Throttled | Ability::Failing);
+    if connection.state.should_be_fresh() && ours {
+        let since = desk.feed.watermark.or(desk.feed.since).unwrap_or(now);
         recorded.add(Metric::FreshnessSeconds, u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0));
     }
     Ok(outcome)

@@ -67,10 +67,15 @@ impl Kind {
             "InboundConnectionBlocked" => kind(Activity::Refuse, Direction::Inbound, Status::Failure),
             "ListeningConnectionCreated" => kind(Activity::Listen, Direction::Inbound, Status::Success),
             "InboundInternetScanInspected" => kind(Activity::Traffic, Direction::Inbound, Status::Unknown),
-            // DnsConnectionInspected, SslConnectionInspected, NetworkSignatureInspected and their kind.
-            inspected if inspected.ends_with("Inspected") => {
-                kind(Activity::Traffic, Direction::Unknown, Status::Unknown)
-            }
+            "DnsConnectionInspected"
+            | "FtpConnectionInspected"
+            | "HttpConnectionInspected"
+            | "IcmpConnectionInspected"
+            | "NetworkSignatureInspected"
+            | "NtlmAuthenticationInspected"
+            | "SmtpConnectionInspected"
+            | "SshConnectionInspected"
+            | "SslConnectionInspected" => kind(Activity::Traffic, Direction::Unknown, Status::Unknown),
             _ => kind(Activity::Other, Direction::Unknown, Status::Unknown),
         }
     }
@@ -213,8 +218,8 @@ fn local_endpoint(from: &mut Map<String, Value>) -> Option<Value> {
     if let Some(name) = from.get("DeviceName").and_then(Value::as_str).filter(|name| is_hostname(name)) {
         put(&mut endpoint, "hostname", Some(name.into()));
     }
-    put(&mut endpoint, "uid", from.get("DeviceId").filter(|id| id.as_str().is_some_and(|id| !id.is_empty())).cloned());
-    is_something(endpoint)
+    put(&mut endpoint, "uid", from.get("DeviceId").filter(|_| is_text(from, "DeviceId")).cloned());
+    identified(endpoint)
 }
 
 fn remote_endpoint(from: &mut Map<String, Value>) -> Option<Value> {
@@ -222,7 +227,16 @@ fn remote_endpoint(from: &mut Map<String, Value>) -> Option<Value> {
     if from.get("RemoteUrl").and_then(Value::as_str).is_some_and(is_hostname) {
         put(&mut endpoint, "hostname", take(from, "RemoteUrl"));
     }
-    is_something(endpoint)
+    identified(endpoint)
+}
+
+/// OCSF wants an endpoint to be somebody; a port alone is not.
+fn identified(endpoint: Value) -> Option<Value> {
+    let mut endpoint = is_something(endpoint)?;
+    if ["ip", "uid", "hostname"].into_iter().all(|name| endpoint.get(name).is_none()) {
+        put(&mut endpoint, "name", Some("Unknown".into()));
+    }
+    Some(endpoint)
 }
 
 fn endpoint(from: &mut Map<String, Value>, ip: &str, port: &str) -> Value {
@@ -286,18 +300,27 @@ fn connection_info(from: &mut Map<String, Value>, direction: Direction, event: &
 }
 
 fn device(from: &mut Map<String, Value>) -> Option<Value> {
-    let mut device = json!({});
+    if !is_text(from, "DeviceId") && !is_text(from, "DeviceName") {
+        return None;
+    }
+    let mut device = json!({ "type_id": 0 });
     put(&mut device, "uid", text_of(from, "DeviceId"));
     let key = if from.get("DeviceName").and_then(Value::as_str).is_some_and(is_hostname) { "hostname" } else { "name" };
     put(&mut device, key, text_of(from, "DeviceName"));
     put(&mut device, "groups", text_of(from, "MachineGroup").map(|name| json!([{ "name": name }])));
-    let mut device = is_something(device)?;
-    put(&mut device, "type_id", Some(0.into()));
     Some(device)
 }
 
-/// The process behind the connection, its file, its user and its parent.
+/// The process behind the connection; where nothing tells it from others, its user alone.
 fn actor(from: &mut Map<String, Value>) -> Option<Value> {
+    if from.get("InitiatingProcessId").is_some_and(Value::is_i64) || is_text(from, "InitiatingProcessUniqueId") {
+        return Some(json!({ "process": process(from) }));
+    }
+    user(from).map(|user| json!({ "user": user }))
+}
+
+/// With its file, its user and its parent.
+fn process(from: &mut Map<String, Value>) -> Value {
     const OF: &str = "InitiatingProcess";
     let of = |name: &str| format!("{OF}{name}");
     let mut process = json!({});
@@ -310,12 +333,13 @@ fn actor(from: &mut Map<String, Value>) -> Option<Value> {
     put(&mut process, "integrity", text_of(from, &of("IntegrityLevel")));
     put(&mut process, "session", session(from));
     put(&mut process, "user", user(from));
-    let mut parent = json!({});
-    put(&mut parent, "pid", integer_of(from, &of("ParentId")).map(Value::from));
-    put(&mut parent, "name", text_of(from, &of("ParentFileName")));
-    put(&mut parent, "created_time", time_of(from, &of("ParentCreationTime")));
-    put(&mut process, "parent_process", is_something(parent));
-    is_something(process).map(|process| json!({ "process": process }))
+    if let Some(pid) = integer_of(from, &of("ParentId")) {
+        let mut parent = json!({ "pid": pid });
+        put(&mut parent, "name", text_of(from, &of("ParentFileName")));
+        put(&mut parent, "created_time", time_of(from, &of("ParentCreationTime")));
+        put(&mut process, "parent_process", Some(parent));
+    }
+    process
 }
 
 fn file(from: &mut Map<String, Value>) -> Option<Value> {
@@ -350,6 +374,9 @@ fn session(from: &mut Map<String, Value>) -> Option<Value> {
 fn user(from: &mut Map<String, Value>) -> Option<Value> {
     const ACCOUNT: &str = "InitiatingProcessAccount";
     let of = |name: &str| format!("{ACCOUNT}{name}");
+    if !is_text(from, &of("Name")) && !is_text(from, &of("Sid")) {
+        return None;
+    }
     let mut user = json!({});
     put(&mut user, "name", text_of(from, &of("Name")));
     put(&mut user, "uid", text_of(from, &of("Sid")));
@@ -358,7 +385,12 @@ fn user(from: &mut Map<String, Value>) -> Option<Value> {
     if from.get(&of("Upn")).and_then(Value::as_str).is_some_and(|upn| fits(upn) && is_email(upn)) {
         put(&mut user, "email_addr", take(from, &of("Upn")));
     }
-    is_something(user)
+    Some(user)
+}
+
+/// Whether [`text_of`] would take it.
+fn is_text(from: &Map<String, Value>, name: &str) -> bool {
+    from.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty() && fits(text))
 }
 
 fn is_something(value: Value) -> Option<Value> {
@@ -408,6 +440,7 @@ mod tests {
             ("ConnectionSuccessAggregatedReport", 6, 2, 1),
             ("ConnectionFailedAggregatedReport", 6, 2, 2),
             ("InboundConnectionAcceptedAggregatedReport", 6, 1, 1),
+            ("ThoughtsInspected", 99, 0, 0),
             ("TeleportationAggregatedReport", 99, 0, 0),
             ("Teleportation", 99, 0, 0),
         ] {
@@ -484,6 +517,26 @@ mod tests {
             ("/unmapped/LocalIPType", json!("Private")),
         ] {
             assert_eq!(at(pointer), value, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn what_is_nobody_is_not_made_somebody() {
+        for properties in [
+            json!({"RemotePort": 443, "RemoteIP": null, "RemoteUrl": "https://x.example/y"}),
+            json!({"LocalPort": 443, "ActionType": "ListeningConnectionCreated"}),
+            json!({"InitiatingProcessFileName": "x", "InitiatingProcessParentFileName": "y", "InitiatingProcessId": null}),
+            json!({"InitiatingProcessAccountDomain": "d", "InitiatingProcessAccountUpn": "u@contoso.example"}),
+            json!({"InitiatingProcessAccountName": "u", "InitiatingProcessAccountUpn": "u@contoso.example"}),
+            json!({"InitiatingProcessId": 7, "InitiatingProcessParentFileName": "y"}),
+            json!({"MachineGroup": "main", "DeviceId": null, "DeviceName": ""}),
+            json!({"DeviceId": "x".repeat(70_000)}),
+        ] {
+            let event = event(properties.clone());
+            for (name, value) in properties.as_object().unwrap().iter().filter(|(_, value)| value.is_string()) {
+                let text = serde_json::to_string(&event).unwrap();
+                assert!(text.contains(value.as_str().unwrap()), "{name} is lost in {event}");
+            }
         }
     }
 

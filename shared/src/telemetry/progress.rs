@@ -57,10 +57,16 @@ pub struct TelemetryFeed {
     pub ledger: Ledger,
     /// Bytes of blobs that have been taken in.
     pub bytes: u64,
-    /// Everything that could be seen then has been read and delivered.
+    /// When the feed's first pass began.
+    pub since: Option<Timestamp>,
+    /// Everything that was announced until then has been read and delivered; what has grown in a quiet blob within sixteen
+    /// minutes of it, and what nobody announced within the hour.
     pub watermark: Option<Timestamp>,
     /// When the whole container was last listed.
     pub listed_at: Option<Timestamp>,
+    /// Where a listing goes on that took longer than a pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listing: Option<String>,
     /// Bytes that are known to be there and not read yet, and how many blobs may still grow.
     pub behind: u64,
     pub blobs: u64,

@@ -6,12 +6,13 @@ use jiff::SignedDuration;
 
 use super::{Pass, Stop};
 use crate::{
-    microsoft::storage::{MAX_MESSAGES, Message, StorageError},
+    microsoft::storage::{MAX_MESSAGES, Message},
+    ports::lake::Put,
     record::{self, Ledger},
     telemetry::{
         blob::{self, Blob},
         check::Right,
-        commit::{New, Registration},
+        commit::New,
         hint::{self, Hint},
         progress::Part,
     },
@@ -32,13 +33,14 @@ impl Pass<'_> {
             let messages = match self.account.receive(HIDDEN).await {
                 Ok(messages) => messages,
                 Err(error) => {
-                    self.complaint = Some(self.refused_queue(Right::Peek, &error));
+                    self.complain(self.refused_queue(Right::Peek, &error));
                     return Ok(());
                 }
             };
             let full = messages.len() >= usize::try_from(MAX_MESSAGES).unwrap_or(usize::MAX);
             self.take_round(messages).await?;
-            if !full || self.out_of_time() {
+            // What may not be deleted would only be handed out again and again.
+            if !full || self.complaint.is_some() || self.out_of_time() {
                 return Ok(());
             }
         }
@@ -51,7 +53,7 @@ impl Pass<'_> {
             match hint::parse(self.tenant, &message.text) {
                 Ok(Hint::NotOurs) => done.push(message),
                 Ok(Hint::Created(name)) => {
-                    new.insert(blob::id(&name), name);
+                    new.insert(blob::id(self.storage.account_name.as_str(), &name), name);
                     done.push(message);
                 }
                 Err(reason) if message.dequeue_count >= MAX_DEQUEUES => {
@@ -64,17 +66,16 @@ impl Pass<'_> {
             }
         }
         self.register_named(new).await?;
+        // Counted before they go, whatever happens to us in between.
+        self.desk.settle().await?;
         for message in done {
-            match self.account.delete(&message).await {
-                Ok(()) => {}
-                // It comes again, and finds its blob registered.
-                Err(error @ StorageError::Unavailable { .. }) => {
-                    tracing::warn!(tenant.id = %self.tenant, %error, "a message of the storage queue stays for now");
-                }
-                Err(error) => {
-                    self.complaint = Some(self.refused_queue(Right::Delete, &error));
-                    return Ok(());
-                }
+            if self.out_of_time() {
+                // The others come again, and find their blobs registered.
+                return Ok(());
+            }
+            if let Err(error) = self.account.delete(&message).await {
+                self.complain(self.refused_queue(Right::Delete, &error));
+                return Ok(());
             }
         }
         Ok(())
@@ -91,10 +92,12 @@ impl Pass<'_> {
             let retired = Part::Retired.get(self.app.ports.store.as_ref(), self.tenant, &id).await?;
             new.push(match retired {
                 Some((blob, version)) => {
-                    let blob = Blob { grown_at: self.started, ..blob };
-                    New { id, blob, registration: Registration::Again { version } }
+                    New { id, blob: Blob { grown_at: self.started, ..blob }, retired: Some(version) }
                 }
-                None => New { id, blob: Blob::new(&name, self.started), registration: Registration::First },
+                None => {
+                    let blob = Blob::new(self.storage.account_name.as_str(), &name, self.started);
+                    New { id, blob, retired: None }
+                }
             });
         }
         if new.is_empty() { Ok(()) } else { Ok(self.desk.register(new).await?) }
@@ -106,7 +109,9 @@ impl Pass<'_> {
         let record =
             record::quarantine(Feed::Telemetry, self.tenant, text, text, &format!("queue message: {reason}"), now);
         tracing::warn!(tenant.id = %self.tenant, message.id = message.id, %reason, key = record.key, "a message of the storage queue goes to the quarantine");
-        self.app.ports.lake.put_new(&record.key, record.object).await?;
+        if self.app.ports.lake.put_new(&record.key, record.object).await? == Put::Exists {
+            return Ok(());
+        }
         let counts = Ledger { fetched: 1, quarantined: 1, ..Ledger::default() };
         self.desk.feed.ledger.add(counts);
         counts.record(self.recorded);

@@ -9,13 +9,15 @@ use super::{Pass, Stop};
 use crate::{
     microsoft::storage::{Listed, StorageError},
     ports::store::Expect,
+    storage::Storage,
     telemetry::{
         blob::{self, Blob, Look},
         check::Right,
-        commit::{New, Registration},
+        commit::New,
         hint,
         progress::Part,
     },
+    tenant::Condition,
 };
 
 const EVERY: SignedDuration = SignedDuration::from_hours(1);
@@ -24,6 +26,9 @@ const WITHOUT_HINTS: SignedDuration = SignedDuration::from_mins(10);
 /// Blobs registered, or forgotten, in one transaction.
 const AT_ONCE: usize = 40;
 
+/// Blobs of one tenant that are kept in mind: years of hours. Whoever can write the container could make any number.
+const MAX_KNOWN: usize = 50_000;
+
 impl Pass<'_> {
     pub(super) async fn list_if_due(&mut self) -> Result<(), Stop> {
         let every = if self.complaint.is_some() { WITHOUT_HINTS } else { EVERY };
@@ -31,29 +36,39 @@ impl Pass<'_> {
             return Ok(());
         }
         let mut retired = Part::Retired.load(self.app.ports.store.as_ref(), self.tenant).await?;
-        let (mut seen, mut marker) = (BTreeSet::new(), None);
+        let mut marker = self.desk.feed.listing.take();
+        let from_the_beginning = marker.is_none();
+        let mut seen = BTreeSet::new();
         loop {
             let page = match self.account.list(marker).await {
                 Ok(page) => page,
                 Err(error @ StorageError::Unavailable { .. }) if !self.desk.live.is_empty() => {
                     // What is registered can be read without.
-                    self.complaint = Some(self.refused_blobs(Right::List, &error));
+                    self.complain(self.refused_blobs(Right::List, &error));
                     return Ok(());
                 }
                 Err(error) => return Err(Stop::Condition(self.refused_blobs(Right::List, &error))),
             };
             for blobs in page.blobs.chunks(AT_ONCE) {
+                if self.desk.live.len() + retired.len() >= MAX_KNOWN {
+                    self.complain(too_many(&self.storage));
+                    return Ok(());
+                }
                 self.take_listed(blobs, &mut retired, &mut seen).await?;
             }
             marker = page.next;
             if marker.is_none() {
                 break;
             }
-            if self.out_of_time() {
-                return Err(Stop::Spent);
+            if self.half_over() {
+                // Reading has its turn; the next pass goes on here.
+                self.desk.feed.listing = marker;
+                return Ok(());
             }
         }
-        self.forget_the_gone(retired, &seen).await?;
+        if from_the_beginning {
+            self.forget_the_gone(retired, &seen).await?;
+        }
         self.desk.feed.listed_at = Some(self.started);
         Ok(())
     }
@@ -69,7 +84,7 @@ impl Pass<'_> {
             if hint::check_name(&listed.name).is_err() || !hint::is_of(self.tenant, &listed.name) {
                 continue;
             }
-            let id = blob::id(&listed.name);
+            let id = blob::id(self.storage.account_name.as_str(), &listed.name);
             seen.insert(id.clone());
             if let Some((blob, _)) = self.desk.live.get_mut(&id) {
                 if blob.look_at(listed, self.started) != Look::Unchanged {
@@ -81,33 +96,23 @@ impl Pass<'_> {
                     let version = *version;
                     retired.remove(&id);
                     self.named.insert(id.clone());
-                    new.push(New { id, blob, registration: Registration::Again { version } });
+                    new.push(New { id, blob, retired: Some(version) });
                 }
-            } else {
-                new.push(self.first_seen(id, listed));
+            } else if listed.modified.is_none_or(|at| at >= self.first_look()) {
+                let mut blob = Blob::new(self.storage.account_name.as_str(), &listed.name, self.started);
+                blob.look_at(listed, self.started);
+                blob.grown_at = listed.modified.unwrap_or(self.started).min(self.started);
+                self.named.insert(id.clone());
+                new.push(New { id, blob, retired: None });
             }
         }
         if new.is_empty() { Ok(()) } else { Ok(self.desk.register(new).await?) }
     }
 
-    /// A blob that nobody has named. One that has not been touched since before the feed's first look is of no interest
-    /// unless it grows; then what is new is read.
-    fn first_seen(&mut self, id: String, listed: &Listed) -> New {
-        let mut blob = Blob::new(&listed.name, self.started);
-        blob.look_at(listed, self.started);
-        blob.grown_at = listed.modified.unwrap_or(self.started).min(self.started);
-        if blob.grown_at < self.first_look() {
-            blob.offset = blob.length;
-            return New { id, blob, registration: Registration::Done };
-        }
-        self.named.insert(id.clone());
-        New { id, blob, registration: Registration::First }
-    }
-
-    /// How far back the feed begins.
+    /// How far back the feed begins. A blob that was not touched since is of no interest, unless it is some day.
     fn first_look(&self) -> Timestamp {
-        let connected = self.desk.connection.connection.connected_at;
-        connected.saturating_sub(self.app.config.first_look).unwrap_or(Timestamp::MIN)
+        let since = self.desk.feed.since.unwrap_or(self.started);
+        since.saturating_sub(self.app.config.first_look).unwrap_or(Timestamp::MIN)
     }
 
     /// The record of a blob goes with the blob. What of it had not been read is lost, and said.
@@ -120,13 +125,27 @@ impl Pass<'_> {
         let live =
             self.desk.live.iter().map(|(id, (blob, expect))| (Part::Live, id.clone(), blob.clone(), version(*expect)));
         let retired = retired.into_iter().map(|(id, (blob, version))| (Part::Retired, id, blob, version));
-        let gone: Vec<_> = live.chain(retired).filter(|(_, id, ..)| !seen.contains(id)).collect();
+        let account = self.storage.account_name.as_str();
+        let gone = live.chain(retired).filter(|(_, id, blob, _)| blob.account == account && !seen.contains(id));
+        let gone: Vec<_> = gone.collect();
         for (_, _, blob, _) in gone.iter().filter(|(part, _, blob, _)| *part == Part::Live && blob.behind() > 0) {
             tracing::error!(tenant.id = %self.tenant, blob = blob.name, bytes = blob.behind(), "a blob is gone before it was read to its end");
         }
         for some in gone.chunks(AT_ONCE) {
+            if self.desk.is_cluttered() {
+                // The next listing finds the others.
+                return Ok(());
+            }
             self.desk.forget(some.to_vec()).await?;
         }
         Ok(())
     }
+}
+
+fn too_many(storage: &Storage) -> Condition {
+    Condition::failing(format!(
+        "Ask the customer to delete old blobs of the export in the storage account {}: there are more than {MAX_KNOWN}, and new \
+         ones are no longer looked for.",
+        storage.account_name
+    ))
 }

@@ -40,6 +40,7 @@ impl Pass<'_> {
             .desk
             .live
             .iter()
+            .filter(|(_, (blob, _))| blob.account == self.storage.account_name.as_str())
             .filter(|(id, (blob, _))| self.named.contains(*id) || blob.is_due(self.started, self.every))
             .map(|(id, (blob, _))| (blob.name.clone(), id.clone()))
             .collect();
@@ -67,8 +68,6 @@ impl Pass<'_> {
         let mut blob = before.clone();
         match self.look(&mut blob).await? {
             Found::Lines { text, torn, more } => {
-                self.budget.bytes_left = self.budget.bytes_left.saturating_sub(text.len() as u64);
-                self.recorded.add(Metric::BytesRead, text.len() as u64);
                 let retires = !more && blob.is_settled(self.started);
                 self.batch.push(id, blob, text, torn);
                 if retires {
@@ -87,7 +86,10 @@ impl Pass<'_> {
                 Ok(false)
             }
             Found::Gone => {
-                tracing::error!(tenant.id = %self.tenant, blob = blob.name, bytes = blob.behind(), "a blob is gone before it was done");
+                // Anybody may have announced what never was.
+                if blob.offset > 0 || blob.length > 0 {
+                    tracing::error!(tenant.id = %self.tenant, blob = blob.name, bytes = blob.behind(), "a blob is gone before it was done");
+                }
                 // What the batch holds of it was read while it was there.
                 self.commit().await?;
                 if let Some((blob, Expect::Version(version))) = self.desk.live.get(id).cloned() {
@@ -97,7 +99,7 @@ impl Pass<'_> {
             }
             Found::Failed(error) => {
                 tracing::warn!(tenant.id = %self.tenant, blob = blob.name, %error, "a blob cannot be read now; the next tick tries again");
-                self.complaint.get_or_insert(self.refused_blobs(Right::Read, &error));
+                self.complain(self.refused_blobs(Right::Read, &error));
                 Ok(false)
             }
         }
@@ -109,13 +111,20 @@ impl Pass<'_> {
         let overlap = blob.offset - from;
         let piece = match self.account.read(&blob.name, from, overlap + PIECE).await {
             Ok(piece) => piece,
-            // An empty blob, or one that is not read from its beginning; or else one that is shorter than it was.
-            Err(StorageError::BeyondEnd) if blob.tail.is_none() => return Ok(Found::Nothing),
-            Err(StorageError::BeyondEnd) => return Ok(self.replaced(blob, "it is shorter than it was")),
-            Err(StorageError::NotFound { code }) if code != "ContainerNotFound" => return Ok(Found::Gone),
-            Err(error @ (StorageError::Unavailable { .. } | StorageError::NotFound { .. })) => {
-                return Ok(Found::Failed(error));
+            Err(StorageError::BeyondEnd) if blob.offset == 0 => return Ok(Found::Nothing),
+            Err(StorageError::BeyondEnd) => {
+                blob.start_anew(None, 0, self.started);
+                return Ok(self.replaced(blob, "it is shorter than it was"));
             }
+            Err(StorageError::NotFound { code }) if code == "BlobNotFound" => return Ok(Found::Gone),
+            Err(StorageError::NotAppendBlob) => return Ok(Found::Gone),
+            // One blob's trouble, as far as we know.
+            Err(
+                error @ (StorageError::Unavailable { .. }
+                | StorageError::NotFound { .. }
+                | StorageError::RoleMissing
+                | StorageError::Forbidden { .. }),
+            ) => return Ok(Found::Failed(error)),
             Err(error) => {
                 self.commit().await?;
                 return Err(Stop::Condition(self.refused_blobs(Right::Read, &error)));
@@ -123,6 +132,8 @@ impl Pass<'_> {
         };
         let (length, created) = (piece.length, piece.created);
         let (mut bytes, failure) = self.receive(piece, overlap + PIECE).await;
+        self.budget.bytes_left = self.budget.bytes_left.saturating_sub(bytes.len() as u64);
+        self.recorded.add(Metric::BytesRead, bytes.len() as u64);
         if blob.look(created, length, self.started) == Look::Replaced {
             return Ok(self.replaced(blob, "it was made anew"));
         }
@@ -131,7 +142,6 @@ impl Pass<'_> {
             return Ok(Found::Failed(failure.unwrap_or_else(cut_short)));
         }
         let news = bytes.split_off(overlap);
-        // What is not read from its beginning has no tail yet.
         if Tail::of(&bytes) != blob.tail {
             blob.start_anew(created, length, self.started);
             return Ok(self.replaced(blob, "what had been read of it is no longer there"));
@@ -159,18 +169,18 @@ impl Pass<'_> {
         if taken == 0 {
             return failure.map_or(Found::Nothing, Found::Failed);
         }
-        let more = blob.offset + (taken as u64) < blob.length && (!at_end || taken < whole);
+        let lines_left = memchr::memrchr(b'\n', &news).is_some_and(|last| last >= taken) || (all && taken < news.len());
+        let more = blob.offset + (taken as u64) < blob.length && (!at_end || lines_left);
         news.truncate(taken);
         Found::Lines { text: news, torn, more }
     }
 
-    /// A blob that is another one is read from its first byte, at its next turn in this very pass.
-    fn replaced(&mut self, blob: &mut Blob, why: &str) -> Found {
-        if blob.offset > 0 {
-            blob.start_anew(None, 0, self.started);
-        }
+    /// A blob that is another one is read from its first byte, at its next turn in this very pass; once, for whoever writes
+    /// it may go on replacing it.
+    fn replaced(&mut self, blob: &Blob, why: &str) -> Found {
         tracing::warn!(tenant.id = %self.tenant, blob = blob.name, why, "a blob has been replaced; it is read from its beginning");
-        Found::Lines { text: Vec::new(), torn: false, more: true }
+        let first = self.replaced.insert(blob.name.clone());
+        Found::Lines { text: Vec::new(), torn: false, more: first }
     }
 
     /// The body, or what of it arrived in time and before it broke. Never more than was asked for.
