@@ -8,7 +8,7 @@ use shared::{
     machine::accept::{Accepted, accept},
     tenant::{Ability, Feed, State},
 };
-use simulator::{EmptyInventory, Fault, Machine, NextLinks, Route, Tenant};
+use simulator::{EmptyInventory, Fault, Machine, NextLinks, PastTheEnd, Route, Tenant};
 
 fn collected(id: &str) -> (String, String) {
     (id.to_owned(), "Collect".to_owned())
@@ -378,13 +378,73 @@ fn an_empty_inventory_is_404_or_an_empty_list_and_a_gateways_404_is_neither() {
 fn a_404_in_the_middle_of_the_list_is_not_its_end() {
     let stage = stage_with(6);
     stage.machines(|machines| (machines.page_size, machines.next_links) = (3, NextLinks::Never));
-    stage.script_machines([Fault::Normal, Fault::Status(404), Fault::Status(404), Fault::Status(404)]);
+    stage.script_machines([Fault::Normal, Fault::Html(404), Fault::Html(404), Fault::Html(404)]);
     stage.run_machines();
     assert_eq!((stage.machine_feed().complete_runs, stage.machine_news().len()), (0, 3));
     assert_eq!(stage.machine_capability().status, Ability::Failing);
     stage.run_machines();
     assert_eq!(stage.machine_feed().complete_runs, 1);
     stage.assert_inventory(TENANT);
+}
+
+#[test]
+fn the_end_of_the_list_is_an_empty_page_defenders_own_404_or_the_first_page_again() {
+    for past_the_end in [PastTheEnd::EmptyList, PastTheEnd::NotFound, PastTheEnd::FirstPage] {
+        let stage = stage_with(3);
+        stage.machines(|machines| {
+            (machines.next_links, machines.past_the_end) = (NextLinks::Never, past_the_end);
+        });
+        stage.run_machines();
+        assert_eq!(stage.machine_calls(), ["/api/machines", "/api/machines?$skip=3"], "{past_the_end:?}");
+        stage.machines(|machines| machines.remove("m0001"));
+        for _ in 0..3 {
+            stage.run_machines();
+        }
+        assert_eq!(stage.machine_feed().complete_runs, 4, "{past_the_end:?}");
+        assert_eq!(stage.machine_capability().status, Ability::Ok, "{past_the_end:?}");
+        assert_eq!(stage.machine_news()[3..], [removed("m0001")], "{past_the_end:?}");
+        stage.assert_inventory(TENANT);
+    }
+}
+
+#[test]
+fn pain_17_a_link_that_cannot_be_followed_is_not_the_end_however_many_could() {
+    let long = format!("https://api.security.microsoft.com/api/machines?$skiptoken={}", "x".repeat(9_000));
+    for link in ["/api/machines?$skip=20", "https://api.security.microsoft.com/api/v1.0/machines?$skip=20", &long] {
+        let stage = stage_with(35);
+        stage.machines(|machines| machines.page_size = 10);
+        stage.script_machines([Fault::Normal, Fault::NextLink(link.to_owned())]);
+        stage.run_machines();
+        assert_eq!((stage.machine_feed().complete_runs, stage.machine_feed().machines), (1, 35), "{link}");
+        assert!(stage.heard().contains("behind a link that is no place in it"), "{link}");
+        stage.assert_inventory(TENANT);
+    }
+}
+
+#[test]
+fn a_place_that_microsoft_knows_no_more_is_given_up_and_the_list_begins_anew() {
+    for refusal in [Fault::Status(400), Fault::Status(404), Fault::Html(404)] {
+        let stage = stage_with(6);
+        stage.machines(|machines| machines.page_size = 3);
+        stage.script_machines([
+            Fault::Normal,
+            Fault::Throttled { seconds: 60, header: true, words: false },
+            refusal.clone(),
+        ]);
+        stage.run_machines();
+        assert!(stage.machine_feed().run.is_some());
+        stage.run_machines();
+        let (feed, capability) = (stage.machine_feed(), stage.machine_capability());
+        assert_eq!((feed.run, feed.complete_runs), (None, 0), "{refusal:?}");
+        assert!(capability.next_step.contains("begins anew"), "{capability:?}");
+        stage.simulator.clear_log();
+        stage.run_machines();
+        assert_eq!(stage.machine_calls(), ["/api/machines", "/api/machines?$skip=3"], "{refusal:?}");
+        assert_eq!((stage.machine_feed().complete_runs, stage.machine_capability().status), (1, Ability::Ok));
+        stage.run_machines();
+        assert_eq!(stage.snapshots().len(), stage.machine_feed().segments.len());
+        stage.assert_inventory(TENANT);
+    }
 }
 
 #[test]

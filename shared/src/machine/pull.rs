@@ -121,6 +121,8 @@ enum Stop {
     Condition(Condition),
     /// The same page has failed as often as this pass tries.
     Faulty(String),
+    /// The link that an earlier pass left behind leads nowhere any more.
+    PlaceLost,
     Failed(CommitError),
 }
 
@@ -304,6 +306,9 @@ impl<'a> Pass<'a> {
     /// Writes down how the pass ended.
     async fn end(mut self, stop: Option<Stop>) -> Result<Outcome, CommitError> {
         let now = self.app.clock.now();
+        if matches!(stop, Some(Stop::PlaceLost)) {
+            self.give_up_the_place();
+        }
         if !self.ended {
             self.interrupt().await?;
         }
@@ -318,6 +323,7 @@ impl<'a> Pass<'a> {
             }
             Some(Stop::Spent) if !self.budget.answered => faulty(self.tenant, "no answer in time"),
             Some(Stop::Faulty(failure)) => faulty(self.tenant, &failure),
+            Some(Stop::PlaceLost) => faulty(self.tenant, "the machines' list cannot be gone on with, and begins anew"),
             Some(Stop::Spent) | None => (pulled, self.afterwards.take().unwrap_or_else(|| self.condition(now))),
         };
         if let Some(roles) = self.caller.accepted_roles() {
@@ -329,6 +335,13 @@ impl<'a> Pass<'a> {
         self.desk.settle().await?;
         self.measure(now);
         Ok(outcome)
+    }
+
+    /// The next pass reads the list from its beginning.
+    fn give_up_the_place(&mut self) {
+        let run = self.desk.feed.run.take();
+        self.desk.feed.let_go(run.map(|run| run.seen));
+        self.place = Place::start();
     }
 
     /// Delivers what was found, and keeps the place for the next pass.

@@ -45,8 +45,18 @@ pub struct PageRead {
     pub elements: u64,
     /// Elements whose id no page of this run had shown before, unreadable ones with them.
     pub new: u64,
-    /// Where its next link leads, if it leads on in this list.
-    pub link: Option<Position>,
+    pub more: More,
+}
+
+/// What a page says of those behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum More {
+    /// Nothing.
+    Silent,
+    /// They are here.
+    At(Position),
+    /// There are more, behind a link that is no place in this list.
+    Elsewhere,
 }
 
 /// Where the list goes on.
@@ -54,21 +64,27 @@ pub struct PageRead {
 pub enum Next {
     Page(Place),
     End,
+    /// It has shown all it has a second time: the service takes no notice of `$skip`, and its first page was the list.
+    Repeated,
     /// It goes round in circles: there is no telling what it leaves out.
     Lost,
 }
 
-/// Follows the next link, else skips what was read, until a page is empty. A service that links says where it ends.
+/// Follows the next link, else skips what was read, until a page is empty. A service that links says where it ends; one
+/// whose link cannot be followed has said that it goes on.
 pub fn next(place: &Place, page: &PageRead) -> Next {
     let read = place.read + page.elements;
     if page.elements > 0 && page.new == 0 {
-        return Next::Lost;
+        // As many as all pages so far, and every one of them known: the first page once more.
+        let again = page.more == More::Silent && !place.linked && page.elements == place.read;
+        return if again { Next::Repeated } else { Next::Lost };
     }
-    match &page.link {
-        Some(position) if *position == place.position => Next::Lost,
-        Some(position) => Next::Page(Place { position: position.clone(), read, linked: true }),
-        None if page.elements == 0 || place.linked => Next::End,
-        None => Next::Page(Place { position: Position::Skip(read), read, linked: false }),
+    match &page.more {
+        More::At(position) if *position == place.position => Next::Lost,
+        More::At(position) => Next::Page(Place { position: position.clone(), read, linked: true }),
+        More::Elsewhere if page.elements == 0 => Next::Lost,
+        More::Silent if page.elements == 0 || place.linked => Next::End,
+        More::Silent | More::Elsewhere => Next::Page(Place { position: Position::Skip(read), read, linked: false }),
     }
 }
 
@@ -183,7 +199,7 @@ mod tests {
         let page = |elements, link: Option<&str>| PageRead {
             elements,
             new: elements,
-            link: link.map(|query| Position::Link(query.to_owned())),
+            more: link.map_or(More::Silent, |query| More::At(Position::Link(query.to_owned()))),
         };
         let place = |position, read, linked| Place { position, read, linked };
         let link = |query: &str| Position::Link(query.to_owned());
@@ -200,7 +216,16 @@ mod tests {
         assert_eq!(next(&second, &page(7, None)), Next::End, "a service that links says where it ends");
         assert_eq!(next(&second, &page(0, Some("b"))), Next::Page(place(link("b"), 7, true)));
         assert_eq!(next(&second, &page(7, Some("a"))), Next::Lost, "a link to itself");
-        assert_eq!(next(&start, &PageRead { elements: 7, new: 0, link: None }), Next::Lost, "nothing but old ones");
+        let old = |elements, more| PageRead { elements, new: 0, more };
+        assert_eq!(next(&start, &old(7, More::Silent)), Next::Lost, "nothing but old ones");
+        let elsewhere = |elements| PageRead { elements, new: elements, more: More::Elsewhere };
+        let skipping = |read| place(Position::Skip(read), read, false);
+        assert_eq!(next(&start, &elsewhere(7)), Next::Page(skipping(7)), "a link that cannot be followed is no end");
+        assert_eq!(next(&second, &elsewhere(3)), Next::Page(skipping(10)), "nor behind others that could");
+        assert_eq!(next(&skipping(10), &elsewhere(0)), Next::Lost, "it says more, and shows nothing");
+        assert_eq!(next(&skipping(7), &old(7, More::Silent)), Next::Repeated, "`$skip` is not taken notice of");
+        assert_eq!(next(&skipping(14), &old(7, More::Silent)), Next::Lost, "not the first page alone");
+        assert_eq!(next(&skipping(7), &old(7, More::Elsewhere)), Next::Lost);
     }
 
     #[test]

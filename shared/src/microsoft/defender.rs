@@ -73,8 +73,8 @@ pub fn alert_request(base: &Url, id: &str) -> Request {
 }
 
 const MACHINES: &str = "/api/machines";
-/// A longer query is no place in a list.
-const MAX_CONTINUATION: usize = 2_000;
+/// A longer query is no place in a list. The place is kept in the state's item, and few servers take a longer line.
+const MAX_CONTINUATION: usize = 8 << 10;
 
 /// Where in the list of machines a page begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -87,7 +87,7 @@ pub use jwt::SigningKey;
 pub use ledger::{BlobLedger, Ledger, Record};
 pub use log::Entry;
 pub use machine::Machine;
-pub use machines::{EmptyInventory, Machines, NextLinks};
+pub use machines::{EmptyInventory, Machines, NextLinks, PastTheEnd};
 pub use queue::Queue;
 pub use quota::Quota;
 pub use replication::CredentialPropagation;

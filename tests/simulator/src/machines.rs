@@ -28,10 +28,22 @@ pub enum EmptyInventory {
     EmptyList,
 }
 
+/// What the list says behind its last machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastTheEnd {
+    /// 200 with an empty list.
+    EmptyList,
+    /// 404 in Defender's own words, as if there were no machine at all.
+    NotFound,
+    /// The first page once more: `$skip` is taken no notice of.
+    FirstPage,
+}
+
 /// The machines of one tenant, listed in the order of their ids, the generated ones last.
 pub struct Machines {
     pub next_links: NextLinks,
     pub empty: EmptyInventory,
+    pub past_the_end: PastTheEnd,
     /// How many machines a page holds where `$top` does not ask for fewer.
     pub page_size: usize,
     /// Ids that the list leaves out although the machine is there and answers by its id.
@@ -71,6 +83,7 @@ impl Default for Machines {
         Self {
             next_links: NextLinks::Always,
             empty: EmptyInventory::NotFound,
+            past_the_end: PastTheEnd::EmptyList,
             page_size: 10_000,
             unlisted: BTreeSet::new(),
             stored: BTreeMap::new(),

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::filter::{FilterError, invalid};
 use crate::http::{Body, Chunk, Request, Response};
 use crate::log::Trail;
-use crate::machines::{EmptyInventory, Item, NextLinks};
+use crate::machines::{EmptyInventory, Item, NextLinks, PastTheEnd};
 use crate::query::number;
 use crate::refusal::Refused;
 use crate::world::World;
@@ -71,13 +71,17 @@ pub(crate) fn list(
     let machines = &mut tenant.machines;
 
     let total = machines.listed().count();
-    if total == 0 && machines.empty == EmptyInventory::NotFound {
+    let past_the_end = options.skip > 0 && options.skip >= total;
+    if total == 0 && machines.empty == EmptyInventory::NotFound
+        || past_the_end && machines.past_the_end == PastTheEnd::NotFound
+    {
         machines.apply_next_change();
         return Err(Refused::Answer(error(404, "ResourceNotFound", "No recent machines were found.", &dice.guid())));
     }
     let size = options.top.unwrap_or(usize::MAX).min(machines.page_size);
-    let items: Vec<Item> = machines.listed().skip(options.skip).take(size).collect();
-    let seen = options.skip.saturating_add(items.len());
+    let skip = if machines.past_the_end == PastTheEnd::FirstPage { 0 } else { options.skip };
+    let items: Vec<Item> = machines.listed().skip(skip).take(size).collect();
+    let seen = skip.saturating_add(items.len());
     let next_link = match fault {
         Fault::NextLink(link) => Some(link.clone()),
         // `$top` caps the whole list, so behind it there is nothing more to be had (PAINS 17).

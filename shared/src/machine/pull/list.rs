@@ -4,7 +4,7 @@ use super::{Pass, Stop};
 use crate::{
     machine::{
         Sighting, Unreadable,
-        run::{Next, PageRead, next},
+        run::{More, Next, PageRead, next},
         snapshot::{Presence, Sight},
     },
     microsoft::defender::{Elements, Limits, Position, continuation, machines_request},
@@ -23,9 +23,17 @@ impl Pass<'_> {
     pub(super) async fn read_list(&mut self) -> Result<(), Stop> {
         loop {
             let page = self.read_page_patiently().await?;
-            match next(&self.place, &page) {
+            let next = next(&self.place, &page);
+            if page.new < page.elements && next != Next::Repeated && !self.shifted {
+                tracing::info!(tenant.id = %self.tenant, "the machines' list has shifted while it was read; this run tells nothing about who is missing");
+                self.shifted = true;
+            }
+            if page.more == More::Elsewhere {
+                tracing::warn!(tenant.id = %self.tenant, read = self.place.read + page.elements, "the machines' list goes on behind a link that is no place in it; what was read is skipped instead");
+            }
+            match next {
                 Next::Page(place) => self.place = place,
-                Next::End => return Ok(()),
+                Next::End | Next::Repeated => return Ok(()),
                 Next::Lost => {
                     tracing::warn!(tenant.id = %self.tenant, read = self.place.read, "the machines' list goes round in circles");
                     self.shifted = true;
@@ -39,7 +47,6 @@ impl Pass<'_> {
     async fn read_page_patiently(&mut self) -> Result<PageRead, Stop> {
         let mut tries = 1;
         loop {
-            let shifted = self.shifted;
             self.desk.snapshot.begin_page();
             match self.read_page().await {
                 Err(Stop::Faulty(failure)) if tries < TRIES => {
@@ -48,23 +55,26 @@ impl Pass<'_> {
                 }
                 Err(stop) => {
                     self.desk.snapshot.break_off_page();
-                    self.shifted = shifted;
                     return Err(stop);
                 }
                 Ok(page) => return Ok(page),
             }
             self.desk.snapshot.break_off_page();
-            self.shifted = shifted;
         }
     }
 
     async fn read_page(&mut self) -> Result<PageRead, Stop> {
         let response = match self.call(machines_request(&self.base, &self.place.position)).await {
             Ok(response) => response,
-            // An empty inventory (MICROSOFT.md 3.3). Anywhere else, and from a gateway, it is a failure like others.
-            Err(CallFailed::NotFound { by_defender: true }) if self.place.position == Position::Start => {
+            // No machines (MICROSOFT.md 3.3), or none behind those that were skipped. Behind a link, and from a gateway, it
+            // is a failure like others.
+            Err(CallFailed::NotFound { by_defender: true }) if !matches!(self.place.position, Position::Link(_)) => {
                 self.budget.answered = true;
-                return Ok(PageRead { elements: 0, new: 0, link: None });
+                return Ok(PageRead { elements: 0, new: 0, more: More::Silent });
+            }
+            // Whether a link of an earlier pass still holds is Microsoft's to say.
+            Err(CallFailed::NotFound { .. } | CallFailed::BadRequest(_)) if self.is_where_it_was_resumed() => {
+                return Err(Stop::PlaceLost);
             }
             Err(CallFailed::NotFound { .. }) if self.place.position != Position::Start => {
                 return Err(Stop::Faulty("HTTP 404 in the middle of the machines' list".to_owned()));
@@ -87,18 +97,22 @@ impl Pass<'_> {
                 self.commit().await?;
             }
         }
-        let link = elements.next_link().and_then(continuation);
-        Ok(PageRead { elements: elements.count() as u64, new, link })
+        let more = match elements.next_link() {
+            None => More::Silent,
+            Some(link) => continuation(link).map_or(More::Elsewhere, More::At),
+        };
+        Ok(PageRead { elements: elements.count() as u64, new, more })
+    }
+
+    /// At the link that an earlier pass left behind.
+    fn is_where_it_was_resumed(&self) -> bool {
+        let resumed = self.desk.feed.run.as_ref().is_some_and(|run| run.place == self.place);
+        resumed && matches!(self.place.position, Position::Link(_))
     }
 
     /// Whether this run sees the machine for the first time.
     fn see(&mut self, sighting: &Result<Sighting, Unreadable>) -> Sight {
         let Ok(sighting) = sighting else { return Sight::First };
-        let sight = self.desk.snapshot.see(&sighting.id);
-        if sight == Sight::Again && !self.shifted {
-            tracing::info!(tenant.id = %self.tenant, "the machines' list has shifted while it was read; this run tells nothing about who is missing");
-            self.shifted = true;
-        }
-        sight
+        self.desk.snapshot.see(&sighting.id)
     }
 }
