@@ -326,6 +326,75 @@ fn pain_25_a_merged_machine_is_removed_and_lives_on_as_the_other() {
 }
 
 #[test]
+fn pain_25_a_merged_record_that_the_list_leaves_out_once_is_no_news_when_it_is_back() {
+    let stage = stage_with(3);
+    stage.machines(|machines| machines.put(Machine::new("m0001", at(0)).merged_into("m0002")));
+    stage.run_machines();
+    let told = stage.machine_news();
+    for _ in 0..2 {
+        stage.machines(|machines| {
+            machines.unlisted.insert("m0001".to_owned());
+        });
+        stage.run_machines();
+        stage.machines(|machines| machines.unlisted.clear());
+        stage.run_machines();
+    }
+    assert_eq!(stage.machine_news(), told);
+    assert_eq!(stage.machine_feed().machines, 2);
+    stage.assert_inventory(TENANT);
+}
+
+#[test]
+fn a_machine_that_changes_between_two_pages_leaves_as_two_events() {
+    let stage = stage_with(4);
+    stage.run_machines();
+    stage.machines(|machines| {
+        machines.page_size = 2;
+        let risk = |risk: &'static str| {
+            move |fields: &mut serde_json::Map<String, Value>| {
+                fields.insert("riskScore".to_owned(), json!(risk));
+            }
+        };
+        machines.update("m0001", risk("High"));
+        // It is pushed onto the second page, and is another there, and on the third as it was.
+        machines.between_requests(move |machines| {
+            machines.put(Machine::new("a-new-one", at(0)));
+            machines.update("m0001", risk("Low"));
+        });
+        machines.between_requests(move |machines| {
+            machines.put(Machine::new("another", at(0)));
+            machines.put(Machine::new("a-third", at(0)));
+            machines.update("m0001", risk("High"));
+        });
+    });
+    stage.run_machines();
+    assert_eq!(stage.machine_news()[4..7], [collected("m0001"), collected("m0001"), collected("m0001")]);
+    for _ in 0..2 {
+        stage.run_machines();
+    }
+    stage.assert_inventory(TENANT);
+}
+
+#[test]
+fn ordinary_leavers_of_many_days_are_asked_for_and_not_taken_for_a_crowd() {
+    let stage = stage_with(50);
+    stage.run_machines();
+    // A gateway answers for those who are asked for, so that they wait and add up.
+    for day in 0..6 {
+        stage.machines(|machines| ids(50)[day * 4..day * 4 + 3].iter().for_each(|id| machines.remove(id)));
+        stage.world(|world| world.script(Route::Machine, vec![Fault::Html(404); 3]));
+        stage.run_machines();
+    }
+    assert_eq!((stage.machine_feed().held, stage.machine_news().len()), (None, 50));
+    stage.world(|world| world.clear_scripts());
+    for _ in 0..2 {
+        stage.run_machines();
+    }
+    assert_eq!(stage.machine_news().len(), 68);
+    stage.assert_inventory(TENANT);
+}
+
+#[test]
 fn pain_25_chains_and_circles_of_merged_machines_come_to_an_end() {
     let stage = stage_with(1);
     stage.machines(|machines| {

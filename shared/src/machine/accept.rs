@@ -37,13 +37,12 @@ pub async fn accept(app: &App, tenant: TenantId) -> Result<Accepted, CommitError
 
 async fn attempt(app: &App, tenant: TenantId) -> Result<Accepted, CommitError> {
     let Some(mut desk) = Desk::open(app, tenant).await? else { return Ok(Accepted::NotHere) };
-    let now = app.clock.now();
-    let Some(feed) = desk.connection.connection.feeds.get(&Feed::Machines) else { return Ok(Accepted::NotHere) };
-    let works = feed.capability.status == Ability::Ok;
+    let Some(feed) = desk.connection.connection.feeds.get_mut(&Feed::Machines) else { return Ok(Accepted::NotHere) };
     let Some(held) = desk.feed.held.take() else { return Ok(Accepted::Nothing) };
     desk.feed.accepted_through = desk.feed.complete_runs;
-    if works {
-        desk.connection.connection.absorb(Feed::Machines, &Condition::ok(), now);
+    // Whatever else keeps the feed from working stands.
+    if feed.capability.status == Ability::Ok {
+        feed.capability.next_step = Condition::ok().next_step;
     }
     desk.settle().await?;
     tracing::info!(tenant.id = %tenant, machines = held.machines, "an operator accepts that machines are gone");

@@ -233,16 +233,17 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// The object with these machines, in the order of their ids. An id is in one object once, so its event is told from
-    /// every other by the attempt.
+    /// The object with these machines, in the order of their ids. A list that shifts may bring one machine twice, changed in
+    /// between, so an event is told from every other by the attempt and its place in the object.
     fn encode(&self, mut leaving: Vec<Leaving>, attempt: u64) -> Result<Vec<u8>, CommitError> {
         let (tenant, now) = (self.tenant.to_string(), self.app.clock.now());
         let style = Style { tenant: self.tenant, raw_data: self.app.config.raw_data };
         leaving.sort_by(|a, b| a.id.cmp(&b.id));
         let mut writer = ObjectWriter::default();
-        for Leaving { id, news, text } in leaving {
+        for (place, Leaving { id, news, text }) in leaving.into_iter().enumerate() {
             let source: Map<String, Value> = fields(text.as_bytes()).unwrap_or_default();
-            let uid: Mark = mark(&[b"machine event", tenant.as_bytes(), id.as_bytes(), &attempt.to_be_bytes()]);
+            let numbers = [attempt.to_be_bytes(), (place as u64).to_be_bytes()].concat();
+            let uid: Mark = mark(&[b"machine event", tenant.as_bytes(), id.as_bytes(), &numbers]);
             writer.push(&event(style, &id, &news, source, &text, &uid, now))?;
         }
         Ok(writer.finish()?)
@@ -287,6 +288,8 @@ impl<'a> Desk<'a> {
             self.feed.take_in(intent.segment, intent.replaces);
             self.feed.ledger.add(counts);
         } else {
+            // Whoever left the intent may only be slow: what it would put there now, nobody would clear away.
+            self.app.ports.lake.put_new(&intent.segment, Vec::new()).await?;
             self.feed.let_go([intent.segment]);
         }
         self.store().await?;

@@ -1,5 +1,7 @@
 //! What a run decides: what a record tells, where the list goes on, who is missing, who may be given up.
 
+use std::collections::BTreeMap;
+
 use super::{
     Sighting,
     inventory::News,
@@ -8,14 +10,15 @@ use super::{
 };
 use crate::microsoft::defender::Position;
 
-/// Machines asked for by their id in one run, so that the quota stays with the list.
-const ASKED_PER_RUN: usize = 20;
-/// More once an operator has accepted that a crowd is gone, or it would take weeks.
-const ASKED_WHEN_ACCEPTED: usize = 50;
+/// Machines asked for by their id in one run, as far as the list has left calls for it: a crowd's worth, or a backlog
+/// would take weeks.
+const ASKED_PER_RUN: usize = 50;
 /// Of them, those that were there last time: an inventory may have hundreds that are out of the list and yet there.
 const UNLISTED_PER_RUN: usize = 5;
 /// Fewer than these vanish on any day.
 const FEW: usize = 10;
+/// Complete runs that are one moment: a list that loses half its pages may lose them over the hour.
+const AT_ONCE: u64 = 2;
 
 /// What a record tells about its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +35,10 @@ pub fn tell(known: Option<&Known>, sighting: &Sighting, presence: Presence) -> (
     let same = known.filter(|known| known.content == sighting.content);
     let told = match (same, &sighting.merged_into) {
         (Some(known), _) if known.presence == presence => Told::Unchanged,
+        // A merged record that the list has left out, and shows again.
+        (Some(known), Some(_)) if known.presence.is_merged() => Told::Moved,
         (_, Some(into)) => Told::News(News::Merged { into: into.clone() }),
-        (Some(known), None) if known.presence != Presence::Merged => Told::Moved,
+        (Some(known), None) if !known.presence.is_merged() => Told::Moved,
         (_, None) => Told::News(News::Collected),
     };
     (told, presence)
@@ -89,42 +94,44 @@ pub fn next(place: &Place, page: &PageRead) -> Next {
 }
 
 /// The whole list has been read in the complete run of this number: writes down who is missing since. Merged records that
-/// have left the list are forgotten.
+/// two complete runs have not shown are forgotten; after one alone, the next list might show one again, as news.
 pub fn miss(snapshot: &mut Snapshot, run: u64, mut tell: impl FnMut(Line)) {
     let absent = snapshot.iter().filter(|(_, known)| !snapshot.has_seen(known));
-    let absent: Vec<(String, Known)> = absent
-        .filter(|(_, known)| matches!(known.presence, Presence::Listed | Presence::Merged))
-        .map(|(id, known)| (id.to_owned(), *known))
-        .collect();
+    let absent: Vec<(String, Known)> = absent.map(|(id, known)| (id.to_owned(), *known)).collect();
     for (id, known) in absent {
         tell(match known.presence {
-            Presence::Merged => snapshot.remove(&id),
-            _ => snapshot.set(&id, known.content, Presence::Missed(run)),
+            Presence::Listed => snapshot.set(&id, known.content, Presence::Missed(run)),
+            Presence::Merged => snapshot.set(&id, known.content, Presence::MergedMissed(run)),
+            Presence::MergedMissed(since) if since < run => snapshot.remove(&id),
+            Presence::MergedMissed(_) | Presence::Missed(_) | Presence::Unlisted => continue,
         });
     }
 }
 
-/// How many machines have vanished that nobody has accepted, if they are more at once than is believed: more than a fifth,
-/// and more than a few (PAINS 17).
+/// How many machines have vanished at once that nobody has accepted, if they are more than is believed: more than a fifth,
+/// and more than a few (PAINS 17). Those who left one after the other and wait to be asked for are no crowd; a crowd stays
+/// one, however long ago it left, until it is back or accepted.
 pub fn breaker(snapshot: &Snapshot, accepted_through: u64) -> Option<u64> {
-    let waiting = |known: &Known| matches!(known.presence, Presence::Missed(since) if since > accepted_through);
-    let waiting = snapshot.iter().filter(|(_, known)| waiting(known)).count();
-    (waiting > FEW && waiting * 5 > snapshot.count()).then_some(waiting as u64)
+    let mut leavers: BTreeMap<u64, usize> = BTreeMap::new();
+    for (_, known) in snapshot.iter() {
+        if let Presence::Missed(since) = known.presence
+            && since > accepted_through
+        {
+            *leavers.entry(since).or_default() += 1;
+        }
+    }
+    let crowd = |first: u64| leavers.range(first..first.saturating_add(AT_ONCE)).map(|(_, count)| count).sum::<usize>();
+    let largest = leavers.keys().map(|first| crowd(*first)).max().unwrap_or(0);
+    (largest > FEW && largest * 5 > snapshot.count()).then_some(largest as u64)
 }
 
 /// Whom to ask for by id: those that two complete runs have not shown, and now and then those that were there when last
 /// asked. In the order of their ids, behind the one that was asked last, so that everybody gets a turn.
-pub fn to_ask(snapshot: &Snapshot, run: u64, accepted_through: u64, asked: Option<&str>) -> Vec<String> {
-    let mut limit = ASKED_PER_RUN;
+pub fn to_ask(snapshot: &Snapshot, run: u64, asked: Option<&str>) -> Vec<String> {
     let mut turns: Vec<(bool, &str, bool)> = Vec::new();
     for (id, known) in snapshot.iter() {
         let unlisted = match known.presence {
-            Presence::Missed(since) if since < run => {
-                if since <= accepted_through {
-                    limit = ASKED_WHEN_ACCEPTED;
-                }
-                false
-            }
+            Presence::Missed(since) if since < run => false,
             Presence::Unlisted => true,
             _ => continue,
         };
@@ -135,7 +142,7 @@ pub fn to_ask(snapshot: &Snapshot, run: u64, accepted_through: u64, asked: Optio
     let mut unlisted_left = UNLISTED_PER_RUN;
     let mut chosen = Vec::new();
     for (_, id, unlisted) in turns {
-        if chosen.len() == limit {
+        if chosen.len() == ASKED_PER_RUN {
             break;
         }
         if unlisted {
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_record_tells_news_a_move_or_nothing() {
-        use Presence::{Listed, Merged, Missed, Unlisted};
+        use Presence::{Listed, Merged, MergedMissed, Missed, Unlisted};
         let collected = Told::News(News::Collected);
         let merged = Told::News(News::Merged { into: "t".to_owned() });
         for (before, content, into, found, told, then) in [
@@ -188,6 +195,16 @@ mod tests {
             (None, 2, Some("t"), Listed, &merged, Merged),
             (Some(known(2, Merged)), 2, Some("t"), Listed, &Told::Unchanged, Merged),
             (Some(known(2, Merged)), 3, None, Listed, &collected, Listed),
+            (Some(known(2, MergedMissed(3))), 2, Some("t"), Listed, &Told::Moved, Merged),
+            (
+                Some(known(2, MergedMissed(3))),
+                3,
+                Some("u"),
+                Listed,
+                &Told::News(News::Merged { into: "u".to_owned() }),
+                Merged,
+            ),
+            (Some(known(2, MergedMissed(3))), 3, None, Listed, &collected, Listed),
         ] {
             let found = tell(before.as_ref(), &sighting(content, into), found);
             assert_eq!(found, (told.clone(), then), "{before:?} {content} {into:?}");
@@ -229,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_shown_is_missing_since_that_run_and_merged_records_are_forgotten() {
+    fn who_is_not_shown_is_missing_since_that_run_and_merged_records_are_forgotten_in_the_second() {
         let mut known = snapshot(&[("a", Presence::Listed), ("b", Presence::Listed), ("c", Presence::Unlisted)]);
         known.set("d", [1; 16], Presence::Merged);
         known.set("e", [1; 16], Presence::Missed(2));
@@ -238,14 +255,21 @@ mod tests {
         let mut told = 0;
         miss(&mut known, 7, |_| told += 1);
         assert_eq!(told, 2);
-        let all: Vec<_> = known.iter().map(|(id, known)| (id, known.presence)).collect();
-        let expected = [
-            ("a", Presence::Listed),
-            ("b", Presence::Missed(7)),
-            ("c", Presence::Unlisted),
-            ("e", Presence::Missed(2)),
+        let all =
+            |known: &Snapshot| -> Vec<_> { known.iter().map(|(id, known)| (id.to_owned(), known.presence)).collect() };
+        let mut expected = vec![
+            ("a".to_owned(), Presence::Listed),
+            ("b".to_owned(), Presence::Missed(7)),
+            ("c".to_owned(), Presence::Unlisted),
+            ("d".to_owned(), Presence::MergedMissed(7)),
+            ("e".to_owned(), Presence::Missed(2)),
         ];
-        assert_eq!(all, expected);
+        assert_eq!(all(&known), expected);
+        miss(&mut known, 7, |_| told += 1);
+        assert_eq!((all(&known), told), (expected.clone(), 2), "the same run once more");
+        miss(&mut known, 8, |_| told += 1);
+        expected.remove(3);
+        assert_eq!((all(&known), told), (expected, 3));
     }
 
     #[test]
@@ -263,6 +287,25 @@ mod tests {
     }
 
     #[test]
+    fn leavers_of_many_days_are_no_crowd_and_a_crowd_of_long_ago_is_one() {
+        for (leavers, held) in [
+            (vec![(1, 6), (2, 4), (3, 6), (4, 4), (5, 5)], None),
+            (vec![(1, 6), (2, 5)], Some(11)),
+            (vec![(1, 2), (7, 5), (8, 7), (9, 4), (20, 3)], Some(12)),
+            (vec![(1, 6), (3, 6), (5, 6)], None),
+            (vec![(1, 30), (9, 1)], Some(30)),
+        ] {
+            let mut known = Snapshot::default();
+            for (since, count) in &leavers {
+                for n in 0..*count {
+                    known.set(&format!("{since}-{n}"), [1; 16], Presence::Missed(*since));
+                }
+            }
+            assert_eq!(breaker(&known, 0), held, "{leavers:?}");
+        }
+    }
+
+    #[test]
     fn everybody_who_is_missing_gets_a_turn_and_nobody_after_one_run() {
         let known = snapshot(&[
             ("a", Presence::Missed(1)),
@@ -271,12 +314,11 @@ mod tests {
             ("d", Presence::Missed(2)),
             ("e", Presence::Missed(1)),
         ]);
-        assert_eq!(to_ask(&known, 2, 0, None), ["a", "c", "e"], "d is missing for the first time");
-        assert_eq!(to_ask(&known, 3, 0, Some("c")), ["d", "e", "a", "c"]);
+        assert_eq!(to_ask(&known, 2, None), ["a", "c", "e"], "d is missing for the first time");
+        assert_eq!(to_ask(&known, 3, Some("c")), ["d", "e", "a", "c"]);
         let ids: Vec<String> = (0..99).map(|n| format!("{n:03}")).collect();
         let crowd = |presence| snapshot(&ids.iter().map(|id| (id.as_str(), presence)).collect::<Vec<_>>());
-        assert_eq!(to_ask(&crowd(Presence::Missed(1)), 2, 0, None).len(), ASKED_PER_RUN);
-        assert_eq!(to_ask(&crowd(Presence::Missed(1)), 2, 1, None).len(), ASKED_WHEN_ACCEPTED);
-        assert_eq!(to_ask(&crowd(Presence::Unlisted), 2, 0, None).len(), UNLISTED_PER_RUN);
+        assert_eq!(to_ask(&crowd(Presence::Missed(1)), 2, None).len(), ASKED_PER_RUN);
+        assert_eq!(to_ask(&crowd(Presence::Unlisted), 2, None).len(), UNLISTED_PER_RUN);
     }
 }

@@ -23,6 +23,15 @@ pub enum Presence {
     Unlisted,
     /// In the list, but only to say that it lives on as another machine.
     Merged,
+    /// Such a record, not in the list since the complete run of this number.
+    MergedMissed(u64),
+}
+
+impl Presence {
+    /// It is no machine of its own any more.
+    pub fn is_merged(self) -> bool {
+        matches!(self, Self::Merged | Self::MergedMissed(_))
+    }
 }
 
 /// One machine.
@@ -125,7 +134,7 @@ impl Snapshot {
 
     /// Those that are somewhere, merged ones aside.
     pub fn count(&self) -> usize {
-        self.machines.values().filter(|known| known.presence != Presence::Merged).count()
+        self.machines.values().filter(|known| !known.presence.is_merged()).count()
     }
 
     /// Another reading of a page begins.

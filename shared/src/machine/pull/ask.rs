@@ -31,8 +31,7 @@ impl Pass<'_> {
         if !self.ask_for_merge_targets().await? || self.held().is_some() {
             return Ok(());
         }
-        let feed = &self.desk.feed;
-        let ids = run::to_ask(&self.desk.snapshot, number, feed.accepted_through, feed.asked.as_deref());
+        let ids = run::to_ask(&self.desk.snapshot, number, self.desk.feed.asked.as_deref());
         let mut failures = 0;
         for id in ids {
             match self.ask(&id).await? {
