@@ -349,7 +349,8 @@ impl Stage {
         self.drain_of(Feed::Alerts);
     }
 
-    fn drain_of(&self, feed: Feed) {
+    /// As [`Stage::drain`], of one feed.
+    pub fn drain_of(&self, feed: Feed) {
         let worker = Worker::new(self.machine(), feed);
         while block_on(worker.drain(10)).expect("the queue answers") > 0 {}
     }

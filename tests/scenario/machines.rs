@@ -568,13 +568,60 @@ fn an_interrupted_run_that_has_waited_too_long_begins_anew() {
     stage.machines(|machines| machines.page_size = 3);
     stage.script_machines([Fault::Normal, Fault::Throttled { seconds: 60, header: true, words: false }]);
     stage.run_machines();
-    stage.pass(minutes(1));
+    stage.pass(minutes(6));
     stage.simulator.clear_log();
     stage.run_machines();
     assert_eq!(stage.machine_calls(), ["/api/machines", "/api/machines?$skip=3"]);
     stage.assert_inventory(TENANT);
     stage.run_machines();
     assert_eq!(stage.snapshots().len(), stage.machine_feed().segments.len());
+}
+
+#[test]
+fn an_interrupted_run_is_gone_on_with_at_the_next_tick_however_far_apart_they_are() {
+    let stage = stage_with(6);
+    stage.machines(|machines| machines.page_size = 3);
+    stage.script_machines([Fault::Normal, Fault::Throttled { seconds: 60, header: true, words: false }]);
+    for _ in 0..2 {
+        stage.pass(minutes(12 * 60));
+        block_on(local::serve::fire(&stage.app, Feed::Machines, stage.now(), 12 * 3_600));
+        stage.drain_of(Feed::Machines);
+    }
+    assert_eq!(stage.machine_calls().last().map(String::as_str), Some("/api/machines?$skip=3"));
+    assert_eq!((stage.machine_calls().len(), stage.machine_feed().complete_runs), (3, 1));
+    stage.assert_inventory(TENANT);
+}
+
+#[test]
+fn a_feed_that_the_customer_refuses_is_not_late_while_another_works() {
+    let refusal = |message: &str| Fault::Body {
+        status: 403,
+        content_type: "application/json".to_owned(),
+        text: json!({"error": {"code": "Forbidden", "message": message}}).to_string(),
+    };
+    for refusal in [refusal("No license for this tenant."), refusal("A policy forbids it.")] {
+        for (feed, route) in [(Feed::Machines, Route::Machines), (Feed::Alerts, Route::Alerts)] {
+            let stage = stage_with(1);
+            stage.run_machines();
+            stage.tick();
+            let ages = |expected: bool| {
+                stage.metrics();
+                stage.pass(minutes(24 * 60));
+                stage.pull(feed);
+                let told = stage.metrics().iter().any(|document| document.get("FreshnessSeconds").is_some());
+                assert_eq!(told, expected, "{feed:?} {refusal:?}");
+            };
+            ages(true);
+            for _ in 0..2 {
+                stage.world(|world| world.script(route, vec![refusal.clone(); 3]));
+                ages(false);
+                assert_ne!(stage.capability_of(feed).status, Ability::Ok, "{refusal:?}");
+                assert_eq!(stage.view().state, State::Active, "{refusal:?}");
+            }
+            stage.world(|world| world.clear_scripts());
+            ages(true);
+        }
+    }
 }
 
 #[test]

@@ -13,8 +13,10 @@ use crate::{
     tenant::TenantId,
 };
 
-/// An interrupted run older than this begins anew: the list has moved on too far.
+/// An interrupted run that is older than this, and than two ticks, begins anew: the list has moved on too far.
 const RESUMABLE: SignedDuration = SignedDuration::from_hours(1);
+/// Ticks are never quite on time.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
 /// Without a complete run for so long a person is told.
 const STALE: SignedDuration = SignedDuration::from_hours(24);
 /// Of the machines that others were merged into, so many wait to be asked for.
@@ -102,9 +104,10 @@ pub struct MachineFeed {
 }
 
 impl MachineFeed {
-    /// The run that a message goes on with.
-    pub fn resumable(&self, scheduled: Timestamp) -> Option<&OpenRun> {
-        self.run.as_ref().filter(|run| scheduled.duration_since(run.began) <= RESUMABLE)
+    /// The run that a message goes on with. However far apart the ticks are, the next one finds it.
+    pub fn resumable(&self, scheduled: Timestamp, every: SignedDuration) -> Option<&OpenRun> {
+        let age = RESUMABLE.max(every.saturating_mul(2)).saturating_add(LATE);
+        self.run.as_ref().filter(|run| scheduled.duration_since(run.began) <= age)
     }
 
     /// Whether what this message asks for has been done.
@@ -181,11 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_is_gone_on_with_for_an_hour() {
+    fn an_interrupted_run_is_gone_on_with_for_an_hour_and_for_two_ticks() {
         let run = OpenRun { began: at(1), place: Place::start(), shifted: false, seen: "s".to_owned() };
         let feed = MachineFeed { run: Some(run), ..MachineFeed::default() };
-        assert!(feed.resumable(at(2)).is_some());
-        assert!(feed.resumable(at(2) + SignedDuration::from_secs(1)).is_none());
+        for (every, hours) in [(1, 1), (30, 1), (60, 2), (12 * 60, 24)] {
+            let (every, last) = (SignedDuration::from_mins(every), at(1 + hours) + LATE);
+            assert!(feed.resumable(last, every).is_some(), "{every}");
+            assert!(feed.resumable(last + SignedDuration::from_secs(1), every).is_none(), "{every}");
+        }
     }
 
     #[test]

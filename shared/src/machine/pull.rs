@@ -103,7 +103,7 @@ async fn attempt(
     if message.part != Part::Live || desk.feed.is_done(scheduled) {
         return Ok(Outcome::NothingToDo);
     }
-    let mut pass = Pass::new(app, desk, scheduled, budget, recorded);
+    let mut pass = Pass::new(app, desk, message, budget, recorded);
     pass.desk.load().await?;
     let stop = match pass.run().await {
         Ok(()) => None,
@@ -170,14 +170,15 @@ impl<'a> Pass<'a> {
     fn new(
         app: &'a App,
         mut desk: Desk<'a>,
-        scheduled: Timestamp,
+        message: &PullMessage,
         budget: &'a mut Budget,
         recorded: &'a Recorded,
     ) -> Self {
+        let (scheduled, every) = (message.scheduled_time, SignedDuration::from_secs(message.every_seconds.into()));
         let connection = &desk.connection.connection;
         let caller = Caller::new(app, connection.tenant_id, &connection.application, Feed::Machines, recorded);
         let (tenant, base) = (connection.tenant_id, app.config.defender(connection.region));
-        let (began, place, shifted) = match desk.feed.resumable(scheduled) {
+        let (began, place, shifted) = match desk.feed.resumable(scheduled, every) {
             Some(run) => (run.began, run.place.clone(), run.shifted),
             None => {
                 let outdated = desk.feed.run.take();
@@ -381,8 +382,13 @@ impl<'a> Pass<'a> {
             tracing::warn!(tenant.id = %self.tenant, machines = held.machines, "more machines have vanished at once than is believed");
             self.recorded.add(Metric::MachinesHeld, held.machines);
         }
+        let connection = &self.desk.connection.connection;
+        // Where the customer refuses this feed and gives another, the tenant is active, and this feed's age only grows.
+        let refused = connection.feeds.get(&Feed::Machines).and_then(|feed| feed.refused.as_ref());
+        let expected =
+            connection.state.should_be_fresh() && refused.is_none_or(|refused| refused.state.should_be_fresh());
         let since = self.desk.feed.last_complete.or(self.desk.feed.first_run);
-        if let Some(since) = since.filter(|_| self.desk.connection.connection.state.should_be_fresh()) {
+        if let Some(since) = since.filter(|_| expected) {
             self.recorded.add(Metric::FreshnessSeconds, whole_seconds(now.duration_since(since)));
         }
     }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Pass, Work};
-use crate::{alert::commit::Committed, metrics::Metric};
+use crate::{alert::commit::Committed, metrics::Metric, tenant::Feed};
 
 impl Pass<'_> {
     pub(super) fn measure_commit(&self, committed: Committed) {
@@ -15,7 +15,12 @@ impl Pass<'_> {
 
     /// The age of the live watermark, once a live pass has written down how it ended.
     pub(super) fn measure_freshness(&self, now: Timestamp) {
-        if matches!(self.work, Work::Live(_)) && self.desk.connection.connection.state.should_be_fresh() {
+        let connection = &self.desk.connection.connection;
+        // Where the customer refuses this feed and gives another, the tenant is active, and this feed's age only grows.
+        let refused = connection.feeds.get(&Feed::Alerts).and_then(|feed| feed.refused.as_ref());
+        let expected =
+            connection.state.should_be_fresh() && refused.is_none_or(|refused| refused.state.should_be_fresh());
+        if matches!(self.work, Work::Live(_)) && expected {
             let age = now.duration_since(self.desk.feed.looks.watermark());
             self.recorded.add(Metric::FreshnessSeconds, whole_seconds(age));
         }
