@@ -10,7 +10,7 @@ use shared::{
     machine::accept::accept,
     tenant::{Feed, TenantId},
 };
-use simulator::{Alert, Fault, Machine, Machines, NextLinks, Route};
+use simulator::{Alert, Fault, Machine, Machines, NextLinks, PastTheEnd, Route};
 
 use crate::chaos::{self, CrashPoint, Fate};
 
@@ -49,7 +49,12 @@ impl Inventory {
             story.stage.give_machines(tenant);
             let page_size = *[1, 2, 3, 7, 50].choose(&mut story.rng).expect("not empty");
             let links = if story.rng.random_bool(0.5) { NextLinks::Always } else { NextLinks::Never };
-            story.change(tenant, |machines| (machines.page_size, machines.next_links) = (page_size, links));
+            let past_the_end =
+                *[PastTheEnd::EmptyList, PastTheEnd::NotFound].choose(&mut story.rng).expect("not empty");
+            story.change(tenant, |machines| {
+                (machines.page_size, machines.next_links) = (page_size, links);
+                machines.past_the_end = past_the_end;
+            });
             for _ in 0..crowd {
                 story.put(tenant);
             }
