@@ -302,6 +302,12 @@ impl Connection {
             entry.find(condition, now);
             entry.asleep_until = condition.asleep.map(|pause| now + if fresh { pause.min(UNCERTAIN) } else { pause });
         }
+        if condition.state == Some(State::Active)
+            && feed != Feed::Telemetry
+            && let Some(born) = condition.token_born
+        {
+            verdict::end_refusals(&mut self.feeds, born);
+        }
         if condition.state.is_some()
             && let Some(state) = verdict::together(&self.feeds)
         {

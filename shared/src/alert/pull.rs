@@ -384,6 +384,7 @@ impl<'a> Pass<'a> {
     /// Writes down what has changed, the feed's condition with it if this pass tells one.
     async fn settle(&mut self, condition: Option<Condition>, now: Timestamp) -> Result<(), CommitError> {
         let Some(condition) = condition else { return self.desk.settle().await };
+        let condition = Condition { token_born: self.caller.token_born(), ..condition };
         if let Some(roles) = self.caller.accepted_roles() {
             self.desk.connection.connection.complete_evidence(roles, now);
         }

@@ -327,6 +327,7 @@ impl<'a> Pass<'a> {
             Some(Stop::PlaceLost) => faulty(self.tenant, "the machines' list cannot be gone on with, and begins anew"),
             Some(Stop::Spent) | None => (pulled, self.afterwards.take().unwrap_or_else(|| self.condition(now))),
         };
+        let condition = Condition { token_born: self.caller.token_born(), ..condition };
         if let Some(roles) = self.caller.accepted_roles() {
             self.desk.connection.connection.complete_evidence(roles, now);
         }

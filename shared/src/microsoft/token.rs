@@ -37,6 +37,8 @@ const STORAGE_ID: &str = "e406a681-f3d4-42a8-90b6-c2b029497af1";
 #[derive(Debug)]
 pub struct AccessToken {
     pub bearer: Arc<Secret<String>>,
+    /// When Entra gave it to us.
+    pub obtained_at: Timestamp,
     pub renew_at: Timestamp,
     /// The app roles it carries; `None` when the token cannot be read, which Entra reserves the right to.
     pub roles: Option<Vec<String>>,
@@ -218,6 +220,7 @@ pub fn parse_token(body: &[u8], resource: &str, tenant: TenantId, now: Timestamp
     }
     Ok(AccessToken {
         bearer: Arc::new(answer.access_token),
+        obtained_at: now,
         renew_at: now + (lifetime - early),
         roles: claims.map(|claims| claims.roles),
     })

@@ -49,6 +49,10 @@ pub fn bound(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Conne
         }
     }
     if new.proven {
+        if new.feeds.keys().any(|feed| *feed != Feed::Telemetry) {
+            // The proof has asked for a token of its own.
+            verdict::end_refusals(&mut feeds, now);
+        }
         // What refused the tenant may be over for its other feeds too. Whoever asked for quiet gets it.
         for state in feeds.values_mut().filter(|state| state.capability.status != Ability::Throttled) {
             state.asleep_until = state.asleep_until.map(|until| until.min(now + UNCERTAIN));

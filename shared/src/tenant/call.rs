@@ -64,6 +64,11 @@ impl<'a> Caller<'a> {
         self.accepted.as_ref()?.roles.as_deref()
     }
 
+    /// When the token was obtained that Defender took last.
+    pub fn token_born(&self) -> Option<Timestamp> {
+        self.accepted.as_ref().map(|token| token.obtained_at)
+    }
+
     /// The earliest of the times that Defender's answers bear.
     pub fn date(&self) -> Option<Timestamp> {
         self.date

@@ -1,6 +1,6 @@
 //! What Microsoft's answers mean for a tenant: its state, what the feed can do, and the one sentence for a person.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Ability, Feed, Reach, State};
 use crate::microsoft::token::{EntraError, Refusal, TokenError};
@@ -20,6 +20,8 @@ pub struct Condition {
     pub reach: Reach,
     pub next_step: String,
     pub asleep: Option<SignedDuration>,
+    /// When the token was obtained with which Defender let us in; none where that is not known, or another service's.
+    pub token_born: Option<Timestamp>,
 }
 
 impl Condition {
@@ -30,6 +32,7 @@ impl Condition {
             reach: Reach::Feed,
             next_step: "Nothing to do.".to_owned(),
             asleep: None,
+            token_born: None,
         }
     }
 
@@ -42,6 +45,7 @@ impl Condition {
             next_step: "Nothing to do yet: Microsoft is still spreading the approval; asked again at every tick."
                 .to_owned(),
             asleep: None,
+            token_born: None,
         }
     }
 
@@ -53,6 +57,7 @@ impl Condition {
             reach: Reach::Tenant,
             next_step: "Send a new invitation: access was not proven within an hour of the approval.".to_owned(),
             asleep: Some(SLOW_PROBE),
+            token_born: None,
         }
     }
 
@@ -67,6 +72,7 @@ impl Condition {
                         `muster connect TENANT_ID --account NAME`."
                     .to_owned(),
             asleep: None,
+            token_born: None,
         }
     }
 
@@ -77,11 +83,19 @@ impl Condition {
             reach: Reach::Feed,
             next_step: "Nothing to do: Microsoft asked us to wait, and the pull resumes by itself.".to_owned(),
             asleep: Some(pause),
+            token_born: None,
         }
     }
 
     pub fn failing(next_step: impl Into<String>) -> Self {
-        Self { ability: Ability::Failing, state: None, reach: Reach::Feed, next_step: next_step.into(), asleep: None }
+        Self {
+            ability: Ability::Failing,
+            state: None,
+            reach: Reach::Feed,
+            next_step: next_step.into(),
+            asleep: None,
+            token_born: None,
+        }
     }
 
     /// Nothing is wrong, and nothing is there yet.
@@ -97,6 +111,7 @@ impl Condition {
             reach: Reach::Feed,
             next_step: next_step.into(),
             asleep: Some(STORAGE_PROBE),
+            token_born: None,
         }
     }
 
@@ -111,6 +126,7 @@ impl Condition {
             reach: Reach::Feed,
             next_step: format!("Ask an administrator of the tenant to approve the application again: {why}."),
             asleep: Some(SLOW_PROBE),
+            token_born: None,
         }
     }
 
@@ -124,6 +140,7 @@ impl Condition {
                 "Ask the customer to license and onboard Microsoft Defender for Endpoint in this tenant{detail}."
             ),
             asleep: Some(SLOW_PROBE),
+            token_born: None,
         }
     }
 
@@ -172,6 +189,7 @@ impl Condition {
                 feed.name()
             ),
             asleep: Some(SLOW_PROBE),
+            token_born: None,
         }
     }
 
@@ -182,6 +200,7 @@ impl Condition {
             reach: Reach::Tenant,
             next_step: next_step.to_owned(),
             asleep: Some(SLOW_PROBE),
+            token_born: None,
         }
     }
 
@@ -192,6 +211,7 @@ impl Condition {
             reach: Reach::Tenant,
             next_step,
             asleep: None,
+            token_born: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Ability, Capability, Condition, Feed, FeedState, State};
+use super::{Ability, Capability, Condition, Feed, FeedState, State, UNCERTAIN};
 
 /// How far a refusal goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,16 @@ pub enum Reach {
 pub struct Refused {
     pub state: State,
     pub reach: Reach,
-    pub since: Timestamp,
+    /// The last time that it was met, within [`UNCERTAIN`].
+    #[serde(alias = "since")]
+    pub at: Timestamp,
+}
+
+impl Refused {
+    /// Whether a token that is let in, and was obtained at `born`, says nothing of it: the token is older.
+    fn outlives(&self, born: Timestamp) -> bool {
+        self.reach == Reach::Tenant && born < self.at
+    }
 }
 
 impl FeedState {
@@ -48,31 +57,43 @@ impl FeedState {
 }
 
 /// What a condition leaves of a refusal. One that says nothing of the tenant, such as a bad minute of Microsoft's, leaves
-/// it standing; the same once more does not make it newer.
+/// it standing. Whoever is refused at every tick need not write that down at each.
 fn refused(before: Option<Refused>, condition: &Condition, now: Timestamp) -> Option<Refused> {
     match condition.state {
         None => before,
-        Some(State::Active) => None,
+        Some(State::Active) => before.filter(|before| condition.token_born.is_some_and(|born| before.outlives(born))),
         Some(state) => {
-            let same = before.filter(|before| (before.state, before.reach) == (state, condition.reach));
-            Some(Refused { state, reach: condition.reach, since: same.map_or(now, |before| before.since) })
+            let again = Refused { state, reach: condition.reach, at: now };
+            let recent = |before: &Refused| {
+                (before.state, before.reach) == (state, condition.reach) && now.duration_since(before.at) < UNCERTAIN
+            };
+            Some(before.filter(recent).unwrap_or(again))
+        }
+    }
+}
+
+/// Defender has taken a token that was obtained at `born`: of its feeds none is refused the token any more, if that was
+/// before, and none sleeps for it. Storage is another service, with tokens of its own.
+pub fn end_refusals(feeds: &mut BTreeMap<Feed, FeedState>, born: Timestamp) {
+    for (_, state) in feeds.iter_mut().filter(|(feed, _)| **feed != Feed::Telemetry) {
+        if state.refused.take_if(|refused| refused.reach == Reach::Tenant && !refused.outlives(born)).is_some() {
+            state.asleep_until = None;
         }
     }
 }
 
 /// The state that follows, or `None` if nothing speaks for one.
 ///
-/// A refused token concerns the whole tenant; but a token lives for an hour in each process, so what another feed still
-/// does with its own proves nothing: only one of Defender's feeds that has begun to work *after* the refusal does. What one
-/// API refuses counts where no feed works. Telemetry has an owner and rights of its own, and is asked for the state only
+/// A refused token concerns the whole tenant; but a token lives for an hour in each process, so what a feed still does
+/// with an older one proves nothing: only [a newer one](end_refusals) does. What one API refuses counts where no feed
+/// works. Telemetry has an owner and rights of its own, and is asked for the state only
 /// where it is alone.
 pub fn together(feeds: &BTreeMap<Feed, FeedState>) -> Option<State> {
     let alone = feeds.keys().all(|feed| *feed == Feed::Telemetry);
     let deciding = || feeds.iter().filter(|(feed, _)| alone || **feed != Feed::Telemetry).map(|(_, state)| state);
-    let works_since = deciding().filter(|feed| feed.works()).map(|feed| feed.capability.since).max();
     let refusals = || deciding().filter_map(|feed| feed.refused.as_ref());
-    let by_token = refusals().filter(|refused| refused.reach == Reach::Tenant).max_by_key(|refused| refused.since);
-    if let Some(refused) = by_token.filter(|refused| works_since.is_none_or(|since| since < refused.since)) {
+    let by_token = refusals().filter(|refused| refused.reach == Reach::Tenant).max_by_key(|refused| refused.at);
+    if let Some(refused) = by_token {
         return Some(refused.state);
     }
     if feeds.values().any(FeedState::works) {
@@ -129,6 +150,11 @@ mod tests {
     /// The token is refused: for the tenant, or for our own fault.
     fn blocked() -> Condition {
         Condition { state: Some(State::Blocked), reach: Reach::Tenant, ..Condition::failing("Mend the policy.") }
+    }
+
+    /// Defender takes a token that was obtained then.
+    fn by_token_of(born: Timestamp) -> Condition {
+        Condition { token_born: Some(born), ..Condition::ok() }
     }
 
     fn fault() -> Condition {
@@ -222,15 +248,15 @@ mod tests {
 
     #[test]
     fn two_feeds_that_disagree_at_alternating_ticks_do_not_make_the_state_flap() {
-        let oks = [Condition::ok(), Condition::throttled(SignedDuration::from_secs(8))];
+        let oks = [by_token_of(at(0)), Condition::throttled(SignedDuration::from_secs(8))];
         for refusal in [blocked(), fault(), Condition::role_missing(Feed::Alerts), Condition::unlicensed("")] {
             for other in [Feed::Machines, Feed::Telemetry] {
                 let mut tenant = tenant(&[Feed::Alerts, other]);
                 tenant.absorb(Feed::Alerts, &refusal, at(1));
                 let settled = tenant.state;
                 for minute in 2..90 {
-                    // A token that another process still holds is good for its hour.
-                    tenant.absorb(other, &oks[0], at(minute));
+                    // A token that another process still holds is good for its hour, and is throttled now and then.
+                    tenant.absorb(other, &oks[minute as usize % 2], at(minute));
                     assert_eq!(tenant.state, settled, "{refusal:?} beside {other:?}, minute {minute}");
                     tenant.absorb(Feed::Alerts, &refusal, at(minute));
                     assert_eq!(tenant.state, settled, "{refusal:?} beside {other:?}, minute {minute}");
@@ -240,17 +266,47 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_of_defenders_that_begins_to_work_ends_what_refused_the_tenant() {
+    fn a_feed_that_works_with_a_newer_token_ends_what_refused_the_tenant() {
         let mut tenant = tenant(&Feed::ALL);
         for (minute, feed) in [(1, Feed::Alerts), (40, Feed::Machines), (50, Feed::Telemetry)] {
-            tenant.absorb(feed, &blocked(), at(minute));
+            let nap = Some(SignedDuration::from_hours(24));
+            tenant.absorb(feed, &Condition { asleep: nap, ..blocked() }, at(minute));
         }
         assert_eq!(tenant.state, State::Blocked);
-        tenant.absorb(Feed::Telemetry, &Condition::ok(), at(1000));
+        tenant.absorb(Feed::Telemetry, &Condition::ok(), at(60));
         assert_eq!(tenant.state, State::Blocked, "another service's token says nothing of Defender's");
-        tenant.absorb(Feed::Alerts, &Condition::ok(), at(1441));
-        assert_eq!(tenant.state, State::Active, "although machines sleep on");
-        assert_eq!(tenant.feeds[&Feed::Machines].capability.status, Ability::Failing);
+        tenant.absorb(Feed::Alerts, &by_token_of(at(30)), at(61));
+        assert_eq!(tenant.state, State::Blocked, "this token is older than the last refusal");
+        tenant.absorb(Feed::Alerts, &by_token_of(at(62)), at(62));
+        assert_eq!(tenant.state, State::Active);
+        let machines = &tenant.feeds[&Feed::Machines];
+        assert_eq!(
+            (machines.capability.status, machines.asleep_until),
+            (Ability::Failing, None),
+            "asked again at once"
+        );
+    }
+
+    #[test]
+    fn a_feed_that_lives_on_an_older_token_does_not_end_its_own_refusal() {
+        let mut tenant = tenant(&[Feed::Alerts]);
+        for minute in (10..40).step_by(2) {
+            tenant.absorb(Feed::Alerts, &fault(), at(minute));
+            tenant.absorb(Feed::Alerts, &by_token_of(at(0)), at(minute + 1));
+            assert_eq!(tenant.state, State::CredentialFault, "minute {minute}");
+        }
+        tenant.absorb(Feed::Alerts, &by_token_of(at(41)), at(41));
+        assert_eq!(tenant.state, State::Active);
+    }
+
+    #[test]
+    fn a_refusal_met_again_is_as_new_as_its_last_time_and_not_written_at_every_tick() {
+        let mut tenant = tenant(&[Feed::Alerts, Feed::Machines]);
+        tenant.absorb(Feed::Alerts, &fault(), at(1));
+        assert!(!tenant.absorb(Feed::Alerts, &fault(), at(2)));
+        assert!(tenant.absorb(Feed::Alerts, &fault(), at(50)));
+        tenant.absorb(Feed::Machines, &by_token_of(at(30)), at(51));
+        assert_eq!(tenant.state, State::CredentialFault);
     }
 
     #[test]
@@ -310,5 +366,8 @@ mod tests {
         let text = r#"{"capability":{"status":"ok","since":"2026-11-22T12:00:00Z","next_step":"Nothing to do."}}"#;
         let feed: FeedState = serde_json::from_str(text).unwrap();
         assert!(feed.works() && serde_json::to_value(&feed).unwrap().get("refused").is_none());
+        let text = r#"{"state":"blocked","reach":"tenant","since":"2026-11-22T12:00:00Z"}"#;
+        let refused: Refused = serde_json::from_str(text).unwrap();
+        assert_eq!(refused.at, "2026-11-22T12:00:00Z".parse().unwrap());
     }
 }
