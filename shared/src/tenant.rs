@@ -264,6 +264,14 @@ impl Connection {
         asked && awake && !self.paused
     }
 
+    /// Whether a proof or a role is awaited, so that this feed's own tick may be too slow for it.
+    pub fn is_unsettled(&self, feed: Feed) -> bool {
+        let refused = self.feeds.get(&feed).and_then(|feed| feed.refused.as_ref());
+        self.state == State::Propagating
+            || self.claimed_at.is_some()
+            || refused.is_some_and(|refused| refused.state == State::Propagating)
+    }
+
     /// A claim that nothing has proven within the hour comes to nothing.
     pub fn is_expired_claim(&self, now: Timestamp) -> bool {
         self.claimed_at.is_some_and(|since| now.duration_since(since) >= PROPAGATION)

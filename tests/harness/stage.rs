@@ -335,7 +335,7 @@ impl Stage {
     /// One tick of a feed now, everything it sets going.
     pub fn pull(&self, feed: Feed) {
         block_on(local::serve::fire(&self.app, feed, self.now(), 60));
-        self.drain_of(feed);
+        Feed::ALL.into_iter().for_each(|feed| self.drain_of(feed));
     }
 
     pub fn ticks(&self, count: usize) {

@@ -280,13 +280,16 @@ fn pain_14_an_invited_tenant_is_in_with_the_first_role_and_waits_for_the_second(
     let waiting = stage.capability_of(Machines);
     assert_eq!((stage.view().state, stage.capability().status), (State::Active, Ability::Ok));
     assert!(waiting.next_step.contains("still spreading"), "{waiting:?}");
-    stage.pass(minutes(20));
-    stage.pull(Machines);
+    stage.machines(|machines| machines.put(Machine::new("m1", at(-5))));
+    stage.ticks(20);
     assert!(stage.capability_of(Machines).next_step.contains("still spreading"));
     stage.tenant(|tenant| tenant.consents[0].roles.push(MACHINE_ROLE.to_owned()));
-    stage.pass(minutes(20));
-    stage.pull(Machines);
+    stage.tick();
     assert_eq!(stage.capability_of(Machines).status, Ability::Ok);
+    assert_eq!(stage.view().feeds[&Machines].machines, Some(1), "and the first inventory is in");
+    let asked = stage.machine_calls().len();
+    stage.ticks(10);
+    assert_eq!(stage.machine_calls().len(), asked, "what works has its own tick");
     assert_eq!(stage.view().consent.unwrap().roles, [ALERT_ROLE, MACHINE_ROLE]);
 }
 
@@ -295,10 +298,39 @@ fn pain_14_a_second_role_that_never_comes_is_named_after_the_hour() {
     let stage = Stage::unapproved();
     let link = stage.invite_for("Contoso", &[Alerts, Machines]).unwrap();
     stage.visitor().consent(&link, ADMIN);
-    stage.pass(minutes(61));
-    stage.pull(Machines);
+    stage.ticks(61);
     let named = stage.capability_of(Machines);
     assert_eq!((stage.view().state, named.status), (State::Active, Ability::RoleMissing));
+    assert!(named.next_step.contains(MACHINE_ROLE), "{named:?}");
+}
+
+/// Invited for machines alone; their role lags the consent by so many minutes.
+fn invited_for_machines(lag: i64) -> Stage {
+    let stage = Stage::unapproved();
+    stage.world(|world| {
+        world.application(CLIENT).expect("ours").roles = vec![MACHINE_ROLE.to_owned()];
+        world.consent_propagation.roles = minutes(lag);
+    });
+    let link = stage.invite_for("Contoso", &[Machines]).unwrap();
+    stage.visitor().consent(&link, ADMIN);
+    stage.machines(|machines| machines.put(Machine::new("m1", at(-5))));
+    assert_eq!(stage.view().state, State::Propagating);
+    stage
+}
+
+#[test]
+fn pain_14_a_tenant_of_machines_alone_need_not_wait_for_their_own_slow_tick() {
+    let stage = invited_for_machines(20);
+    stage.ticks(19);
+    assert_eq!(stage.view().state, State::Propagating);
+    stage.ticks(2);
+    let view = stage.view();
+    assert_eq!((view.state, view.claimed_at), (State::Active, None));
+    assert_eq!(view.feeds[&Machines].machines, Some(1));
+    let never = invited_for_machines(100_000);
+    never.ticks(61);
+    let named = never.capability_of(Machines);
+    assert_eq!((never.view().state, named.status), (State::NeedsConsent, Ability::RoleMissing));
     assert!(named.next_step.contains(MACHINE_ROLE), "{named:?}");
 }
 

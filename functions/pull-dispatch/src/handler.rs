@@ -2,7 +2,7 @@
 //!
 //! - **Trigger**: EventBridge Scheduler, one schedule per feed.
 //! - **Reads**: the connections, shard by shard.
-//! - **Writes**: messages to the feed's queue.
+//! - **Writes**: messages to the feed's queue; at an alerts tick also to the machines' for tenants that await a proof.
 //! - **Idempotency**: a tick that comes twice makes second messages, which the pullers find done.
 //! - **On failure**: what could be dispatched is; Lambda repeats the tick once, and the next one makes it good.
 
@@ -28,8 +28,7 @@ pub struct Dispatched {
 /// [`DispatchError`] when the store or the queue fails.
 pub async fn handle(app: &App, tick: Tick) -> Result<Dispatched, DispatchError> {
     let began = app.clock.now();
-    let queue = tick.feed.of(&app.ports.queues);
-    let messages = dispatch::run(app.ports.store.as_ref(), queue.as_ref(), &tick).await?;
+    let messages = dispatch::run(app.ports.store.as_ref(), &app.ports.queues, &tick).await?;
     let recorded = Recorded::default();
     recorded.add(dispatched(tick.feed), messages as u64);
     app.metrics.write(&recorded, app.clock.now());

@@ -19,8 +19,7 @@ use crate::{
     tenant::{
         Ability, Condition, Connection, Consent, Feed, State, TenantId,
         bind::{Binding, bind},
-        dispatch::{self, Tick},
-        load,
+        dispatch, load,
         proof::{Found, Proof, Subject, prove},
     },
 };
@@ -212,11 +211,8 @@ fn spend(app: &App, open: &Open, binding: &Binding) -> Result<Write, StoreError>
 
 /// The first look, now. If the queue is out of order, the next tick does it.
 async fn pull_at_once(app: &App, connection: &Connection) {
-    for feed in connection.feeds.keys() {
-        let tick = Tick { feed: *feed, scheduled_time: app.clock.now(), every_seconds: 60 };
-        if let Err(error) = dispatch::send(feed.of(&app.ports.queues).as_ref(), &tick, &[connection]).await {
-            tracing::warn!(tenant.id = %connection.tenant_id, %error, "the first pull waits for the next tick");
-        }
+    if let Err(error) = dispatch::at_once(&app.ports.queues, connection, app.clock.now()).await {
+        tracing::warn!(tenant.id = %connection.tenant_id, %error, "the first pull waits for the next tick");
     }
 }
 
