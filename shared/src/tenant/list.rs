@@ -29,7 +29,7 @@ pub struct TenantView {
     pub watermark: Option<Timestamp>,
     pub freshness_seconds: Option<i64>,
     pub ledger: Ledger,
-    /// Whether older alerts is still being walked through.
+    /// Whether older alerts are still being walked through.
     pub backlog: bool,
     /// Windows that Microsoft could not answer: put aside, tried again hourly. The watermark has passed them.
     pub parked: usize,
@@ -47,7 +47,8 @@ pub struct TenantView {
 pub struct FeedView {
     /// Everything up to here has been looked at and delivered.
     pub watermark: Option<Timestamp>,
-    /// Seconds from the watermark to now. Without news the watermark is written every 15 minutes.
+    /// Seconds from the watermark to now, so never less than the pace at which a feed writes it: without news that is
+    /// every 15 minutes for alerts and telemetry; for machines it is every complete inventory.
     pub freshness_seconds: Option<i64>,
     pub ledger: Ledger,
     /// How many machines there are.
