@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use shared::{
     App,
     clock::Clock,
-    config::Config,
+    config::{Config, Region},
     consent::{
         connect::{NewConnection, connect},
         invitation::{NewInvitation, invite},
@@ -247,6 +247,15 @@ impl Stage {
         stage
     }
 
+    /// The first tenant's own application, in the vault.
+    pub fn store_own_application(&self, client_id: &str) {
+        let credential = json!({"kind": "client_secret", "value": SECRET});
+        let entry = json!({"client_id": client_id, "home_tenant_id": TENANT, "credential": credential}).to_string();
+        let name = format!("muster/tenants/{TENANT}");
+        block_on(self.app.ports.vault.put(&name, "v1", &Secret::new(entry), &[Label::Current], None))
+            .expect("the vault takes an application");
+    }
+
     pub fn store_application(&self, credential: &Value, version: &str) {
         let entry = json!({"client_id": CLIENT, "home_tenant_id": HOME, "credential": credential}).to_string();
         let entry = Secret::new(entry);
@@ -272,6 +281,18 @@ impl Stage {
         self.connect_with(TENANT, "Contoso", feeds, storage)
     }
 
+    /// As [`Stage::connect_feeds`], in this region.
+    pub fn connect_in(&self, region: Region, feeds: &[Feed]) -> Result<(), String> {
+        let new = NewConnection {
+            tenant_id: TENANT.parse()?,
+            account: "Contoso".to_owned(),
+            feeds: feeds.to_vec(),
+            region: Some(region),
+            storage: None,
+        };
+        self.connect_new(&new)
+    }
+
     pub(crate) fn connect_with(
         &self,
         tenant: &str,
@@ -286,7 +307,11 @@ impl Stage {
             region: None,
             storage: storage.map(str::parse).transpose()?,
         };
-        block_on(connect(&self.app, &new))
+        self.connect_new(&new)
+    }
+
+    fn connect_new(&self, new: &NewConnection) -> Result<(), String> {
+        block_on(connect(&self.app, new))
             .map(|_| ())
             .map_err(|error| error.to_string())
             .inspect_err(|error| overhear(error))
@@ -335,7 +360,7 @@ impl Stage {
     /// One tick of a feed now, everything it sets going.
     pub fn pull(&self, feed: Feed) {
         block_on(local::serve::fire(&self.app, feed, self.now(), 60));
-        Feed::ALL.into_iter().for_each(|feed| self.drain_of(feed));
+        self.drain();
     }
 
     pub fn ticks(&self, count: usize) {
@@ -344,9 +369,9 @@ impl Stage {
         }
     }
 
-    /// Handles messages of the alerts until their queue is empty.
+    /// Handles messages of every feed until the queues are empty.
     pub fn drain(&self) {
-        self.drain_of(Feed::Alerts);
+        Feed::ALL.into_iter().for_each(|feed| self.drain_of(feed));
     }
 
     /// As [`Stage::drain`], of one feed.

@@ -3,12 +3,17 @@
 
 use harness::{ADMIN, ALERT_ROLE, CLIENT, MACHINE_ROLE, Stage, TENANT, at, minutes};
 use serde_json::json;
-use shared::tenant::{
-    Ability,
-    Feed::{self, Alerts, Machines, Telemetry},
-    State,
+use shared::{
+    config::Region,
+    tenant::{
+        Ability,
+        Feed::{self, Alerts, Machines, Telemetry},
+        State,
+    },
 };
-use simulator::{Alert, EmptyInventory, Exporter, Fault, Machine, Route, StorageAccount, StorageRole};
+use simulator::{
+    Alert, Application, EmptyInventory, Exporter, Fault, Machine, Route, StorageAccount, StorageRole, Tenant,
+};
 
 const ACCOUNT: &str = "contosologs1";
 const QUEUE: &str = "muster-hints";
@@ -332,6 +337,70 @@ fn pain_14_a_tenant_of_machines_alone_need_not_wait_for_their_own_slow_tick() {
     let named = never.capability_of(Machines);
     assert_eq!((never.view().state, named.status), (State::NeedsConsent, Ability::RoleMissing));
     assert!(named.next_step.contains(MACHINE_ROLE), "{named:?}");
+}
+
+const OWN: &str = "a0000000-0000-4000-8000-0000000000ee";
+
+/// The tenant has an application of its own with these roles, and we have its secret.
+fn lends_its_own_application(stage: &Stage, roles: &[&str]) {
+    stage.world(|world| {
+        world.add_application(Application {
+            client_id: OWN.to_owned(),
+            home_tenant_id: TENANT.to_owned(),
+            ..harness::application()
+        });
+    });
+    let consents = Tenant::new(TENANT, "").consented(OWN, roles, at(-10_000)).consents;
+    stage.tenant(|tenant| {
+        tenant.consents.retain(|consent| consent.client_id != OWN);
+        tenant.consents.extend(consents);
+    });
+    stage.store_own_application(OWN);
+}
+
+#[test]
+fn another_application_must_be_let_in_by_every_feed_that_works() {
+    let stage = Stage::with_feeds(&[Alerts, Machines]);
+    stage.tick();
+    lends_its_own_application(&stage, &[ALERT_ROLE]);
+    let before = stage.state_versions();
+    let error = stage.connect_feeds(&[Alerts], None).unwrap_err();
+    assert!(error.starts_with("machines: ") && error.contains(MACHINE_ROLE), "{error}");
+    assert_eq!(stage.state_versions(), before);
+    lends_its_own_application(&stage, &[ALERT_ROLE, MACHINE_ROLE]);
+    stage.connect_feeds(&[Alerts], None).unwrap();
+    // Both are the new one's now, whatever becomes of the old one.
+    stage.tenant(|tenant| tenant.consents.retain(|consent| consent.client_id == OWN));
+    stage.pass(minutes(90));
+    stage.tick();
+    stage.pull(Machines);
+    assert_eq!((stage.capability().status, stage.capability_of(Machines).status), (Ability::Ok, Ability::Ok));
+}
+
+#[test]
+fn another_region_must_be_right_for_every_feed_that_works() {
+    let stage = Stage::connected();
+    stage.approves(&[ALERT_ROLE, MACHINE_ROLE]);
+    stage.script([Fault::Html(404)]);
+    let before = stage.state_versions();
+    let error = stage.connect_in(Region::Eu, &[Machines]).unwrap_err();
+    assert!(error.starts_with("alerts: "), "{error}");
+    assert_eq!(stage.state_versions(), before);
+    stage.connect_in(Region::Eu, &[Machines]).unwrap();
+}
+
+#[test]
+fn an_invitation_leaves_a_tenant_the_application_of_its_own() {
+    let stage = Stage::unapproved();
+    lends_its_own_application(&stage, &[ALERT_ROLE, MACHINE_ROLE]);
+    stage.connect_feeds(&[Alerts, Machines], None).unwrap();
+    let link = stage.invite_for("Contoso", &[Alerts]).unwrap();
+    let page = stage.visitor().consent(&link, ADMIN);
+    assert_eq!((page.status, page.heading()), (200, "Connected"));
+    stage.pass(minutes(90));
+    stage.tick();
+    stage.pull(Machines);
+    assert_eq!((stage.capability().status, stage.capability_of(Machines).status), (Ability::Ok, Ability::Ok));
 }
 
 #[test]

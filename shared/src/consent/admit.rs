@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     App,
-    config::Region,
     microsoft::{id_token::Person, tokens::ApplicationName},
     ports::store::{StoreError, Write},
     tenant::{
@@ -80,12 +79,16 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         let is_bound = connection.is_some_and(|known| known.is_bound_to(account));
         let vouched = is_bound || standing != Standing::Unknown;
         let region = connection.and_then(|known| known.region);
-        if vouched && proof.is_none() {
-            proof = Some(prove_in_time(app, tenant, region, &open.invitation.feeds).await);
+        // A tenant that is bound by an application of its own keeps that, for all its feeds.
+        let application =
+            connection.filter(|_| is_bound).map_or(ApplicationName::App, |known| known.application.clone());
+        if vouched && proof.as_ref().is_none_or(|(by, _)| *by != application) {
+            let subject = Subject { tenant, application: &application, region, storage: None };
+            proof = Some((application.clone(), prove_in_time(app, &subject, &open.invitation.feeds).await));
         }
-        let proof = proof.as_ref().filter(|_| vouched);
+        let proof = proof.as_ref().map(|(_, proof)| proof).filter(|_| vouched);
         let consent = consent(app, &open.invitation, person, &standing, proof);
-        let binding = binding(&open.invitation, tenant, consent, proof);
+        let binding = Binding { application, ..binding(&open.invitation, tenant, consent, proof) };
         match bind(app, known.as_ref(), &binding, vec![spend(app, &open, &binding)?]).await {
             Ok(connection) => {
                 pull_at_once(app, &connection).await;
@@ -100,9 +103,8 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
 }
 
 /// A browser waits for the answer, and API Gateway no longer than 30 seconds.
-async fn prove_in_time(app: &App, tenant: TenantId, region: Option<Region>, feeds: &[Feed]) -> Proof {
-    let subject = Subject { tenant, application: &ApplicationName::App, region, storage: None };
-    match select(pin!(prove(app, &subject, feeds)), pin!(app.clock.sleep(PROOF_TIME))).await {
+async fn prove_in_time(app: &App, subject: &Subject<'_>, feeds: &[Feed]) -> Proof {
+    match select(pin!(prove(app, subject, feeds)), pin!(app.clock.sleep(PROOF_TIME))).await {
         Either::Left((proof, _)) => proof,
         Either::Right(_) => Proof::not_yet(feeds, &Condition::propagating()),
     }

@@ -61,7 +61,8 @@ impl From<StoreError> for ConnectError {
 }
 
 /// Proves access to each feed and binds the tenant. Connecting a tenant of the same account again proves these feeds anew,
-/// adds those it did not have, wakes it up, and changes nothing of its other feeds and of what has been pulled.
+/// adds those it did not have, wakes it up, and changes nothing of its other feeds and of what has been pulled. Another
+/// application or region is everybody's, so what works now is proven by it too.
 ///
 /// # Errors
 /// [`ConnectError`]; nothing is bound then.
@@ -85,7 +86,8 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
     let application = choose_application(app, new.tenant_id).await?;
     let region = new.region.or(ours.and_then(|known| known.region));
     let subject = Subject { tenant: new.tenant_id, application: &application, region, storage: storage.as_ref() };
-    let proof = prove(app, &subject, &new.feeds).await;
+    let feeds = feeds_to_prove(new, ours, &subject);
+    let proof = prove(app, &subject, &feeds).await;
     let missing = proof.missing();
     if !missing.is_empty() {
         return Err(ConnectError::NotProven { missing, connected_already: ours.is_some() });
@@ -112,6 +114,19 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
         }
         other => other.into(),
     })
+}
+
+/// Those asked for; and where their application or region becomes another one, also those that go on with it and that
+/// nothing refuses now: what works must not be moved untried. Storage knows no region.
+fn feeds_to_prove(new: &NewConnection, ours: Option<&Connection>, subject: &Subject<'_>) -> Vec<Feed> {
+    let moves = |known: &Connection, feed: Feed| {
+        known.application != *subject.application || (known.region != subject.region && feed != Feed::Telemetry)
+    };
+    let others = ours.into_iter().flat_map(|known| {
+        let works = known.feeds.iter().filter(|(_, state)| state.refused.is_none()).map(|(feed, _)| *feed);
+        works.filter(|feed| !new.feeds.contains(feed) && moves(known, *feed))
+    });
+    new.feeds.iter().copied().chain(others).collect()
 }
 
 /// What can be said of a request before anything is opened.
