@@ -3,7 +3,7 @@
 use shared::{
     App,
     consent::connect::{self, ConnectError, NewConnection, connect},
-    tenant::{Ability, Connection, Feed, account},
+    tenant::{Ability, Connection, Feed, account, dispatch},
 };
 
 use crate::Failure;
@@ -30,6 +30,10 @@ pub async fn run(app: &App, new: &NewConnection) -> Result<(), Failure> {
         }
         other => Failure::failed(format!("{} is not connected. {other}", new.tenant_id)),
     })?;
+    // On AWS an operator may well not send; then the next tick does it.
+    if let Err(error) = dispatch::at_once(&app.ports.queues, &connection, app.clock.now()).await {
+        tracing::debug!(tenant.id = %connection.tenant_id, %error, "the first pull waits for the next tick");
+    }
     eprintln!("{}", words(&connection, &new.feeds));
     Ok(())
 }
@@ -52,7 +56,7 @@ fn words(connection: &Connection, feeds: &[Feed]) -> String {
         }
     }
     if flowing.contains(&&Feed::Machines) {
-        text.push_str(" Machines have a tick an hour.");
+        text.push_str(" Machines have a slower tick of their own.");
     }
     for feed in waiting {
         let next_step = state(feed).map(|feed| feed.capability.next_step.as_str()).unwrap_or_default();
