@@ -333,7 +333,7 @@ fn pain_14_a_second_role_that_never_comes_is_named_after_the_hour() {
 fn invited_for_machines(lag: i64) -> Stage {
     let stage = Stage::unapproved();
     stage.world(|world| {
-        world.application(CLIENT).expect("ours").roles = vec![MACHINE_ROLE.to_owned()];
+        world.application(CLIENT).unwrap().roles = vec![MACHINE_ROLE.to_owned()];
         world.consent_propagation.roles = minutes(lag);
     });
     let link = stage.invite_for("Contoso", &[Machines]).unwrap();

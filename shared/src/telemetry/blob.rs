@@ -18,8 +18,8 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(16);
 const MAX_LINES: usize = 32_768;
 /// Less than this may be the beginning of a line, which nobody has ended yet.
 const A_LINE: u64 = 64 << 10;
-/// So many bytes before the offset are read again, to know the blob by them.
-const TAIL: u64 = 64;
+/// So many bytes before the offset are read again, to know the blob by them: more than a line, for lines all end alike.
+const TAIL: u64 = 4096;
 
 /// The last bytes that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,8 +224,8 @@ mod tests {
     fn the_tail_is_the_last_bytes_that_there_are() {
         assert_eq!(Tail::of(b""), None);
         assert_eq!(Tail::of(b"abc").unwrap().length, 3);
-        let long = [b'x'; 100];
-        assert_eq!(Tail::of(&long), Tail::of(&long[..64]));
+        let long = [b'x'; 5000];
+        assert_eq!(Tail::of(&long), Tail::of(&long[..4096]));
         assert_ne!(Tail::of(b"abc"), Tail::of(b"abd"));
     }
 }
