@@ -35,6 +35,9 @@ pub fn init(default_level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         EnvFilter::new(OURS.iter().fold("warn".to_owned(), |all, name| format!("{all},{name}={default_level}")))
     });
+    // Whatever is asked for: below that, Microsoft's crates print what it takes to delete a customer's message.
+    let filter =
+        "typespec_client_core=warn".parse().map_or(EnvFilter::new("warn"), |quiet| filter.add_directive(quiet));
     // A second initialisation in one process (tests) is harmless: the first one stays.
     let _already_set =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
