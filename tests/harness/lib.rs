@@ -26,6 +26,6 @@ pub use stage::{
     seconds, stamp,
 };
 pub use store::RecordingStore;
-pub use telemetry::{ACCOUNT, HINTS, Identity, line};
+pub use telemetry::{ACCOUNT, HINTS, Identity, identity, line, written};
 pub use transport::SimulatorTransport;
 pub use visitor::{Page, Visitor};

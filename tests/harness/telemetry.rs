@@ -122,17 +122,7 @@ impl Stage {
     /// Compares the lake with what the exporter has written: each record once for every blob that it is in.
     #[track_caller]
     pub fn lake_equals(&self, ledger: &Ledger) {
-        let mut expected: BTreeMap<Identity, usize> = BTreeMap::new();
-        for record in ledger.blobs.values().flat_map(|blob| &blob.records) {
-            let identity = (
-                record.device_id.clone(),
-                record.report_id.to_string(),
-                record.timestamp.clone(),
-                record.action_type.clone(),
-                record.properties.clone(),
-            );
-            *expected.entry(identity).or_default() += 1;
-        }
+        let expected = written(ledger);
         let found = self.records();
         for (record, count) in &expected {
             assert_eq!(found.get(record), Some(count), "{record:?}");
@@ -180,8 +170,27 @@ impl Stage {
     }
 }
 
+/// What an exporter has written: each record once for every blob that it is in.
+pub fn written(ledger: &Ledger) -> BTreeMap<Identity, usize> {
+    let mut written = BTreeMap::new();
+    for record in ledger.blobs.values().flat_map(|blob| &blob.records) {
+        let identity = (
+            record.device_id.clone(),
+            record.report_id.to_string(),
+            record.timestamp.clone(),
+            record.action_type.clone(),
+            record.properties.clone(),
+        );
+        *written.entry(identity).or_default() += 1;
+    }
+    written
+}
+
 /// Reads a line as the test does, which shares nothing with the product but JSON.
-fn identity(line: &str) -> Identity {
+///
+/// # Panics
+/// When it is no line of the export.
+pub fn identity(line: &str) -> Identity {
     #[derive(serde::Deserialize)]
     struct Line<'a> {
         #[serde(borrow)]

@@ -409,7 +409,7 @@ fn admission(both: &mut Both) {
 }
 
 /// Applies a step of an exporter's to azurite, its hints to this queue, as `StorageAccount::export` does to the simulator.
-async fn export(storage: &Storage<'_>, queue: &str, step: Step) {
+pub async fn export(storage: &Storage<'_>, queue: &str, step: Step) {
     match step {
         Step::CreateBlob { name } => storage.create_append_blob(CONTAINER, &name).await,
         Step::Append { name, bytes } => storage.append(CONTAINER, &name, bytes).await,

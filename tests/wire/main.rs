@@ -1,5 +1,5 @@
 //! Proof on the wire: the template that ships is read, judged, deployed on loopback and told a story; and the simulated
-//! storage answers as an emulated one does.
+//! storage answers as an emulated one does, which is drained in its turn.
 //!
 //! Time is the machine's here, so tests wait; each wait polls and has a deadline.
 
@@ -7,6 +7,8 @@
 mod azure;
 #[cfg(test)]
 mod browser;
+#[cfg(test)]
+mod drain;
 #[cfg(test)]
 mod lint;
 #[cfg(test)]

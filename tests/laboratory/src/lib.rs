@@ -22,4 +22,4 @@ pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Sch
 pub use ministack::Ministack;
 pub use reqwest::Method;
 pub use tools::Tools;
-pub use wait::until;
+pub use wait::{until, within};
