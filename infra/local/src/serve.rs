@@ -110,13 +110,20 @@ async fn schedule(app: App, tick: u32, stopping: Arc<AtomicBool>) {
     // After a suspended laptop wakes up, one tick makes all the missed ones good.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     for number in 0_u64.. {
-        ticks.tick().await;
-        if stopping.load(Ordering::SeqCst) {
-            return;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopped(&stopping) => return,
         }
         for feed in due_feeds(number) {
             fire(&app, feed, app.clock.now(), tick).await;
         }
+    }
+}
+
+/// Until we are asked to stop, which must not wait for the next tick.
+async fn stopped(stopping: &AtomicBool) {
+    while !stopping.load(Ordering::SeqCst) {
+        sleep(IDLE).await;
     }
 }
 

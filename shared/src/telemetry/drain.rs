@@ -36,7 +36,7 @@ const PASS_TIME: SignedDuration = SignedDuration::from_mins(4);
 /// Times a pass starts anew because another worker wrote first.
 const ATTEMPTS: u32 = 3;
 /// An intent that young is another worker's, who is about to keep it: to settle it would throw that work away.
-const LEASE: SignedDuration = SignedDuration::from_secs(10);
+const LEASE: SignedDuration = SignedDuration::from_secs(5);
 /// What only the customer can mend is tried again after so long: a new role takes minutes.
 const PROBE: SignedDuration = SignedDuration::from_mins(15);
 
