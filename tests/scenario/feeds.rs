@@ -5,7 +5,6 @@ use harness::{ADMIN, ALERT_ROLE, CLIENT, MACHINE_ROLE, Stage, TENANT, at, minute
 use serde_json::json;
 use shared::{
     config::Region,
-    consent::connect::NewConnection,
     tenant::{
         Ability,
         Feed::{self, Alerts, Machines, Telemetry},
@@ -182,25 +181,6 @@ fn a_connected_tenant_gets_more_feeds_and_keeps_what_it_has() {
     assert_eq!(stage.view().storage, after.storage);
     stage.tick();
     stage.assert_exactly_once();
-}
-
-#[test]
-fn a_tenant_that_an_operator_connects_is_pulled_without_waiting_for_a_tick() {
-    let stage = Stage::new();
-    stage.approves(&[ALERT_ROLE, MACHINE_ROLE]);
-    stage.machines(|machines| machines.put(Machine::new("m1", at(-5))));
-    stage.put(Alert::new("da-old", at(-60)));
-    let new = NewConnection {
-        tenant_id: TENANT.parse().unwrap(),
-        account: "Contoso".to_owned(),
-        feeds: vec![Alerts, Machines],
-        region: None,
-        storage: None,
-    };
-    futures::executor::block_on(local::connect::run(&stage.app, &new)).map_err(|_| "refused").unwrap();
-    stage.drain();
-    assert_eq!(stage.view().feeds[&Machines].machines, Some(1));
-    assert_eq!(stage.ids(), ["da-old"]);
 }
 
 #[test]

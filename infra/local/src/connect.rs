@@ -3,7 +3,7 @@
 use shared::{
     App,
     consent::connect::{self, ConnectError, NewConnection, connect},
-    tenant::{Ability, Connection, Feed, account, dispatch},
+    tenant::{Ability, Connection, Feed, account},
 };
 
 use crate::Failure;
@@ -30,10 +30,6 @@ pub async fn run(app: &App, new: &NewConnection) -> Result<(), Failure> {
         }
         other => Failure::failed(format!("{} is not connected. {other}", new.tenant_id)),
     })?;
-    // On AWS an operator may well not send; then the next tick does it.
-    if let Err(error) = dispatch::at_once(&app.ports.queues, &connection, app.clock.now()).await {
-        tracing::debug!(tenant.id = %connection.tenant_id, %error, "the first pull waits for the next tick");
-    }
     eprintln!("{}", words(&connection, &new.feeds));
     Ok(())
 }
