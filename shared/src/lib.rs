@@ -2,6 +2,7 @@
 //! the platform. Layers point one way: functions → operations → ports and `microsoft` → `http`.
 
 pub mod alert;
+pub mod audit;
 pub mod batch;
 pub mod clock;
 pub mod config;
