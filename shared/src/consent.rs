@@ -15,7 +15,6 @@ mod refusal;
 mod returned;
 mod walk;
 
-use attempt::Browser;
 use invitation::{Invitation, Token};
 use jiff::SignedDuration;
 use outcome::Outcome;
@@ -24,8 +23,8 @@ use url::Url;
 use walk::Visit;
 
 use crate::{
-    App, microsoft::token::TokenError, ports::store::StoreError, random::NoRandomness, signing::NoSigningKey,
-    tenant::TenantId, web,
+    App, microsoft::token::TokenError, ports::store::StoreError, random::NoRandomness, sign_in::Browser,
+    signing::NoSigningKey, tenant::TenantId, web,
 };
 
 /// What a browser is answered with.

@@ -19,6 +19,7 @@ pub mod ports;
 pub mod random;
 pub mod record;
 pub mod secret;
+pub mod sign_in;
 pub mod signing;
 pub mod storage;
 pub mod telemetry;

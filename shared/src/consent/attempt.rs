@@ -1,10 +1,7 @@
 //! One walk of one browser through Microsoft's two pages: bound to the browser and the invitation, each step good once.
-//!
-//! The browser keeps a secret of its own in a cookie; we keep its digest. Nonce and code verifier are derived from that
-//! secret, so that nothing which is stored, logged or seen in an address is enough to go on with an attempt.
+//! Of the browser's secret we keep the digest.
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, hmac};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,63 +9,13 @@ use uuid::Uuid;
 use crate::{
     ports::store::{Expect, Key, Store, StoreError, Write},
     random::{self, NoRandomness},
-    secret::Secret,
+    sign_in::Browser,
     signing::{Purpose, SigningKeys},
     tenant::TenantId,
 };
 
 /// Both pages, with a second factor and a role to activate first.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
-const BROWSER_BYTES: usize = 32;
-
-/// The secret that one browser keeps.
-#[derive(Debug, Clone)]
-pub struct Browser(Secret<Vec<u8>>);
-
-impl Browser {
-    /// # Errors
-    /// As [`random::bytes`].
-    pub fn new() -> Result<Self, NoRandomness> {
-        Ok(Self(Secret::new(random::bytes::<BROWSER_BYTES>()?.to_vec())))
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        URL_SAFE_NO_PAD
-            .decode(text)
-            .ok()
-            .filter(|bytes| bytes.len() == BROWSER_BYTES)
-            .map(|bytes| Self(Secret::new(bytes)))
-    }
-
-    /// As the cookie carries it.
-    pub fn expose(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0.expose())
-    }
-
-    fn digest(&self) -> String {
-        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, self.0.expose()))
-    }
-
-    fn derive(&self, what: &str, attempt: Uuid) -> String {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.expose());
-        URL_SAFE_NO_PAD.encode(hmac::sign(&key, format!("{what} {attempt}").as_bytes()))
-    }
-
-    /// What the id_token must repeat.
-    pub fn nonce(&self, attempt: Uuid) -> String {
-        self.derive("nonce", attempt)
-    }
-
-    /// What redeems the code.
-    pub fn code_verifier(&self, attempt: Uuid) -> Secret<String> {
-        Secret::new(self.derive("code verifier", attempt))
-    }
-
-    /// What Entra gets of the verifier beforehand.
-    pub fn code_challenge(&self, attempt: Uuid) -> String {
-        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, self.code_verifier(attempt).expose().as_bytes()))
-    }
-}
 
 /// Where an attempt stands. It goes forward only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,31 +151,4 @@ fn parse(payload: &[u8]) -> Option<(Uuid, u8, i64)> {
     let (id, rest) = payload.split_at_checked(16)?;
     let (step, end) = rest.split_first()?;
     Some((Uuid::from_slice(id).ok()?, *step, i64::from_be_bytes(end.try_into().ok()?)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_derived_differs_by_browser_attempt_and_use_and_is_long_enough() {
-        let (one, other) = (Browser::new().unwrap(), Browser::new().unwrap());
-        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let all = [
-            one.nonce(first),
-            one.nonce(second),
-            other.nonce(first),
-            one.code_verifier(first).expose().clone(),
-            other.code_verifier(first).expose().clone(),
-            one.code_challenge(first),
-        ];
-        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
-        assert_eq!(distinct.len(), all.len());
-        // RFC 7636 takes verifiers of 43 to 128 characters.
-        assert!(all.iter().all(|text| text.len() == 43));
-        assert_eq!(Browser::parse(&one.expose()).unwrap().nonce(first), one.nonce(first));
-        for text in ["", "short", &"A".repeat(44), "ÄÖÜ"] {
-            assert!(Browser::parse(text).is_none(), "{text}");
-        }
-    }
 }

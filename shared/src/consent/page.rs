@@ -5,8 +5,8 @@ use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::Url;
 
-use super::{Receipt, Request, Told, attempt::Browser, invitation::Token, outcome::Words};
-use crate::{config::Config, tenant::Feed, web};
+use super::{Receipt, Request, Told, invitation::Token, outcome::Words};
+use crate::{config::Config, sign_in::Browser, tenant::Feed, web};
 
 const STYLE: &str = include_str!("../../templates/style.css");
 /// An administrator may read the page today and press the button tomorrow.

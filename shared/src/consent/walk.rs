@@ -5,25 +5,24 @@ use url::Url;
 
 use super::{
     Answer, Broken, Request, Route, Told, admit,
-    attempt::{self, Attempt, BadState, Browser, Step},
+    attempt::{self, Attempt, BadState, Step},
     invitation::{self, Invitation, Token, Unusable},
     outcome::Outcome,
     page, refusal,
     returned::Returned,
 };
 use crate::{
-    App, http,
+    App,
     microsoft::{
-        id_token::{self, KeySet, Person},
-        sign_in::{
-            Discovery, NoDiscovery, SignIn, admin_consent_url, authorize_url, discovery_request, parse_discovery,
-            parse_id_token,
-        },
-        token::{Grant, TokenError},
+        id_token::Person,
+        keys::NotBelieved,
+        sign_in::{Discovery, SignIn, admin_consent_url, authorize_url},
+        token::TokenError,
         tokens::ApplicationName,
     },
     ports::store::StoreError,
     secret::Secret,
+    sign_in::{self, Browser, NotIdentified, Redemption},
     signing::SigningKeys,
     tenant::TenantId,
     web,
@@ -220,7 +219,7 @@ impl<'a> Visit<'a> {
         Ok(Answer::Told(admit::admit(self.app, attempt.invitation, tenant, &person).await?))
     }
 
-    /// Who has signed in, from an id_token that has passed every check.
+    /// Who has signed in.
     async fn identify(
         &self,
         attempt: &Attempt,
@@ -228,61 +227,37 @@ impl<'a> Visit<'a> {
         tenant: TenantId,
         code: &Secret<String>,
     ) -> Result<Result<Person, Outcome>, Broken> {
-        let client_id = self.client_id().await?;
-        let discovery = match self.discover(tenant).await {
-            Err(outcome) => return Ok(Err(outcome)),
-            Ok(discovery) => discovery,
+        let redemption = Redemption {
+            entry: &ApplicationName::App.vault_name(&self.app.config.secrets_prefix, tenant),
+            client_id: &self.client_id().await?,
+            tenant,
+            redirect_uri: &self.redirect_uri,
+            code,
+            browser,
+            sign_in: attempt.id,
+            // A guest's home is another organization: not they, but its own administrators, speak for this one.
+            guests: false,
         };
-        let verifier = browser.code_verifier(attempt.id);
-        let grant = Grant::Code { code, verifier: &verifier, redirect_uri: &self.redirect_uri };
-        let name = ApplicationName::App.vault_name(&self.app.config.secrets_prefix, tenant);
-        let body = match self.app.tokens.exchange(&name, &discovery.token_endpoint, &grant).await {
-            Ok(body) => body,
-            Err(TokenError::Platform(error)) => return Err(StoreError::from(error).into()),
-            Err(error) => {
-                tracing::warn!(request.id = self.request.id, %error, "a code was not redeemed");
-                return Ok(Err(refusal::of_redemption(&error)));
-            }
-        };
-        let Some(keys) =
-            self.small(http::Request::get(discovery.jwks_uri)).await.and_then(|(_, body)| KeySet::parse(&body))
-        else {
-            tracing::warn!(request.id = self.request.id, "Entra gave no keys to check an id_token with");
-            return Ok(Err(Outcome::MicrosoftTrouble));
-        };
-        let nonce = browser.nonce(attempt.id);
-        let expected = id_token::Expected { client_id: &client_id, tenant, issuer: &discovery.issuer, nonce: &nonce };
-        let believed = match parse_id_token(&body) {
-            None => Err(id_token::NotBelieved::Malformed("the answer holds none".to_owned())),
-            Some(token) => id_token::validate(&token, &keys, &expected, self.app.clock.now()),
-        };
-        Ok(believed.map_err(|why| {
-            tracing::warn!(request.id = self.request.id, error = %why, "an id_token was not believed");
-            if why == id_token::NotBelieved::Guest { Outcome::Guest } else { Outcome::NotProven }
-        }))
+        match sign_in::identify(self.app, &redemption).await {
+            Ok(person) => Ok(Ok(person)),
+            Err(NotIdentified::NotRedeemed(TokenError::Platform(error))) => Err(StoreError::from(error).into()),
+            Err(why) => Ok(Err(self.unproven(tenant, &why))),
+        }
     }
 
     async fn discover(&self, tenant: TenantId) -> Result<Discovery, Outcome> {
-        let login = self.app.config.login();
-        let answer = self.small(discovery_request(&login, &tenant.to_string())).await;
-        let (status, body) = answer.ok_or(Outcome::MicrosoftTrouble)?;
-        parse_discovery(status, &body, &login).map_err(|why| {
-            tracing::warn!(request.id = self.request.id, tenant.id = %tenant, error = %why, "Entra gave no discovery document");
-            if why == NoDiscovery::NoTenant { Outcome::NotProven } else { Outcome::MicrosoftTrouble }
-        })
+        sign_in::discover(self.app, tenant).await.map_err(|why| self.unproven(tenant, &why))
     }
 
-    /// An answer of Entra's that needs no token.
-    async fn small(&self, request: http::Request) -> Option<(u16, Vec<u8>)> {
-        let answer = async {
-            let answer = self.app.http.send(request).await?;
-            let status = answer.status;
-            Ok::<_, http::HttpError>((status, answer.body.small(&self.app.clock).await?))
-        };
-        answer
-            .await
-            .inspect_err(|error| tracing::warn!(request.id = self.request.id, %error, "Entra did not answer"))
-            .ok()
+    fn unproven(&self, tenant: TenantId, why: &NotIdentified) -> Outcome {
+        tracing::warn!(request.id = self.request.id, tenant.id = %tenant, error = %why, "nobody is known to have signed in");
+        match why {
+            NotIdentified::NoTenant => Outcome::NotProven,
+            NotIdentified::Unavailable(_) => Outcome::MicrosoftTrouble,
+            NotIdentified::NotRedeemed(error) => refusal::of_redemption(error),
+            NotIdentified::NotBelieved(NotBelieved::Guest) => Outcome::Guest,
+            NotIdentified::NotBelieved(_) => Outcome::NotProven,
+        }
     }
 
     /// An address of our own.

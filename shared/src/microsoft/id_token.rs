@@ -1,14 +1,12 @@
 //! An id_token of Entra's, believed only after every check of MICROSOFT.md 1.5.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use jiff::{SignedDuration, Timestamp};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::keys::{KeySet, NotBelieved, is_in_time};
 use crate::{plain, secret::Secret, tenant::TenantId};
 
-/// Clocks differ; a token is believed so long before and after its time.
-const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Where personal accounts live. They belong to nobody's organisation.
 const PERSONAL_ACCOUNTS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
@@ -21,6 +19,8 @@ pub struct Expected<'a> {
     /// As the tenant's discovery document names it; `{tenantid}` stands for the tenant.
     pub issuer: &'a str,
     pub nonce: &'a str,
+    /// Whether a guest is believed, whose home is another directory.
+    pub guests: bool,
 }
 
 /// A user of a tenant, proven.
@@ -32,61 +32,8 @@ pub struct Person {
     pub name: String,
     /// Template ids of the directory roles; `None` where the application does not ask for them.
     pub wids: Option<Vec<String>>,
-}
-
-/// Why a token is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotBelieved {
-    #[error("it is no signed id_token: {0}")]
-    Malformed(String),
-    #[error("its algorithm is not RS256")]
-    Algorithm,
-    #[error("no published key has signed it")]
-    Signature,
-    #[error("its key belongs to another issuer")]
-    KeyOfAnotherIssuer,
-    #[error("its issuer is another one")]
-    Issuer,
-    #[error("it is for another application")]
-    Audience,
-    #[error("it is for another tenant")]
-    Tenant,
-    #[error("it answers another sign-in")]
-    Nonce,
-    #[error("its time has passed, or has not come yet")]
-    Time,
-    /// The account's home is another directory.
-    #[error("a guest has signed in")]
-    Guest,
-}
-
-/// One of Entra's published keys (`kty`, `n`, `e`, `kid`, and Entra's own `issuer`).
-#[derive(Debug, Clone, Deserialize)]
-struct Key {
-    #[serde(default)]
-    kty: String,
-    #[serde(default, rename = "use")]
-    usage: Option<String>,
-    #[serde(default)]
-    kid: String,
-    #[serde(default)]
-    n: String,
-    #[serde(default)]
-    e: String,
-    issuer: Option<String>,
-}
-
-/// The key set of `jwks_uri`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct KeySet {
-    keys: Vec<Key>,
-}
-
-impl KeySet {
-    /// `None` for what is no key set.
-    pub fn parse(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
-    }
+    /// The application's own roles that the person was assigned in that tenant.
+    pub roles: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +48,8 @@ struct Claims {
     name: Option<String>,
     idp: Option<String>,
     wids: Option<Vec<String>>,
+    #[serde(default)]
+    roles: Vec<String>,
 }
 
 /// Checks everything and tells who has signed in.
@@ -113,47 +62,9 @@ pub fn validate(
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<Person, NotBelieved> {
-    let malformed = |cause: jsonwebtoken::errors::Error| NotBelieved::Malformed(cause.to_string());
-    let header = jsonwebtoken::decode_header(token.expose()).map_err(malformed)?;
-    if header.alg != Algorithm::RS256 {
-        return Err(NotBelieved::Algorithm);
-    }
     let issuer = expected.issuer.replace("{tenantid}", &expected.tenant.to_string());
-    let of_this_id = keys.keys.iter().filter(|key| {
-        key.kty == "RSA"
-            && key.usage.as_deref().is_none_or(|usage| usage == "sig")
-            && Some(&key.kid) == header.kid.as_ref()
-    });
-    let mut verdict = NotBelieved::Signature;
-    for key in of_this_id {
-        // A key that names one tenant is good for that one alone, be it the one of personal accounts.
-        let theirs = key.issuer.as_ref().map(|of| of.replace("{tenantid}", &expected.tenant.to_string()));
-        if theirs.is_some_and(|theirs| theirs != issuer) {
-            verdict = NotBelieved::KeyOfAnotherIssuer;
-            continue;
-        }
-        if let Some(claims) = signed_claims(token, key)? {
-            return judge(claims, &issuer, expected, now);
-        }
-    }
-    Err(verdict)
-}
-
-/// The claims, if this key has signed them.
-fn signed_claims(token: &Secret<String>, key: &Key) -> Result<Option<Claims>, NotBelieved> {
-    use jsonwebtoken::errors::ErrorKind;
-    let Ok(key) = DecodingKey::from_rsa_components(&key.n, &key.e) else { return Ok(None) };
-    // Its own checks of claims read the machine's clock and take several audiences: `judge` does it all.
-    let mut signature_alone = Validation::new(Algorithm::RS256);
-    signature_alone.required_spec_claims.clear();
-    signature_alone.validate_exp = false;
-    signature_alone.validate_nbf = false;
-    signature_alone.validate_aud = false;
-    match jsonwebtoken::decode::<Claims>(token.expose(), &key, &signature_alone) {
-        Ok(data) => Ok(Some(data.claims)),
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => Ok(None),
-        Err(error) => Err(NotBelieved::Malformed(error.to_string())),
-    }
+    let claims = keys.signed(token, expected.tenant, &issuer)?;
+    judge(claims, &issuer, expected, now)
 }
 
 fn judge(claims: Claims, issuer: &str, expected: &Expected<'_>, now: Timestamp) -> Result<Person, NotBelieved> {
@@ -170,18 +81,19 @@ fn judge(claims: Claims, issuer: &str, expected: &Expected<'_>, now: Timestamp) 
     if verify_slices_are_equal(claims.nonce.as_bytes(), expected.nonce.as_bytes()).is_err() {
         return Err(NotBelieved::Nonce);
     }
-    let (now, skew) = (now.as_second(), SKEW.as_secs());
-    if now > claims.exp.saturating_add(skew) || claims.nbf.is_some_and(|nbf| now < nbf.saturating_sub(skew)) {
+    if !is_in_time(claims.nbf, claims.exp, now) {
         return Err(NotBelieved::Time);
     }
     // Members carry no `idp`, or their own tenant's.
-    if claims.idp.is_some_and(|idp| idp != issuer && idp != format!("https://sts.windows.net/{tenant}/")) {
+    if !expected.guests
+        && claims.idp.is_some_and(|idp| idp != issuer && idp != format!("https://sts.windows.net/{tenant}/"))
+    {
         return Err(NotBelieved::Guest);
     }
     let oid =
         claims.oid.parse::<uuid::Uuid>().map_err(|_| NotBelieved::Malformed("its `oid` is no GUID".to_owned()))?;
     let name = plain::visible(&claims.name.unwrap_or_default(), 200);
-    Ok(Person { oid: oid.to_string(), name, wids: claims.wids })
+    Ok(Person { oid: oid.to_string(), name, wids: claims.wids, roles: claims.roles })
 }
 
 #[cfg(test)]
@@ -206,15 +118,25 @@ mod tests {
         });
         change(&mut claims);
         let issuer = issuer(tenant);
-        let expected =
-            Expected { client_id: "client", tenant: tenant.parse().unwrap(), issuer: &issuer, nonce: "nonce" };
+        let expected = Expected {
+            client_id: "client",
+            tenant: tenant.parse().unwrap(),
+            issuer: &issuer,
+            nonce: "nonce",
+            guests: false,
+        };
         judge(serde_json::from_value(claims).unwrap(), &issuer, &expected, noon)
     }
 
     #[test]
     fn true_claims_say_who_has_signed_in() {
         let person = verdict(TENANT, |_| {}).unwrap();
-        let expected = Person { oid: OTHER.to_owned(), name: "Ada".to_owned(), wids: Some(vec!["w".to_owned()]) };
+        let expected = Person {
+            oid: OTHER.to_owned(),
+            name: "Ada".to_owned(),
+            wids: Some(vec!["w".to_owned()]),
+            roles: Vec::new(),
+        };
         assert_eq!(person, expected);
         assert_eq!(verdict(TENANT, |claims| claims["wids"] = Value::Null).unwrap().wids, None);
         for idp in [issuer(TENANT), format!("https://sts.windows.net/{TENANT}/")] {
