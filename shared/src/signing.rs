@@ -1,4 +1,4 @@
-//! What we sign ourselves: invitations and consent state, each under a key of its own purpose.
+//! What we sign ourselves: invitations, state, sessions and forms, each under a key of its own purpose.
 
 use aws_lc_rs::{hkdf, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -22,6 +22,11 @@ const MAX_TOKEN: usize = 512;
 pub enum Purpose {
     Invitation,
     ConsentState,
+    /// The `state` of an operator's sign-in.
+    SignInState,
+    Session,
+    /// That a form is of this session.
+    Form,
 }
 
 impl Purpose {
@@ -29,6 +34,9 @@ impl Purpose {
         match self {
             Self::Invitation => b"invitation",
             Self::ConsentState => b"consent state",
+            Self::SignInState => b"sign-in state",
+            Self::Session => b"session",
+            Self::Form => b"form",
         }
     }
 }

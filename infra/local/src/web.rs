@@ -7,17 +7,18 @@ use aws_lambda_events::{
     encodings::Body,
     http::header::COOKIE,
 };
-use http_body_util::Full;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HeaderValue, SET_COOKIE},
+    header::{HeaderValue, SET_COOKIE},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::SignedDuration;
-use shared::{App, random};
+use shared::{App, random, web::MAX_BODY};
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -65,15 +66,30 @@ pub async fn serve(app: App, listener: TcpListener) {
 async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if path.starts_with("/connect/") || path.starts_with("/consent/") {
-        // Nothing that we take has a body worth reading: whatever is in it is left on the wire.
+        // Nothing that we take here has a body worth reading: whatever is in it is left on the wire.
         return response(consent_callback::handle(app, event(&request), PATIENCE).await);
     }
-    match (request.method().as_str(), path) {
-        ("GET" | "HEAD", "/api/health") => json(StatusCode::OK, "application/json", r#"{"status":"ok"}"#),
-        _ => {
-            let problem = r#"{"type":"about:blank","title":"Not Found","status":404}"#;
-            json(StatusCode::NOT_FOUND, "application/problem+json", problem)
+    let mut event = event(&request);
+    match body(request).await {
+        Ok(body) => {
+            event.body = Some(body);
+            event.is_base64_encoded = true;
+            response(console::handle(app, event, PATIENCE).await)
         }
+        Err(status) => {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = status;
+            response
+        }
+    }
+}
+
+/// The body in base64, as API Gateway hands over what may be binary.
+async fn body(request: Request<Incoming>) -> Result<String, StatusCode> {
+    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => Ok(STANDARD.encode(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::BAD_REQUEST),
     }
 }
 
@@ -104,12 +120,5 @@ fn response(event: ApiGatewayV2httpResponse) -> Response<Full<Bytes>> {
     for cookie in event.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
-    response
-}
-
-fn json(status: StatusCode, media_type: &'static str, body: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }

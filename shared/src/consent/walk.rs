@@ -50,7 +50,7 @@ impl<'a> Visit<'a> {
         let mut redirect_uri = public_url.clone();
         redirect_uri.set_path(CALLBACK);
         let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
-        let cookie = request.cookie(page::cookie_name(&app.config)).and_then(|cookie| cookie.split_once('.'));
+        let cookie = page::cookie_of(request, &app.config).and_then(|cookie| cookie.split_once('.'));
         let browser = cookie.and_then(|(secret, _)| Browser::parse(secret));
         let invited = cookie.and_then(|(_, token)| Token::parse(token, &keys)).map(|(token, ..)| token);
         Ok(Self { app, request, keys, now: app.clock.now(), public_url, redirect_uri, browser, invited })

@@ -145,10 +145,7 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`], whose refusal says who must act.
     pub async fn exchange(&self, name: &str, endpoint: &Url, grant: &Grant<'_>) -> Result<Vec<u8>, TokenError> {
-        let cached = lock(&self.applications)
-            .get(name)
-            .filter(|loaded| self.clock.now().duration_since(loaded.read_at) < APPLICATION_TTL)
-            .cloned();
+        let cached = lock(&self.applications).get(name).filter(|loaded| self.is_fresh(loaded)).cloned();
         let was_cached = cached.is_some();
         let current = match cached {
             Some(loaded) => loaded,
@@ -179,20 +176,43 @@ impl Tokens {
         Err(TokenError::Refused(refused))
     }
 
+    /// As [`Tokens::application`], where there need not be one.
+    ///
+    /// # Errors
+    /// [`TokenError::NoApplication`] of an entry that is there and cannot be used, or [`TokenError::Platform`].
+    pub async fn application_if_any(&self, name: &str) -> Result<Option<Arc<Application>>, TokenError> {
+        let cached = lock(&self.applications).get(name).filter(|loaded| self.is_fresh(loaded)).cloned();
+        let loaded = match cached {
+            Some(loaded) => Some(loaded),
+            None => self.read(name, Stage::Current).await?,
+        };
+        Ok(loaded.map(|loaded| loaded.application))
+    }
+
+    fn is_fresh(&self, loaded: &Loaded) -> bool {
+        self.clock.now().duration_since(loaded.read_at) < APPLICATION_TTL
+    }
+
     async fn load(&self, name: &str, stage: Stage) -> Result<Loaded, TokenError> {
+        let missing = || TokenError::NoApplication { name: name.to_owned(), cause: "it does not exist".to_owned() };
+        self.read(name, stage).await?.ok_or_else(missing)
+    }
+
+    async fn read(&self, name: &str, stage: Stage) -> Result<Option<Loaded>, TokenError> {
         let no_application = |cause: String| TokenError::NoApplication { name: name.to_owned(), cause };
-        let version = self.vault.read(name, stage, None).await.map_err(|error| match error {
-            VaultError::Unavailable(error) => TokenError::Platform(error),
-            VaultError::NotFound(_) => no_application("it does not exist".to_owned()),
-            other => no_application(other.to_string()),
-        })?;
+        let version = match self.vault.read(name, stage, None).await {
+            Ok(version) => version,
+            Err(VaultError::Unavailable(error)) => return Err(TokenError::Platform(error)),
+            Err(VaultError::NotFound(_)) => return Ok(None),
+            Err(other) => return Err(no_application(other.to_string())),
+        };
         let application =
             Application::parse(&version.value).map_err(|error: Malformed| no_application(error.to_string()))?;
         let loaded = Loaded { version: version.id, application: Arc::new(application), read_at: self.clock.now() };
         if stage == Stage::Current {
             lock(&self.applications).insert(name.to_owned(), loaded.clone());
         }
-        Ok(loaded)
+        Ok(Some(loaded))
     }
 
     async fn ask(&self, endpoint: &Url, application: &Application, grant: &Grant<'_>) -> Result<Vec<u8>, TokenError> {
