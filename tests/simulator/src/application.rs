@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::app_role::AppRole;
 use crate::dice::guid_of;
 
 /// An application registration in its home tenant.
@@ -33,6 +34,21 @@ pub struct Registration {
     /// The client ids of the applications whose service principals own this one, itself among them if it may write to
     /// itself with `Application.ReadWrite.OwnedBy` (MICROSOFT 5.3).
     pub owners: Vec<String>,
+    /// Who can sign in to it, and where it can have a service principal.
+    pub sign_in_audience: SignInAudience,
+    /// The roles it defines for others to hold.
+    pub app_roles: Vec<AppRole>,
+}
+
+/// The manifest's `signInAudience`; personal accounts are not modelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInAudience {
+    /// `AzureADMultipleOrgs`: any organisation.
+    #[default]
+    MultipleOrgs,
+    /// `AzureADMyOrg`: the home tenant alone.
+    MyOrg,
 }
 
 /// The manifest's `groupMembershipClaims`, as far as directory roles are concerned.

@@ -11,6 +11,7 @@ use crate::log::Trail;
 use crate::login_page::{self, Question};
 use crate::refusal::Refused;
 use crate::sign_in::{self, Choice, Realm, Visitor, Who};
+use crate::tenant::Tenant;
 use crate::world::World;
 
 pub(crate) fn authorize(
@@ -65,7 +66,8 @@ impl Asked {
         match (self.prompt, visitor) {
             (Prompt::Needed | Prompt::None, Some(visitor)) if consented => {
                 trail.tenant = Some(visitor.tenant_id.clone());
-                self.answer(world, dice, &visitor, false)
+                let kept_out = self.kept_out(world, dice, &visitor);
+                kept_out.unwrap_or_else(|| self.answer(world, dice, &visitor, false))
             }
             (Prompt::None, None) => {
                 let text = "A silent sign-in request was sent but no user is signed in.";
@@ -107,11 +109,36 @@ impl Asked {
 
     /// Whether this user has to be asked, whatever the prompt says.
     fn must_consent(&self, world: &World, visitor: &Visitor) -> bool {
-        let tenant = world.tenants().find(|tenant| tenant.id == visitor.tenant_id);
-        tenant.is_none_or(|tenant| {
+        world.find_tenant(&visitor.tenant_id).is_none_or(|tenant| {
             let client_id = &self.visit.application.client_id;
             let legacy = self.visit.version == Version::V1 && tenant.consent(client_id).is_none();
-            legacy || !tenant.has_delegated(client_id, &visitor.user.oid, &self.scopes)
+            legacy || !(self.is_at_home(tenant) || tenant.has_delegated(client_id, &visitor.user.oid, &self.scopes))
+        })
+    }
+
+    /// Whoever registers an application in their own tenant consents to what it asks of people there.
+    fn is_at_home(&self, tenant: &Tenant) -> bool {
+        let declared = &self.visit.registration.delegated_permissions;
+        self.visit.application.home_tenant_id.eq_ignore_ascii_case(&tenant.id)
+            && self.scopes.iter().all(|scope| declared.contains(scope))
+    }
+
+    /// AADSTS50105, for who is not assigned where that is required. The person is told on Entra's own page, and the
+    /// application nothing (next-auth #5455, MSAL.js #4529), unless it asked for silence (MSAL.js #1287).
+    fn kept_out(&self, world: &World, dice: &mut Dice, visitor: &Visitor) -> Option<Response> {
+        let application = &self.visit.application;
+        let tenant = world.find_tenant(&visitor.tenant_id)?;
+        if !tenant.keeps_out(&application.client_id, &visitor.principal()) {
+            return None;
+        }
+        let text = format!(
+            "Your administrator has configured the application {} ('{}') to block users unless they are specifically granted ('assigned') access to the application. The signed in user '{}' is blocked because they are not a direct member of a group with access, nor had access directly assigned by an administrator. Please contact your administrator to assign access to this application.",
+            application.name, application.client_id, visitor.user.upn
+        );
+        let aadsts = Aadsts::new(50105, text);
+        Some(match self.prompt {
+            Prompt::None => Failure("interaction_required", aadsts).response(&self.visit, world.now, dice),
+            _ => login_page::error(&aadsts, world.now, dice),
         })
     }
 
@@ -122,6 +149,9 @@ impl Asked {
         if choice == Choice::Decline {
             let text = format!("User declined to consent to access the app {}.", self.visit.application.name);
             return Failure("access_denied", Aadsts::new(65004, text)).response(&self.visit, now, dice);
+        }
+        if let Some(response) = self.kept_out(world, dice, visitor) {
+            return response;
         }
         let granted = match self.visit.version {
             _ if !consents => Ok(()),

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::aadsts::Aadsts;
+use crate::application::Registration;
 use crate::credential::{self, Presented};
 use crate::dice::Dice;
 use crate::directory::directory;
@@ -21,6 +22,7 @@ use crate::refusal::Refused;
 use crate::replication;
 use crate::sign_in::Visitor;
 use crate::token::{Form, required};
+use crate::visit::not_multi_tenant;
 use crate::world::World;
 
 const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
@@ -84,6 +86,9 @@ pub(crate) fn redeem(
         let text = format!("Application with identifier '{}' was not found in the directory.", caller.client_id);
         return Err(Aadsts::new(700016, text).into());
     };
+    if tenant_id.is_none() && world.find_registration(caller.client_id).is_some_and(Registration::is_single_tenant) {
+        return Err(not_multi_tenant(&application, caller.asked.segment).into());
+    }
     if matches!(caller.presented, Presented::Nothing) {
         let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
         return Err(Aadsts::new(7000218, text).into());
@@ -98,6 +103,7 @@ pub(crate) fn redeem(
     if let Some(kept) = world.codes.0.get_mut(&code) {
         kept.spent = true;
     }
+    let app_roles = issued.visitor.app_roles(world, caller.client_id);
     let subject = Subject {
         visitor: &issued.visitor,
         application: &application,
@@ -105,6 +111,7 @@ pub(crate) fn redeem(
         nonce: issued.nonce.as_deref(),
         profile: issued.scopes.iter().any(|scope| scope == "profile"),
         version: issued.version,
+        app_roles: &app_roles,
     };
     let mut body = answer(&issued, &application.name, now, world.token_lifetime, dice);
     if issued.scopes.iter().any(|scope| scope == "openid") {

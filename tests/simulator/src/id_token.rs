@@ -27,6 +27,8 @@ pub(crate) struct Subject<'a> {
     /// Whether the scope `profile` was asked for: without it there is no name and no `oid`.
     pub(crate) profile: bool,
     pub(crate) version: Version,
+    /// The app roles of the person, in this tenant and for this application.
+    pub(crate) app_roles: &'a [String],
 }
 
 impl Subject<'_> {
@@ -60,6 +62,10 @@ impl Subject<'_> {
         }
         if self.claims_of_groups != GroupMembershipClaims::None {
             claims["wids"] = user.wids().into();
+        }
+        // Whatever scopes were asked for; whoever has no role has no such claim.
+        if !self.app_roles.is_empty() {
+            claims["roles"] = self.app_roles.into();
         }
         claims
     }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
+use crate::app_role::Principal;
 use crate::dice::Dice;
 use crate::directory::directory;
 use crate::http::{Request, Response};
@@ -27,6 +28,18 @@ pub(crate) enum Realm {
 pub(crate) struct Visitor {
     pub(crate) tenant_id: String,
     pub(crate) user: User,
+}
+
+impl Visitor {
+    pub(crate) fn principal(&self) -> Principal {
+        Principal::User(self.user.oid.clone())
+    }
+
+    /// The app roles of this application that the visitor holds in the tenant of the sign-in.
+    pub(crate) fn app_roles(&self, world: &World, client_id: &str) -> Vec<String> {
+        let tenant = world.find_tenant(&self.tenant_id).zip(world.find_registration(client_id));
+        tenant.map(|(tenant, manifest)| tenant.app_roles(client_id, manifest, &self.principal())).unwrap_or_default()
+    }
 }
 
 /// What a person did with the page.

@@ -168,9 +168,12 @@ impl Simulator {
         let State { world, dice, .. } = &mut *state;
         let (visitor, now) = (sign_in::anybody(world, user_oid), world.now);
         let claims_of_groups = world.registration(client_id).group_membership_claims;
+        let app_roles = visitor.as_ref().map(|visitor| visitor.app_roles(world, client_id)).unwrap_or_default();
         let (Some(visitor), Some(application)) = (visitor, world.application(client_id)) else { return Value::Null };
-        let (nonce, version) = (Some(nonce), Version::V2);
-        Subject { visitor: &visitor, application, claims_of_groups, nonce, profile: true, version }.claims(now, dice)
+        let (nonce, version, app_roles) = (Some(nonce), Version::V2, app_roles.as_slice());
+        let subject =
+            Subject { visitor: &visitor, application, claims_of_groups, nonce, profile: true, version, app_roles };
+        subject.claims(now, dice)
     }
 
     /// An id_token that Entra never issued. `World::next_id_token` puts it into the answer for the next code.

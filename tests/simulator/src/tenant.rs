@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::admin_consent::ConsentPropagation;
 use crate::alerts::Alerts;
+use crate::app_role::{AppRoleAssignment, Principal};
 use crate::application::{Application, Registration};
 use crate::machines::Machines;
 use crate::user::User;
@@ -35,6 +36,10 @@ pub struct Tenant {
     pub users: Vec<User>,
     /// What applications may do in the name of users.
     pub delegated: Vec<DelegatedGrant>,
+    /// Who is assigned to which application; `World::assign` adds to it as Graph would.
+    pub app_role_assignments: Vec<AppRoleAssignment>,
+    /// The client ids of the applications that let in nobody who is not assigned (`appRoleAssignmentRequired`).
+    pub assignment_required: Vec<String>,
     /// Consents that a newer one replaced; they count until the newer one's roles are in force.
     superseded: Vec<Consent>,
 }
@@ -58,6 +63,8 @@ impl Tenant {
             users_may_consent: true,
             users: Vec::new(),
             delegated: Vec::new(),
+            app_role_assignments: Vec::new(),
+            assignment_required: Vec::new(),
             superseded: Vec::new(),
         }
     }
@@ -123,6 +130,11 @@ impl Tenant {
         self.consents.retain(|consent| others(&consent.client_id));
         self.superseded.retain(|consent| others(&consent.client_id));
         self.delegated.retain(|grant| others(&grant.client_id));
+        self.app_role_assignments.retain(|assignment| match &assignment.principal {
+            Principal::Application(principal) => others(principal) && others(&assignment.resource),
+            Principal::User(_) => others(&assignment.resource),
+        });
+        self.assignment_required.retain(|required| others(required));
     }
 
     /// One user lets the application have these scopes. The service principal comes with it, and no role.

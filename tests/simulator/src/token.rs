@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
 use crate::access_token::{DEFENDER_AUDIENCES, Grant};
-use crate::application::{Application, GRAPH_ROLES};
+use crate::application::{Application, GRAPH_ROLES, Registration};
 use crate::code_grant::{self, Caller};
 use crate::credential::{self, Presented};
 use crate::dice::Dice;
@@ -20,6 +20,7 @@ use crate::refusal::Refused;
 use crate::replication;
 use crate::storage_service::STORAGE_AUDIENCE;
 use crate::tenant::Tenant;
+use crate::visit::not_in_directory;
 use crate::world::World;
 
 /// Resources that exist beside Defender, for which a token is issued that Defender then refuses. Storage is everywhere,
@@ -78,9 +79,10 @@ fn issue(
 
     let application = replication::seen(world, dice, &client_id);
     let issuers = world.issuers.clone();
+    let single_tenant = world.find_registration(&client_id).is_some_and(Registration::is_single_tenant);
     let tenant = customer(world, asked.segment)?;
     trail.tenant = Some(tenant.id.clone());
-    let application = present_in(tenant, application, &client_id, now)?;
+    let application = present_in(tenant, application, &client_id, single_tenant, now)?;
     let appidacr = credential::check(
         &presented,
         &credential::Asked { application: &application, request: asked, issuers: &issuers, now },
@@ -207,16 +209,15 @@ fn present_in(
     tenant: &Tenant,
     application: Option<Application>,
     client_id: &str,
+    single_tenant: bool,
     now: Timestamp,
 ) -> Result<Application, Aadsts> {
-    let unknown = || {
-        let text = format!(
-            "Application with identifier '{client_id}' was not found in the directory '{}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.",
-            tenant.name
-        );
-        Aadsts::new(700016, text)
-    };
+    let unknown = || not_in_directory(client_id, &tenant.name);
     let application = application.ok_or_else(unknown)?;
+    let at_home = application.home_tenant_id.eq_ignore_ascii_case(&tenant.id);
+    if single_tenant && !at_home {
+        return Err(unknown());
+    }
     match tenant.consent(client_id) {
         Some(consent) if consent.service_principal_from > now => {
             let text =
@@ -228,7 +229,7 @@ fn present_in(
         }
         Some(_) => Ok(application),
         // At home an application has its service principal from the day it is registered.
-        None if application.home_tenant_id.eq_ignore_ascii_case(&tenant.id) => Ok(application),
+        None if at_home => Ok(application),
         None => Err(unknown()),
     }
 }

@@ -60,11 +60,41 @@ impl Visit {
         };
         trail.application = Some(application.client_id.clone());
         let registration = world.registration(client_id).clone();
+        if registration.is_single_tenant() {
+            single_tenant(&application, &realm, asked.segment)?;
+        }
         let redirect_uri = address(parameters, &registration, asked.version, dice)?;
         let state = parameters.get("state").map(str::to_owned);
         let reply = Reply { redirect_uri, state, mode: ResponseMode::Query };
         Ok(Self { realm, application, registration, reply, version: asked.version })
     }
+}
+
+/// A single-tenant application is at home and nowhere else; without a tenant in the address Entra does not look where
+/// that is (MICROSOFT 2.8: 50194, 700016).
+fn single_tenant(application: &Application, realm: &Realm, segment: &str) -> Result<(), Aadsts> {
+    match realm {
+        Realm::Any => Err(not_multi_tenant(application, segment)),
+        Realm::Tenant { id, .. } if application.home_tenant_id.eq_ignore_ascii_case(id) => Ok(()),
+        Realm::Tenant { name, .. } => Err(not_in_directory(&application.client_id, name)),
+    }
+}
+
+/// AADSTS50194.
+pub(crate) fn not_multi_tenant(application: &Application, segment: &str) -> Aadsts {
+    let text = format!(
+        "Application '{}'({}) is not configured as a multi-tenant application. Usage of the /{segment} endpoint is not supported for such applications created after '10/15/2018'. Use a tenant-specific endpoint or configure the application to be multi-tenant.",
+        application.client_id, application.name
+    );
+    Aadsts::new(50194, text)
+}
+
+/// AADSTS700016.
+pub(crate) fn not_in_directory(client_id: &str, tenant: &str) -> Aadsts {
+    let text = format!(
+        "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."
+    );
+    Aadsts::new(700016, text)
 }
 
 /// AADSTS50011, for an address that may be anybody's.

@@ -112,6 +112,14 @@ impl World {
         self.tenants().flat_map(|tenant| &tenant.users).flat_map(|user| [user.name.clone(), user.upn.clone()]).collect()
     }
 
+    pub(crate) fn find_tenant(&self, tenant_id: &str) -> Option<&Tenant> {
+        self.tenants.get(&tenant_id.to_ascii_lowercase())
+    }
+
+    pub(crate) fn find_registration(&self, client_id: &str) -> Option<&Registration> {
+        self.registrations.get(&client_id.to_ascii_lowercase())
+    }
+
     pub(crate) fn applications(&self) -> impl Iterator<Item = &Application> {
         self.applications.values()
     }

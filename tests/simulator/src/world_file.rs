@@ -271,6 +271,7 @@ impl ApplicationFile {
             delegated_permissions: std::mem::take(&mut self.delegated_permissions),
             group_membership_claims: self.group_membership_claims,
             owners: std::mem::take(&mut self.owners),
+            ..Registration::default()
         };
         for secret in &mut self.secrets {
             if let Some(name) = secret.display_name.take() {

@@ -8,6 +8,7 @@ mod blobs;
 mod consent;
 mod export;
 mod graph;
+mod home;
 mod machines;
 mod queues;
 mod serving;

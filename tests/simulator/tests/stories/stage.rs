@@ -183,6 +183,7 @@ pub(crate) fn people() -> Simulator {
             delegated_permissions: vec!["openid".into(), "profile".into()],
             group_membership_claims: GroupMembershipClaims::DirectoryRole,
             owners: vec![CLIENT.into()],
+            ..Registration::default()
         };
         world.add_tenant(
             Tenant::new(TENANT, "Contoso")
