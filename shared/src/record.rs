@@ -1,6 +1,7 @@
 //! Records on their way into the lake: object keys, gzip, and the quarantine of what cannot be parsed.
 
 mod error;
+mod guarded;
 mod ledger;
 
 use std::io::{BufRead, BufReader, Write};
@@ -8,6 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use aws_lc_rs::digest;
 pub use error::CommitError;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+pub use guarded::{Guarded, Progress, create};
 use jiff::{Timestamp, tz::TimeZone};
 pub use ledger::Ledger;
 use serde::Serialize;

@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 use shared::{
     App,
     clock::Clock,
-    machine::progress::{MachineFeed, load},
+    machine::progress::MachineFeed,
+    record::Progress,
     tenant::{Feed, TenantId},
 };
 
@@ -60,7 +61,7 @@ pub async fn run(data: &Path) -> Result<bool, Failed> {
 
 async fn feed(app: &App) -> Result<MachineFeed, Failed> {
     let tenant: TenantId = LARGE_TENANT.parse()?;
-    Ok(load(app.ports.store.as_ref(), tenant).await?.0)
+    Ok(MachineFeed::load(app.ports.store.as_ref(), tenant).await?.map(|(feed, _)| feed).unwrap_or_default())
 }
 
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use shared::{
     App,
     clock::Clock,
     http::Request,
-    record::{Ledger, read_object},
-    telemetry::progress,
+    record::{Ledger, Progress, read_object},
+    telemetry::progress::TelemetryFeed,
     tenant::{Feed, TenantId},
 };
 use simulator::Exporter;
@@ -66,9 +66,9 @@ pub async fn run(data: &Path) -> Result<bool, Failed> {
     Ok(report.within_budget())
 }
 
-async fn feed(app: &App) -> Result<progress::TelemetryFeed, Failed> {
+async fn feed(app: &App) -> Result<TelemetryFeed, Failed> {
     let tenant: TenantId = TENANT.parse()?;
-    Ok(progress::load(app.ports.store.as_ref(), tenant).await?.feed)
+    Ok(TelemetryFeed::load(app.ports.store.as_ref(), tenant).await?.map(|(feed, _)| feed).unwrap_or_default())
 }
 
 /// What nobody can do without.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use serde_json::{Map, Value};
 use shared::{
-    machine::progress::{MachineFeed, load},
-    record::read_object,
+    machine::progress::MachineFeed,
+    record::{Progress, read_object},
     tenant::{Capability, Feed},
 };
 use simulator::{Machine, Machines, Route, Tenant};
@@ -60,7 +60,10 @@ impl Stage {
 
     pub fn machine_feed_of(&self, tenant: &str) -> MachineFeed {
         let tenant = tenant.parse().expect("a tenant id");
-        block_on(load(self.app.ports.store.as_ref(), tenant)).expect("the store answers").0
+        block_on(MachineFeed::load(self.app.ports.store.as_ref(), tenant))
+            .expect("the store answers")
+            .expect("every tenant has one")
+            .0
     }
 
     pub fn machine_capability(&self) -> Capability {

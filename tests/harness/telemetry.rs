@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use serde_json::Value;
 use shared::{
-    record::read_object,
-    telemetry::progress::{self, Part},
+    record::{Progress, read_object},
+    telemetry::progress::{Part, TelemetryFeed},
     tenant::{Feed, list::FeedView},
 };
 use simulator::{Exporter, Fault, Ledger, Route, StorageAccount, StorageRole};
@@ -140,7 +140,8 @@ impl Stage {
     #[track_caller]
     pub fn assert_telemetry_tidy(&self, stalls: usize) {
         let (store, tenant) = (self.app.ports.store.as_ref(), TENANT.parse().expect("a constant"));
-        let feed = block_on(progress::load(store, tenant)).expect("the store answers").feed;
+        let feed =
+            block_on(TelemetryFeed::load(store, tenant)).expect("the store answers").expect("every tenant has one").0;
         assert_eq!(feed.intent, None);
         let mut named: Vec<String> = feed.superseded;
         for part in [Part::Live, Part::Retired] {

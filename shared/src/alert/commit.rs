@@ -22,9 +22,9 @@ use crate::{
     config::Config,
     microsoft::time,
     ocsf::Style,
-    ports::{lake::Put, store::Expect},
-    record::{self, CommitError, Ledger, Mark, ObjectWriter, Quarantined},
-    tenant::{self, Feed, TenantId},
+    ports::lake::Put,
+    record::{self, CommitError, Guarded, Ledger, Mark, ObjectWriter, Quarantined},
+    tenant::{Feed, TenantId},
 };
 
 /// Text of alerts held at once; the object made of it is a few megabytes.
@@ -109,11 +109,7 @@ pub struct Committed {
 pub struct Desk<'a> {
     app: &'a App,
     tenant: TenantId,
-    pub connection: tenant::Loaded,
-    connection_read: tenant::Connection,
-    pub feed: AlertFeed,
-    feed_stored: AlertFeed,
-    version: u64,
+    pub state: Guarded<AlertFeed>,
     pub seen: Seen,
     /// Whether what this pass delivers tells how late alerts become visible; a walk through the past does not.
     pub measures_lateness: bool,
@@ -125,25 +121,8 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As the store's.
     pub async fn open(app: &'a App, tenant: TenantId) -> Result<Option<Self>, CommitError> {
-        let store = app.ports.store.as_ref();
-        let Some(connection) = tenant::load(store, tenant).await? else { return Ok(None) };
-        let Some(progress) = progress::load(store, tenant).await? else { return Ok(None) };
-        Ok(Some(Self {
-            app,
-            tenant,
-            connection_read: connection.connection.clone(),
-            connection,
-            feed_stored: progress.feed.clone(),
-            feed: progress.feed,
-            version: progress.version,
-            seen: Seen::new(tenant),
-            measures_lateness: false,
-        }))
-    }
-
-    /// The connection as this pass found it.
-    pub fn connection_read(&self) -> &tenant::Connection {
-        &self.connection_read
+        let state = Guarded::open(app.ports.store.as_ref(), tenant).await?;
+        Ok(state.map(|state| Self { app, tenant, state, seen: Seen::new(tenant), measures_lateness: false }))
     }
 
     /// Delivers what of the batch has not left yet. `window` names the object. `advance` says how far the feed has come
@@ -196,8 +175,8 @@ impl<'a> Desk<'a> {
         counts.delivered = object.alerts.len() as u64;
         let mut lateness = Vec::new();
         if object.alerts.is_empty() && added.is_empty() {
-            self.feed.ledger.add(counts);
-            advance(&mut self.feed);
+            self.state.feed.ledger.add(counts);
+            advance(&mut self.state.feed);
             return Ok(Committed { counts, lateness });
         }
         if !object.alerts.is_empty() {
@@ -206,52 +185,34 @@ impl<'a> Desk<'a> {
                 added.push((Bucket::of(sighting.created), seen::id_mark(self.tenant, &sighting.id)));
                 if self.measures_lateness && evidence != Evidence::Completed {
                     let late = app.clock.now().duration_since(sighting.updated);
-                    self.feed.lateness.count(late);
+                    self.state.feed.lateness.count(late);
                     lateness.push(late);
                 }
             }
             self.put_object(object.bytes, window).await?;
         }
-        self.feed.intent = None;
-        self.feed.ledger.add(counts);
-        advance(&mut self.feed);
+        self.state.feed.intent = None;
+        self.state.feed.ledger.add(counts);
+        advance(&mut self.state.feed);
         self.store(added).await?;
         Ok(Committed { counts, lateness })
     }
 
     /// Writes the intent, then creates the object.
     async fn put_object(&mut self, object: Vec<u8>, window: Window) -> Result<(), CommitError> {
-        let key = record::object_key(Feed::Alerts, self.tenant, window.after, window.until, self.version + 1);
-        self.feed.intent = Some(Intent { key: key.clone(), opened_at: self.app.clock.now() });
-        // The intent says nothing about progress, so it is written over the state as it was read.
-        let with_intent = AlertFeed { intent: self.feed.intent.clone(), ..self.feed_stored.clone() };
-        let write = progress::put(self.tenant, &with_intent, Expect::Version(self.version))?;
-        self.app.ports.store.commit(vec![write, self.connection.check()]).await?;
-        self.version += 1;
-        self.feed_stored = with_intent;
-        match self.app.ports.lake.put_new(&key, object).await? {
-            Put::Created => Ok(()),
-            // Somebody took us for dead and settled the intent.
-            Put::Exists => Err(CommitError::Conflict),
-        }
+        let key = record::object_key(Feed::Alerts, self.tenant, window.after, window.until, self.state.attempt());
+        let intent = Intent { key: key.clone(), opened_at: self.app.clock.now() };
+        self.state.open_intent(self.app.ports.store.as_ref(), |feed| feed.intent = Some(intent)).await?;
+        record::create(self.app.ports.lake.as_ref(), &key, object).await
     }
 
     /// One transaction of progress, connection and seen-set.
     async fn store(&mut self, added: Vec<(Bucket, Mark)>) -> Result<(), CommitError> {
-        if let Some(entry) = self.connection.connection.feeds.get_mut(&Feed::Alerts) {
-            entry.backlog = !self.feed.walks.is_empty();
+        let Guarded { connection, feed, .. } = &mut self.state;
+        if let Some(entry) = connection.feeds.get_mut(&Feed::Alerts) {
+            entry.backlog = !feed.walks.is_empty();
         }
-        let mut writes = self.seen.writes(added);
-        writes.push(progress::put(self.tenant, &self.feed, Expect::Version(self.version))?);
-        let connection_changed = self.connection.connection != self.connection_read;
-        writes.push(if connection_changed { self.connection.put()? } else { self.connection.check() });
-        self.app.ports.store.commit(writes).await?;
-        self.version += 1;
-        self.feed_stored = self.feed.clone();
-        if connection_changed {
-            self.connection.version += 1;
-            self.connection_read = self.connection.connection.clone();
-        }
+        self.state.store(self.app.ports.store.as_ref(), self.seen.writes(added)).await?;
         // What was just written is read again when it is next needed.
         self.seen = Seen::new(self.tenant);
         Ok(())
@@ -262,14 +223,12 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As [`Desk::commit`].
     pub async fn settle(&mut self) -> Result<(), CommitError> {
-        let looks = &self.feed.looks;
-        let stored = &self.feed_stored.looks;
+        let (feed, feed_stored) = (&self.state.feed, self.state.feed_stored());
+        let (looks, stored) = (&feed.looks, &feed_stored.looks);
         let heartbeat =
             looks.overlap.duration_since(stored.overlap) >= progress::HEARTBEAT || looks.two_days > stored.two_days;
-        let but_for_looks = AlertFeed { looks: stored.clone(), ..self.feed.clone() };
-        let changed = but_for_looks != self.feed_stored
-            || looks.open != stored.open
-            || self.connection.connection != self.connection_read;
+        let but_for_looks = AlertFeed { looks: stored.clone(), ..feed.clone() };
+        let changed = but_for_looks != *feed_stored || looks.open != stored.open || self.state.connection_has_changed();
         if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
     }
 
@@ -282,7 +241,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As [`Desk::commit`].
     pub async fn finish_open_intent(&mut self) -> Result<Ledger, CommitError> {
-        let Some(intent) = self.feed.intent.take() else { return Ok(Ledger::default()) };
+        let Some(intent) = self.state.feed.intent.take() else { return Ok(Ledger::default()) };
         let lake = &self.app.ports.lake;
         let object = match lake.get(&intent.key).await? {
             Some(object) => object,
@@ -307,8 +266,9 @@ impl<'a> Desk<'a> {
             ]);
             match line.evidence {
                 Evidence::Included => {}
-                Evidence::Pending => self.feed.remember_incomplete(&line.sighting, self.app.clock.now()),
+                Evidence::Pending => self.state.feed.remember_incomplete(&line.sighting, self.app.clock.now()),
                 Evidence::Completed => self
+                    .state
                     .feed
                     .incomplete
                     .retain(|entry| entry.id != line.sighting.id || entry.updated != line.sighting.updated),
@@ -318,7 +278,7 @@ impl<'a> Desk<'a> {
         self.seen.load(self.app.ports.store.as_ref(), &buckets).await?;
         let count = delivered.len() as u64;
         let counts = Ledger { fetched: count, delivered: count, ..Ledger::default() };
-        self.feed.ledger.add(counts);
+        self.state.feed.ledger.add(counts);
         self.store(added).await?;
         Ok(counts)
     }

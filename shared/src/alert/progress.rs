@@ -1,7 +1,4 @@
 //! How far a tenant's alerts have come: watermarks, walks through older data, the open intent, the ledger.
-//!
-//! One item per tenant. Its version is the guard of everything: an intent is written only over the version that the
-//! plan was made from, so of two workers on one tenant one finds out before it puts anything into the lake.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,11 +8,7 @@ use super::{
     ladder::{self, Trouble},
     window::Window,
 };
-use crate::{
-    ports::store::{Expect, Key, Store, StoreError, Write},
-    record::Ledger,
-    tenant::TenantId,
-};
+use crate::record::{Ledger, Progress};
 
 /// Without news the state is written this often, which also moves the watermarks.
 pub const HEARTBEAT: SignedDuration = SignedDuration::from_mins(15);
@@ -292,33 +285,13 @@ impl AlertFeed {
     }
 }
 
-/// The feed as read.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    pub feed: AlertFeed,
-    pub version: u64,
-}
+impl Progress for AlertFeed {
+    const ITEM: &'static str = "alerts#progress";
 
-fn key(tenant: TenantId) -> Key {
-    Key::new(tenant.partition(), "alerts#progress")
-}
-
-/// # Errors
-/// As the store's; [`StoreError::Invalid`] for an item of another make.
-pub async fn load(store: &dyn Store, tenant: TenantId) -> Result<Option<Loaded>, StoreError> {
-    let Some(item) = store.get(&key(tenant)).await? else { return Ok(None) };
-    let feed = serde_json::from_value(item.value)
-        .map_err(|cause| StoreError::Invalid(format!("the progress of tenant {tenant} cannot be read: {cause}")))?;
-    Ok(Some(Loaded { feed, version: item.version }))
-}
-
-/// The write that replaces the feed's state.
-///
-/// # Errors
-/// [`StoreError::Invalid`] if it cannot be encoded.
-pub fn put(tenant: TenantId, feed: &AlertFeed, expect: Expect) -> Result<Write, StoreError> {
-    let value = serde_json::to_value(feed).map_err(|cause| StoreError::Invalid(cause.to_string()))?;
-    Ok(Write::Put { key: key(tenant), value, expect })
+    /// Live begins at the moment of connection, so the binding writes it.
+    fn unwritten() -> Option<Self> {
+        None
+    }
 }
 
 #[cfg(test)]

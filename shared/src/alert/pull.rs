@@ -124,11 +124,11 @@ async fn attempt(
 ) -> Result<Outcome, CommitError> {
     let Some(mut desk) = Desk::open(app, message.tenant_id).await? else { return Ok(Outcome::NothingToDo) };
     let now = app.clock.now();
-    if !desk.connection.connection.is_due(Feed::Alerts, now.max(message.scheduled_time)) {
+    if !desk.state.connection.is_due(Feed::Alerts, now.max(message.scheduled_time)) {
         return Ok(Outcome::NothingToDo);
     }
     desk.finish_open_intent().await?.record(recorded);
-    let Some(work) = Work::plan(app, message, &desk.feed, now) else { return Ok(Outcome::NothingToDo) };
+    let Some(work) = Work::plan(app, message, &desk.state.feed, now) else { return Ok(Outcome::NothingToDo) };
     desk.measures_lateness = matches!(work, Work::Live(_));
     let mut pass = Pass::new(app, desk, work, budget, recorded);
     let stop = match pass.run().await {
@@ -202,19 +202,19 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     fn new(app: &'a App, desk: Desk<'a>, work: Work, budget: &'a mut Budget, recorded: &'a Recorded) -> Self {
         let (window, trouble) = match &work {
-            Work::Live(plan) => (plan.window, desk.feed.trouble.as_ref()),
+            Work::Live(plan) => (plan.window, desk.state.feed.trouble.as_ref()),
             Work::Walk(index) => {
-                let walk = &desk.feed.walks[*index];
+                let walk = &desk.state.feed.walks[*index];
                 (walk.window(), walk.trouble.as_ref())
             }
         };
         let rung = trouble.map_or(Rung::Normal, |trouble| trouble.rung);
-        let connection = &desk.connection.connection;
+        let connection = &desk.state.connection;
         let caller = Caller::new(app, connection.tenant_id, &connection.application, Feed::Alerts, recorded);
         Self {
-            base: app.config.defender(desk.connection.connection.region),
+            base: app.config.defender(desk.state.connection.region),
             app,
-            tenant: desk.connection.connection.tenant_id,
+            tenant: desk.state.connection.tenant_id,
             recorded,
             desk,
             work,
@@ -240,7 +240,7 @@ impl<'a> Pass<'a> {
             let page = match self.look_well(window).await {
                 Ok(page) => page,
                 Err(CallFailed::Service(failure)) => {
-                    if self.may_park() && self.desk.feed.can_park(window) && self.service_answers().await? {
+                    if self.may_park() && self.desk.state.feed.can_park(window) && self.service_answers().await? {
                         self.park(window, &failure, stack.is_empty());
                     } else {
                         self.climb(&failure)?;
@@ -284,11 +284,11 @@ impl<'a> Pass<'a> {
     fn park(&mut self, window: Window, failure: &str, last: bool) {
         tracing::warn!(tenant.id = %self.tenant, after = %window.after, until = %window.until, failure, "a window fails for good; it is parked, and tried again in an hour");
         self.recorded.add(Metric::Parked, 1);
-        self.desk.feed.park(window, self.started);
+        self.desk.state.feed.park(window, self.started);
         let advance = self.advance(window.until, last);
         self.walk_done |= advance.ends_a_walk();
         self.came_forward = true;
-        advance.apply(&mut self.desk.feed);
+        advance.apply(&mut self.desk.state.feed);
     }
 
     /// The work as windows, the oldest on top of the stack. Parked windows are their walks' business: looked at here
@@ -296,7 +296,7 @@ impl<'a> Pass<'a> {
     fn windows(&self) -> Vec<Window> {
         let mut windows = vec![self.window];
         if matches!(self.work, Work::Live(_)) {
-            for parked in self.desk.feed.walks.iter().filter(|walk| walk.reason == WalkReason::Parked) {
+            for parked in self.desk.state.feed.walks.iter().filter(|walk| walk.reason == WalkReason::Parked) {
                 windows = windows.into_iter().flat_map(|window| window.without(parked.window())).collect();
             }
         }
@@ -322,8 +322,8 @@ impl<'a> Pass<'a> {
         }
         let depth = std::mem::replace(&mut plan.depth, Depth::Overlap);
         let older = Window::new(window.after, boundary);
-        self.desk.feed.walks.push(Walk::new(WalkReason::DeepLook, older, None));
-        self.desk.feed.looks.handed_over(depth, self.ceiling);
+        self.desk.state.feed.walks.push(Walk::new(WalkReason::DeepLook, older, None));
+        self.desk.state.feed.looks.handed_over(depth, self.ceiling);
         Some((Window::new(boundary, boundary), Window::new(boundary, window.until)))
     }
 
@@ -386,14 +386,16 @@ impl<'a> Pass<'a> {
         let Some(condition) = condition else { return self.desk.settle().await };
         let condition = Condition { token_born: self.caller.token_born(), ..condition };
         if let Some(roles) = self.caller.accepted_roles() {
-            self.desk.connection.connection.complete_evidence(roles, now);
+            self.desk.state.connection.complete_evidence(roles, now);
         }
-        if self.desk.connection.connection.absorb(Feed::Alerts, &condition, now) {
+        if self.desk.state.connection.absorb(Feed::Alerts, &condition, now) {
             tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the alerts feed's capability changed");
         }
         match self.desk.settle().await {
             // Only the condition is still to be written: Microsoft need not be asked again for it.
-            Err(CommitError::Conflict) => write_condition(self.app, self.desk.connection_read(), &condition).await,
+            Err(CommitError::Conflict) => {
+                write_condition(self.app, self.desk.state.connection_stored(), &condition).await
+            }
             settled => settled,
         }
     }
@@ -410,7 +412,7 @@ impl<'a> Pass<'a> {
     fn faulty(&mut self, failure: &str, now: Timestamp) -> (Outcome, Option<Condition>) {
         tracing::warn!(tenant.id = %self.tenant, failure, "Defender fails; the pull goes on trying");
         if let Work::Walk(index) = self.work {
-            let parked = self.desk.feed.walks.get(index).is_some_and(|walk| walk.reason == WalkReason::Parked);
+            let parked = self.desk.state.feed.walks.get(index).is_some_and(|walk| walk.reason == WalkReason::Parked);
             self.set_walk_aside(now, if parked { ladder::PARKED_RETRY } else { ladder::WALK_RETRY });
             return (Outcome::Stopped(Ability::Failing), None);
         }
@@ -424,7 +426,7 @@ impl<'a> Pass<'a> {
     fn set_walk_aside(&mut self, now: Timestamp, pause: SignedDuration) {
         if let Work::Walk(index) = self.work
             && !self.walk_done
-            && let Some(walk) = self.desk.feed.walks.get_mut(index)
+            && let Some(walk) = self.desk.state.feed.walks.get_mut(index)
         {
             walk.not_before = Some(now + pause);
         }
@@ -433,8 +435,10 @@ impl<'a> Pass<'a> {
     /// Where the trouble with this work is kept.
     fn trouble(&mut self) -> &mut Option<Trouble> {
         match &self.work {
-            Work::Walk(index) if *index < self.desk.feed.walks.len() => &mut self.desk.feed.walks[*index].trouble,
-            _ => &mut self.desk.feed.trouble,
+            Work::Walk(index) if *index < self.desk.state.feed.walks.len() => {
+                &mut self.desk.state.feed.walks[*index].trouble
+            }
+            _ => &mut self.desk.state.feed.trouble,
         }
     }
 }
@@ -443,7 +447,7 @@ impl<'a> Pass<'a> {
 async fn write_condition(app: &App, read: &Connection, condition: &Condition) -> Result<(), CommitError> {
     let Some(mut desk) = Desk::open(app, read.tenant_id).await? else { return Ok(()) };
     let now = app.clock.now();
-    let found = &desk.connection.connection;
+    let found = &desk.state.connection;
     let same = (&found.account, &found.application, &found.consents)
         == (&read.account, &read.application, &read.consents)
         && found.state == read.state;
@@ -451,7 +455,7 @@ async fn write_condition(app: &App, read: &Connection, condition: &Condition) ->
         // Approved anew, removed, paused or put to sleep meanwhile: that stands.
         return Ok(());
     }
-    desk.connection.connection.absorb(Feed::Alerts, condition, now);
+    desk.state.connection.absorb(Feed::Alerts, condition, now);
     match desk.settle().await {
         // Somebody else is at it and will find out for themselves.
         Err(CommitError::Conflict) => Ok(()),

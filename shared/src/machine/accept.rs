@@ -37,9 +37,9 @@ pub async fn accept(app: &App, tenant: TenantId) -> Result<Accepted, CommitError
 
 async fn attempt(app: &App, tenant: TenantId) -> Result<Accepted, CommitError> {
     let Some(mut desk) = Desk::open(app, tenant).await? else { return Ok(Accepted::NotHere) };
-    let Some(feed) = desk.connection.connection.feeds.get_mut(&Feed::Machines) else { return Ok(Accepted::NotHere) };
-    let Some(held) = desk.feed.held.take() else { return Ok(Accepted::Nothing) };
-    desk.feed.accepted_through = desk.feed.complete_runs;
+    let Some(feed) = desk.state.connection.feeds.get_mut(&Feed::Machines) else { return Ok(Accepted::NotHere) };
+    let Some(held) = desk.state.feed.held.take() else { return Ok(Accepted::Nothing) };
+    desk.state.feed.accepted_through = desk.state.feed.complete_runs;
     // Whatever else keeps the feed from working stands.
     if feed.capability.status == Ability::Ok {
         feed.capability.next_step = Condition::ok().next_step;

@@ -16,12 +16,9 @@ use super::{
 use crate::{
     App,
     ocsf::Style,
-    ports::{
-        lake::{Put, SNAPSHOTS},
-        store::Expect,
-    },
-    record::{self, CommitError, Ledger, Mark, ObjectWriter, Quarantined, mark},
-    tenant::{self, Feed, TenantId},
+    ports::lake::SNAPSHOTS,
+    record::{self, CommitError, Guarded, Ledger, Mark, ObjectWriter, Quarantined, mark},
+    tenant::{Feed, TenantId},
 };
 
 /// Text of machines held at once.
@@ -92,11 +89,7 @@ impl Batch {
 pub struct Desk<'a> {
     app: &'a App,
     tenant: TenantId,
-    pub connection: tenant::Loaded,
-    connection_read: tenant::Connection,
-    pub feed: MachineFeed,
-    feed_stored: MachineFeed,
-    expect: Expect,
+    pub state: Guarded<MachineFeed>,
     pub snapshot: Snapshot,
 }
 
@@ -106,19 +99,8 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As the store's.
     pub async fn open(app: &'a App, tenant: TenantId) -> Result<Option<Self>, CommitError> {
-        let store = app.ports.store.as_ref();
-        let Some(connection) = tenant::load(store, tenant).await? else { return Ok(None) };
-        let (feed, expect) = progress::load(store, tenant).await?;
-        Ok(Some(Self {
-            app,
-            tenant,
-            connection_read: connection.connection.clone(),
-            connection,
-            feed_stored: feed.clone(),
-            feed,
-            expect,
-            snapshot: Snapshot::default(),
-        }))
+        let state = Guarded::open(app.ports.store.as_ref(), tenant).await?;
+        Ok(state.map(|state| Self { app, tenant, state, snapshot: Snapshot::default() }))
     }
 
     /// Reads the snapshot, and what an interrupted run had seen.
@@ -126,12 +108,10 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// [`CommitError::Platform`] for a segment that is not there or not ours.
     pub async fn load(&mut self) -> Result<(), CommitError> {
-        let seen = self.feed.run.iter().map(|run| &run.seen);
-        for key in self.feed.segments.iter().chain(seen) {
+        let seen = self.state.feed.run.iter().map(|run| &run.seen);
+        for key in self.state.feed.segments.iter().chain(seen) {
             let Some(segment) = self.app.ports.lake.get(key).await? else {
-                let (now, _) = progress::load(self.app.ports.store.as_ref(), self.tenant).await?;
-                // Somebody else has committed meanwhile, and cleared away what we were reading.
-                let moved_on = now != self.feed_stored;
+                let moved_on = self.state.is_outdated(self.app.ports.store.as_ref()).await?;
                 let lost = format!("the snapshot's segment {key} is not in the lake");
                 return Err(if moved_on { CommitError::Conflict } else { CommitError::Platform(lost) });
             };
@@ -145,7 +125,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As the lake's.
     pub async fn clear_away(&mut self) -> Result<(), CommitError> {
-        for key in std::mem::take(&mut self.feed.superseded) {
+        for key in std::mem::take(&mut self.state.feed.superseded) {
             self.app.ports.lake.remove(&key).await?;
         }
         Ok(())
@@ -163,28 +143,28 @@ impl<'a> Desk<'a> {
     ) -> Result<Ledger, CommitError> {
         let Batch { counts, leaving, quarantined, lines, .. } = batch;
         if lines.is_empty() {
-            self.feed.ledger.add(counts);
-            advance(&mut self.feed);
+            self.state.feed.ledger.add(counts);
+            advance(&mut self.state.feed);
             return Ok(counts);
         }
         for record in quarantined {
             // Known by its text, so that a second put finds the first one's object.
             self.app.ports.lake.put_new(&record.key, record.object).await?;
         }
-        let replaces = snapshot::must_compact(self.feed.segments.len()) || lines.len() >= MAX_LINES;
+        let replaces = snapshot::must_compact(self.state.feed.segments.len()) || lines.len() >= MAX_LINES;
         let segment = if replaces { self.snapshot.encode()? } else { snapshot::encode(&lines)? };
         drop(lines);
-        let attempt = self.expect.next_version();
+        let attempt = self.state.attempt();
         let object = (!leaving.is_empty()).then(|| self.encode(leaving, attempt)).transpose()?;
         let intent = self.open_intent(object.is_some(), replaces, counts).await?;
         self.create(&intent.segment, segment).await?;
         if let (Some(key), Some(object)) = (&intent.object, object) {
             self.create(key, object).await?;
         }
-        self.feed.intent = None;
-        self.feed.take_in(intent.segment, replaces);
-        self.feed.ledger.add(counts);
-        advance(&mut self.feed);
+        self.state.feed.intent = None;
+        self.state.feed.take_in(intent.segment, replaces);
+        self.state.feed.ledger.add(counts);
+        advance(&mut self.state.feed);
         self.store().await?;
         Ok(counts)
     }
@@ -197,16 +177,16 @@ impl<'a> Desk<'a> {
         let seen = self.snapshot.encode_seen()?;
         let intent = self.open_intent(false, false, Ledger::default()).await?;
         self.create(&intent.segment, seen).await?;
-        self.feed.intent = None;
-        let before = self.feed.run.replace(open(intent.segment));
-        self.feed.let_go(before.map(|run| run.seen));
+        self.state.feed.intent = None;
+        let before = self.state.feed.run.replace(open(intent.segment));
+        self.state.feed.let_go(before.map(|run| run.seen));
         self.store().await
     }
 
     async fn open_intent(&mut self, object: bool, replaces: bool, counts: Ledger) -> Result<Intent, CommitError> {
-        let (now, attempt) = (self.app.clock.now(), self.expect.next_version());
+        let (now, attempt) = (self.app.clock.now(), self.state.attempt());
         // Microsoft's clock may be behind ours; keys sort in the order of the commits all the same.
-        let after = self.feed.last_complete.max(self.feed.first_run).unwrap_or(now);
+        let after = self.state.feed.last_complete.max(self.state.feed.first_run).unwrap_or(now);
         let intent = Intent {
             object: object.then(|| record::object_key(Feed::Machines, self.tenant, after.min(now), now, attempt)),
             segment: format!("{SNAPSHOTS}machines/tenant={}/{attempt:08}.ndjson.gz", self.tenant),
@@ -214,23 +194,18 @@ impl<'a> Desk<'a> {
             counts,
             opened_at: now,
         };
-        // The intent says nothing about progress, so it is written over the state as it was read. Only whom to ask for is
-        // remembered: whoever takes the segment in would not find it out again.
-        let merge_targets = self.feed.merge_targets.clone();
-        let with_intent = MachineFeed { intent: Some(intent.clone()), merge_targets, ..self.feed_stored.clone() };
-        let write = progress::put(self.tenant, &with_intent, self.expect)?;
-        self.app.ports.store.commit(vec![write, self.connection.check()]).await?;
-        self.expect = Expect::Version(attempt);
-        self.feed_stored = with_intent;
+        // Of progress only whom to ask for is remembered: whoever takes the segment in would not find it out again.
+        let merge_targets = self.state.feed.merge_targets.clone();
+        let add = |feed: &mut MachineFeed| {
+            feed.intent = Some(intent.clone());
+            feed.merge_targets = merge_targets;
+        };
+        self.state.open_intent(self.app.ports.store.as_ref(), add).await?;
         Ok(intent)
     }
 
     async fn create(&self, key: &str, object: Vec<u8>) -> Result<(), CommitError> {
-        match self.app.ports.lake.put_new(key, object).await? {
-            Put::Created => Ok(()),
-            // Somebody took us for dead and settled the intent.
-            Put::Exists => Err(CommitError::Conflict),
-        }
+        record::create(self.app.ports.lake.as_ref(), key, object).await
     }
 
     /// The object with these machines, in the order of their ids. A list that shifts may bring one machine twice, changed in
@@ -251,16 +226,7 @@ impl<'a> Desk<'a> {
 
     /// One transaction of progress and connection.
     async fn store(&mut self) -> Result<(), CommitError> {
-        let connection_changed = self.connection.connection != self.connection_read;
-        let connection = if connection_changed { self.connection.put()? } else { self.connection.check() };
-        self.app.ports.store.commit(vec![progress::put(self.tenant, &self.feed, self.expect)?, connection]).await?;
-        self.expect = Expect::Version(self.expect.next_version());
-        self.feed_stored = self.feed.clone();
-        if connection_changed {
-            self.connection.version += 1;
-            self.connection_read = self.connection.connection.clone();
-        }
-        Ok(())
+        self.state.store(self.app.ports.store.as_ref(), Vec::new()).await
     }
 
     /// Ends a pass: writes what changed, if anything did.
@@ -268,7 +234,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As [`Desk::commit`].
     pub async fn settle(&mut self) -> Result<(), CommitError> {
-        let changed = self.feed != self.feed_stored || self.connection.connection != self.connection_read;
+        let changed = self.state.feed != *self.state.feed_stored() || self.state.connection_has_changed();
         if changed { self.store().await } else { Ok(()) }
     }
 
@@ -277,7 +243,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As [`Desk::commit`].
     pub async fn finish_open_intent(&mut self) -> Result<Ledger, CommitError> {
-        let Some(intent) = self.feed.intent.take() else { return Ok(Ledger::default()) };
+        let Some(intent) = self.state.feed.intent.take() else { return Ok(Ledger::default()) };
         let came = match &intent.object {
             None => false,
             Some(key) => record::was_delivered(self.app.ports.lake.as_ref(), key).await?,
@@ -285,12 +251,12 @@ impl<'a> Desk<'a> {
         tracing::warn!(tenant.id = %self.tenant, object = intent.object, came, "finished an intent that another worker left open");
         let counts = if came { intent.counts } else { Ledger::default() };
         if came {
-            self.feed.take_in(intent.segment, intent.replaces);
-            self.feed.ledger.add(counts);
+            self.state.feed.take_in(intent.segment, intent.replaces);
+            self.state.feed.ledger.add(counts);
         } else {
             // Whoever left the intent may only be slow: what it would put there now, nobody would clear away.
             self.app.ports.lake.put_new(&intent.segment, Vec::new()).await?;
-            self.feed.let_go([intent.segment]);
+            self.state.feed.let_go([intent.segment]);
         }
         self.store().await?;
         Ok(counts)

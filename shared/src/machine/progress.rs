@@ -1,16 +1,11 @@
 //! How far a tenant's inventory has come: the segments of the snapshot, the run under way, the open intent, the ledger.
-//!
-//! One item per tenant. Its version is the guard of everything, as with alerts: an intent is written only over the version
-//! that the plan was made from.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     microsoft::defender::Position,
-    ports::store::{Expect, Key, Store, StoreError, Write},
-    record::Ledger,
-    tenant::TenantId,
+    record::{Ledger, Progress},
 };
 
 /// An interrupted run that is older than this, and than two ticks, begins anew: the list has moved on too far.
@@ -149,30 +144,12 @@ impl MachineFeed {
     }
 }
 
-fn key(tenant: TenantId) -> Key {
-    Key::new(tenant.partition(), "machines#progress")
-}
+impl Progress for MachineFeed {
+    const ITEM: &'static str = "machines#progress";
 
-/// The feed as read, and what the next write expects. Before the first run there is nothing.
-///
-/// # Errors
-/// As the store's; [`StoreError::Invalid`] for an item of another make.
-pub async fn load(store: &dyn Store, tenant: TenantId) -> Result<(MachineFeed, Expect), StoreError> {
-    let item = store.get(&key(tenant)).await?;
-    let expect = Expect::as_read(item.as_ref());
-    let feed = item.map_or_else(|| Ok(MachineFeed::default()), |item| serde_json::from_value(item.value));
-    let feed =
-        feed.map_err(|cause| StoreError::Invalid(format!("the inventory of tenant {tenant} cannot be read: {cause}")))?;
-    Ok((feed, expect))
-}
-
-/// The write that replaces the feed's state.
-///
-/// # Errors
-/// [`StoreError::Invalid`] if it cannot be encoded.
-pub fn put(tenant: TenantId, feed: &MachineFeed, expect: Expect) -> Result<Write, StoreError> {
-    let value = serde_json::to_value(feed).map_err(|cause| StoreError::Invalid(cause.to_string()))?;
-    Ok(Write::Put { key: key(tenant), value, expect })
+    fn unwritten() -> Option<Self> {
+        Some(Self::default())
+    }
 }
 
 #[cfg(test)]

@@ -94,13 +94,13 @@ async fn attempt(
 ) -> Result<Outcome, CommitError> {
     let Some(mut desk) = Desk::open(app, message.tenant_id).await? else { return Ok(Outcome::NothingToDo) };
     let scheduled = message.scheduled_time;
-    if !desk.connection.connection.is_due(Feed::Machines, app.clock.now().max(scheduled)) {
+    if !desk.state.connection.is_due(Feed::Machines, app.clock.now().max(scheduled)) {
         return Ok(Outcome::NothingToDo);
     }
     desk.clear_away().await?;
     desk.finish_open_intent().await?.record(recorded);
     // There is no older data of machines.
-    if message.part != Part::Live || desk.feed.is_done(scheduled) {
+    if message.part != Part::Live || desk.state.feed.is_done(scheduled) {
         return Ok(Outcome::NothingToDo);
     }
     let mut pass = Pass::new(app, desk, message, budget, recorded);
@@ -175,18 +175,18 @@ impl<'a> Pass<'a> {
         recorded: &'a Recorded,
     ) -> Self {
         let (scheduled, every) = (message.scheduled_time, SignedDuration::from_secs(message.every_seconds.into()));
-        let connection = &desk.connection.connection;
+        let connection = &desk.state.connection;
         let caller = Caller::new(app, connection.tenant_id, &connection.application, Feed::Machines, recorded);
         let (tenant, base) = (connection.tenant_id, app.config.defender(connection.region));
-        let (began, place, shifted) = match desk.feed.resumable(scheduled, every) {
+        let (began, place, shifted) = match desk.state.feed.resumable(scheduled, every) {
             Some(run) => (run.began, run.place.clone(), run.shifted),
             None => {
-                let outdated = desk.feed.run.take();
-                desk.feed.let_go(outdated.map(|run| run.seen));
+                let outdated = desk.state.feed.run.take();
+                desk.state.feed.let_go(outdated.map(|run| run.seen));
                 (scheduled, Place::start(), false)
             }
         };
-        desk.feed.first_run.get_or_insert(began);
+        desk.state.feed.first_run.get_or_insert(began);
         Self {
             app,
             tenant,
@@ -239,7 +239,7 @@ impl<'a> Pass<'a> {
             Told::News(news) => news,
         };
         if let Some(target) = &merged_into {
-            self.desk.feed.ask_for(target);
+            self.desk.state.feed.ask_for(target);
         }
         let line = self.desk.snapshot.set(&id, content, presence);
         self.batch.push(Leaving { id, news, text: String::from_utf8_lossy(&text).into_owned() }, line);
@@ -299,8 +299,8 @@ impl<'a> Pass<'a> {
     }
 
     fn held(&self) -> Option<Held> {
-        let machines = run::breaker(&self.desk.snapshot, self.desk.feed.accepted_through)?;
-        let since = self.desk.feed.held.map_or(self.began, |held| held.since);
+        let machines = run::breaker(&self.desk.snapshot, self.desk.state.feed.accepted_through)?;
+        let since = self.desk.state.feed.held.map_or(self.began, |held| held.since);
         Some(Held { since, machines })
     }
 
@@ -317,7 +317,7 @@ impl<'a> Pass<'a> {
         let (outcome, condition) = match stop {
             Some(Stop::Failed(error)) => return Err(error),
             Some(Stop::Condition(mut condition)) => {
-                if condition.ability == Ability::Throttled && self.desk.feed.is_stale(now) {
+                if condition.ability == Ability::Throttled && self.desk.state.feed.is_stale(now) {
                     condition.next_step = STALE.to_owned();
                 }
                 (Outcome::Stopped(condition.ability), condition)
@@ -329,9 +329,9 @@ impl<'a> Pass<'a> {
         };
         let condition = Condition { token_born: self.caller.token_born(), ..condition };
         if let Some(roles) = self.caller.accepted_roles() {
-            self.desk.connection.connection.complete_evidence(roles, now);
+            self.desk.state.connection.complete_evidence(roles, now);
         }
-        if self.desk.connection.connection.absorb(Feed::Machines, &condition, now) {
+        if self.desk.state.connection.absorb(Feed::Machines, &condition, now) {
             tracing::info!(tenant.id = %self.tenant, ability = ?condition.ability, next_step = condition.next_step, "the machines feed's capability changed");
         }
         self.desk.settle().await?;
@@ -341,8 +341,8 @@ impl<'a> Pass<'a> {
 
     /// The next pass reads the list from its beginning.
     fn give_up_the_place(&mut self) {
-        let run = self.desk.feed.run.take();
-        self.desk.feed.let_go(run.map(|run| run.seen));
+        let run = self.desk.state.feed.run.take();
+        self.desk.state.feed.let_go(run.map(|run| run.seen));
         self.place = Place::start();
     }
 
@@ -352,7 +352,7 @@ impl<'a> Pass<'a> {
         self.delivered += counts.delivered;
         counts.record(self.recorded);
         let Self { desk, place, began, shifted, .. } = self;
-        let stands = desk.feed.run.as_ref().is_some_and(|run| run.place == *place);
+        let stands = desk.state.feed.run.as_ref().is_some_and(|run| run.place == *place);
         // Where nothing was read, the next pass begins as well without.
         if *place == Place::start() || stands {
             return Ok(());
@@ -363,7 +363,7 @@ impl<'a> Pass<'a> {
 
     /// What the feed can do, once Defender has answered.
     fn condition(&self, now: Timestamp) -> Condition {
-        let feed = &self.desk.feed;
+        let feed = &self.desk.state.feed;
         let mut condition = Condition::ok();
         if feed.is_stale(now) {
             condition = Condition::failing(STALE);
@@ -379,16 +379,16 @@ impl<'a> Pass<'a> {
 
     /// Once a pass has written down how it ended.
     fn measure(&self, now: Timestamp) {
-        if let Some(held) = self.desk.feed.held {
+        if let Some(held) = self.desk.state.feed.held {
             tracing::warn!(tenant.id = %self.tenant, machines = held.machines, "more machines have vanished at once than is believed");
             self.recorded.add(Metric::MachinesHeld, held.machines);
         }
-        let connection = &self.desk.connection.connection;
+        let connection = &self.desk.state.connection;
         // Where the customer refuses this feed and gives another, the tenant is active, and this feed's age only grows.
         let refused = connection.feeds.get(&Feed::Machines).and_then(|feed| feed.refused.as_ref());
         let expected =
             connection.state.should_be_fresh() && refused.is_none_or(|refused| refused.state.should_be_fresh());
-        let since = self.desk.feed.last_complete.or(self.desk.feed.first_run);
+        let since = self.desk.state.feed.last_complete.or(self.desk.state.feed.first_run);
         if let Some(since) = since.filter(|_| expected) {
             self.recorded.add(Metric::FreshnessSeconds, whole_seconds(now.duration_since(since)));
         }

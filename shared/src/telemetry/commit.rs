@@ -20,12 +20,9 @@ use super::{
 use crate::{
     App,
     ocsf::Style,
-    ports::{
-        lake::Put,
-        store::{Expect, Write},
-    },
-    record::{self, CommitError, Ledger, Mark},
-    tenant::{self, Feed, TenantId},
+    ports::store::{Expect, Write},
+    record::{self, CommitError, Guarded, Ledger, Mark},
+    tenant::{Feed, TenantId},
 };
 
 /// Objects removed at the beginning of a pass; the others wait for the next.
@@ -49,11 +46,7 @@ pub struct New {
 pub struct Desk<'a> {
     app: &'a App,
     tenant: TenantId,
-    pub connection: tenant::Loaded,
-    connection_read: tenant::Connection,
-    pub feed: TelemetryFeed,
-    feed_stored: TelemetryFeed,
-    expect: Expect,
+    pub state: Guarded<TelemetryFeed>,
     /// Blobs that may still grow, by id, with their versions.
     pub live: BTreeMap<String, (Blob, Expect)>,
     spill: Spill,
@@ -66,17 +59,12 @@ impl<'a> Desk<'a> {
     /// As the store's.
     pub async fn open(app: &'a App, tenant: TenantId) -> Result<Option<Self>, CommitError> {
         let store = app.ports.store.as_ref();
-        let Some(connection) = tenant::load(store, tenant).await? else { return Ok(None) };
-        let progress::Loaded { feed, expect } = progress::load(store, tenant).await?;
+        let Some(state) = Guarded::open(store, tenant).await? else { return Ok(None) };
         let live = Part::Live.load(store, tenant).await?;
         Ok(Some(Self {
             app,
             tenant,
-            connection_read: connection.connection.clone(),
-            connection,
-            feed_stored: feed.clone(),
-            feed,
-            expect,
+            state,
             live: live.into_iter().map(|(id, (blob, version))| (id, (blob, Expect::Version(version)))).collect(),
             spill: Spill::default(),
         }))
@@ -91,8 +79,8 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As the lake's.
     pub async fn clear_away(&mut self) -> Result<(), CommitError> {
-        let some = self.feed.superseded.len().min(CLEARED_AT_ONCE);
-        for name in self.feed.superseded.drain(..some) {
+        let some = self.state.feed.superseded.len().min(CLEARED_AT_ONCE);
+        for name in self.state.feed.superseded.drain(..some) {
             self.app.ports.lake.remove(&Segment::key(self.tenant, &name)).await?;
         }
         Ok(())
@@ -100,7 +88,7 @@ impl<'a> Desk<'a> {
 
     /// Whether more is waiting to be cleared away than the state should name.
     pub fn is_cluttered(&self) -> bool {
-        self.feed.superseded.len() > MAX_SUPERSEDED
+        self.state.feed.superseded.len() > MAX_SUPERSEDED
     }
 
     /// Registers blobs: new ones, and those that were thought done.
@@ -126,7 +114,7 @@ impl<'a> Desk<'a> {
         let mut writes = Vec::new();
         for (part, id, blob, version) in gone {
             writes.push(part.delete(self.tenant, &id, version));
-            self.feed.superseded.extend(blob.segments.into_iter().map(|segment| segment.name));
+            self.state.feed.superseded.extend(blob.segments.into_iter().map(|segment| segment.name));
             self.live.remove(&id);
         }
         self.store(writes).await
@@ -137,7 +125,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// [`CommitError::Conflict`] when the plan is out of date; the desk must then be opened anew.
     pub async fn commit(&mut self, batch: Batch) -> Result<Ledger, CommitError> {
-        let attempt = self.expect.next_version();
+        let attempt = self.state.attempt();
         let mut step = Step { retired: batch.retired, bytes: batch.bytes as u64, ..Step::default() };
         let mut found = BTreeMap::new();
         for (number, portion) in batch.portions.iter().enumerate() {
@@ -214,8 +202,8 @@ impl<'a> Desk<'a> {
         let lake = self.app.ports.lake.as_ref();
         match self.spill.load(lake, &Segment::key(self.tenant, name)).await {
             Err(error @ CommitError::Platform(_)) => {
-                let now = progress::load(self.app.ports.store.as_ref(), self.tenant).await?;
-                Err(if now.expect == self.expect { error } else { CommitError::Conflict })
+                let moved_on = self.state.is_outdated(self.app.ports.store.as_ref()).await?;
+                Err(if moved_on { CommitError::Conflict } else { error })
             }
             marks => marks,
         }
@@ -254,24 +242,15 @@ impl<'a> Desk<'a> {
         let (after, until) = (records.first(), records.last());
         let after = after.map_or(now, |(head, _)| believed(head.time));
         let until = until.map_or(now, |(head, _)| believed(head.time));
-        let attempt = self.expect.next_version();
+        let attempt = self.state.attempt();
         let key = object.then(|| record::object_key(Feed::Telemetry, self.tenant, after, until, attempt));
         let intent = Intent { key: key.clone(), opened_at: now, step: step.clone() };
-        // The intent says nothing about progress, so it is written over the state as it was read.
-        let with_intent = TelemetryFeed { intent: Some(intent), ..self.feed_stored.clone() };
-        let write = progress::put(self.tenant, &with_intent, self.expect)?;
-        self.app.ports.store.commit(vec![write, self.connection.check()]).await?;
-        self.expect = Expect::Version(self.expect.next_version());
-        self.feed_stored = with_intent;
+        self.state.open_intent(self.app.ports.store.as_ref(), |feed| feed.intent = Some(intent)).await?;
         Ok(key)
     }
 
     async fn create(&self, key: &str, object: Vec<u8>) -> Result<(), CommitError> {
-        match self.app.ports.lake.put_new(key, object).await? {
-            Put::Created => Ok(()),
-            // Somebody took us for dead and settled the intent.
-            Put::Exists => Err(CommitError::Conflict),
-        }
+        record::create(self.app.ports.lake.as_ref(), key, object).await
     }
 
     /// The transaction that makes a step true.
@@ -292,10 +271,10 @@ impl<'a> Desk<'a> {
                 after.insert(id, Some((blob, Expect::Version(expect.next_version()))));
             }
         }
-        self.feed.intent = None;
-        self.feed.ledger.add(step.counts);
-        self.feed.bytes += step.bytes;
-        self.feed.superseded.extend(step.folded);
+        self.state.feed.intent = None;
+        self.state.feed.ledger.add(step.counts);
+        self.state.feed.bytes += step.bytes;
+        self.state.feed.superseded.extend(step.folded);
         self.store(writes).await?;
         for (id, blob) in after {
             match blob {
@@ -307,18 +286,8 @@ impl<'a> Desk<'a> {
     }
 
     /// One transaction of these writes, progress and connection.
-    async fn store(&mut self, mut writes: Vec<Write>) -> Result<(), CommitError> {
-        let connection_changed = self.connection.connection != self.connection_read;
-        writes.push(if connection_changed { self.connection.put()? } else { self.connection.check() });
-        writes.push(progress::put(self.tenant, &self.feed, self.expect)?);
-        self.app.ports.store.commit(writes).await?;
-        self.expect = Expect::Version(self.expect.next_version());
-        self.feed_stored = self.feed.clone();
-        if connection_changed {
-            self.connection.version += 1;
-            self.connection_read = self.connection.connection.clone();
-        }
-        Ok(())
+    async fn store(&mut self, writes: Vec<Write>) -> Result<(), CommitError> {
+        self.state.store(self.app.ports.store.as_ref(), writes).await
     }
 
     /// Ends a pass: writes what changed beside the watermark; the watermark alone only with a heartbeat.
@@ -326,13 +295,13 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As [`Desk::commit`].
     pub async fn settle(&mut self) -> Result<(), CommitError> {
-        let stored = self.feed_stored.watermark;
-        let heartbeat = match (stored, self.feed.watermark) {
+        let stored = self.state.feed_stored().watermark;
+        let heartbeat = match (stored, self.state.feed.watermark) {
             (Some(stored), Some(now)) => now.duration_since(stored) >= progress::HEARTBEAT,
             (stored, now) => stored != now,
         };
-        let but_for_watermark = TelemetryFeed { watermark: stored, ..self.feed.clone() };
-        let changed = but_for_watermark != self.feed_stored || self.connection.connection != self.connection_read;
+        let but_for_watermark = TelemetryFeed { watermark: stored, ..self.state.feed.clone() };
+        let changed = but_for_watermark != *self.state.feed_stored() || self.state.connection_has_changed();
         if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
     }
 
@@ -341,7 +310,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As [`Desk::commit`].
     pub async fn finish_open_intent(&mut self) -> Result<Ledger, CommitError> {
-        let Some(Intent { key, step, .. }) = self.feed.intent.take() else { return Ok(Ledger::default()) };
+        let Some(Intent { key, step, .. }) = self.state.feed.intent.take() else { return Ok(Ledger::default()) };
         let came = match &key {
             Some(key) => record::was_delivered(self.app.ports.lake.as_ref(), key).await?,
             // Marks alone: whatever of them is written is let go, and written again.
@@ -353,7 +322,7 @@ impl<'a> Desk<'a> {
             self.take(step).await?;
             return Ok(counts);
         }
-        self.feed.superseded.extend(step.segments);
+        self.state.feed.superseded.extend(step.segments);
         self.store(Vec::new()).await?;
         Ok(Ledger::default())
     }

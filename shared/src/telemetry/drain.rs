@@ -80,23 +80,23 @@ async fn attempt(
     recorded: &Recorded,
 ) -> Result<Outcome, CommitError> {
     let Some(mut desk) = Desk::open(app, message.tenant_id).await? else { return Ok(Outcome::NothingToDo) };
-    if !desk.connection.connection.is_due(Feed::Telemetry, app.clock.now().max(message.scheduled_time)) {
+    if !desk.state.connection.is_due(Feed::Telemetry, app.clock.now().max(message.scheduled_time)) {
         return Ok(Outcome::NothingToDo);
     }
     let young = |opened_at: Timestamp| app.clock.now().duration_since(opened_at) < LEASE;
-    if desk.feed.intent.as_ref().is_some_and(|intent| young(intent.opened_at)) {
+    if desk.state.feed.intent.as_ref().is_some_and(|intent| young(intent.opened_at)) {
         return Ok(Outcome::Yielded);
     }
     desk.clear_away().await?;
     desk.finish_open_intent().await?.record(recorded);
-    let connection = &desk.connection.connection;
+    let connection = &desk.state.connection;
     let Some(storage) = connection.storage.clone() else { return conclude(desk, Err(no_storage()), recorded).await };
     let account = match open_account(app, connection.tenant_id, &connection.application, &storage).await {
         Ok(account) => account,
         Err(TokenError::Platform(error)) => return Err(error.into()),
         Err(error) => return conclude(desk, Err(Condition::from_token_error(&error, Feed::Telemetry)), recorded).await,
     };
-    desk.feed.since.get_or_insert(app.clock.now());
+    desk.state.feed.since.get_or_insert(app.clock.now());
     let every = SignedDuration::from_secs(message.every_seconds.into());
     let mut pass = Pass {
         app,
@@ -205,7 +205,7 @@ impl Pass<'_> {
 
     fn refused_blobs(&self, right: Right, error: &StorageError) -> Condition {
         let condition = self.refused(blob_trouble, right, error);
-        if condition.ability == Ability::NotConfigured && self.desk.feed.bytes > 0 {
+        if condition.ability == Ability::NotConfigured && self.desk.state.feed.bytes > 0 {
             // It was there, and is no longer: that is not a setup that is still to come.
             return Condition { asleep: condition.asleep, ..Condition::failing(condition.next_step) };
         }
@@ -248,7 +248,7 @@ impl Pass<'_> {
         let complete = stop.is_none();
         let unannounced = |complaint: &Condition| complaint.ability == Ability::NotConfigured;
         if complete && self.complaint.as_ref().is_none_or(unannounced) {
-            self.desk.feed.watermark = self.desk.feed.watermark.max(Some(self.started));
+            self.desk.state.feed.watermark = self.desk.state.feed.watermark.max(Some(self.started));
         }
         let delivered = self.delivered;
         let told = match stop {
@@ -274,19 +274,19 @@ async fn conclude(
         Err(condition) => (Outcome::Stopped(condition.ability), condition),
     };
     let now = desk.now();
-    desk.feed.behind = desk.live.values().map(|(blob, _)| blob.behind()).sum();
-    desk.feed.blobs = desk.live.len() as u64;
-    let tenant = desk.connection.connection.tenant_id;
-    if desk.connection.connection.absorb(Feed::Telemetry, &condition, now) {
+    desk.state.feed.behind = desk.live.values().map(|(blob, _)| blob.behind()).sum();
+    desk.state.feed.blobs = desk.live.len() as u64;
+    let tenant = desk.state.connection.tenant_id;
+    if desk.state.connection.absorb(Feed::Telemetry, &condition, now) {
         tracing::info!(tenant.id = %tenant, ability = ?condition.ability, next_step = condition.next_step, "the telemetry feed's capability changed");
     }
     desk.settle().await?;
-    recorded.add(Metric::BytesBehind, desk.feed.behind);
-    let connection = &desk.connection.connection;
+    recorded.add(Metric::BytesBehind, desk.state.feed.behind);
+    let connection = &desk.state.connection;
     // What only the customer can mend is no alarm of ours.
     let ours = matches!(condition.ability, Ability::Ok | Ability::Throttled | Ability::Failing);
     if connection.state.should_be_fresh() && ours {
-        let since = desk.feed.watermark.or(desk.feed.since).unwrap_or(now);
+        let since = desk.state.feed.watermark.or(desk.state.feed.since).unwrap_or(now);
         recorded.add(Metric::FreshnessSeconds, u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0));
     }
     Ok(outcome)

@@ -1,6 +1,6 @@
 //! How far a tenant's telemetry has come, and the registry of its blobs.
 //!
-//! One item for the feed, whose version is the guard of everything, as with alerts; one for each blob. Blobs that are done
+//! One item for the feed, and one for each blob. Blobs that are done
 //! lie under a prefix of their own, so that a pass reads only those that may still grow.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::blob::Blob;
 use crate::{
     ports::store::{Expect, Item, Key, Store, StoreError, Write},
-    record::Ledger,
+    record::{Ledger, Progress},
     tenant::TenantId,
 };
 
@@ -74,42 +74,17 @@ pub struct TelemetryFeed {
     pub superseded: Vec<String>,
 }
 
-/// The feed as read, and what its next write expects.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    pub feed: TelemetryFeed,
-    pub expect: Expect,
+impl Progress for TelemetryFeed {
+    const ITEM: &'static str = "telemetry#progress";
+
+    fn unwritten() -> Option<Self> {
+        Some(Self::default())
+    }
 }
 
-fn key(tenant: TenantId) -> Key {
-    Key::new(tenant.partition(), "telemetry#progress")
-}
-
-fn read<T: serde::de::DeserializeOwned>(key: &Key, item: Item) -> Result<T, StoreError> {
+fn read(key: &Key, item: Item) -> Result<Blob, StoreError> {
     serde_json::from_value(item.value)
         .map_err(|cause| StoreError::Invalid(format!("{}/{} cannot be read: {cause}", key.partition, key.sort)))
-}
-
-fn value(of: &impl Serialize) -> Result<serde_json::Value, StoreError> {
-    serde_json::to_value(of).map_err(|cause| StoreError::Invalid(cause.to_string()))
-}
-
-/// The feed; an empty one where nothing was written yet.
-///
-/// # Errors
-/// As the store's.
-pub async fn load(store: &dyn Store, tenant: TenantId) -> Result<Loaded, StoreError> {
-    let key = key(tenant);
-    let item = store.get(&key).await?;
-    let expect = Expect::as_read(item.as_ref());
-    let feed = item.map(|item| read(&key, item)).transpose()?.unwrap_or_default();
-    Ok(Loaded { feed, expect })
-}
-
-/// # Errors
-/// Never but for a defect.
-pub fn put(tenant: TenantId, feed: &TelemetryFeed, expect: Expect) -> Result<Write, StoreError> {
-    Ok(Write::Put { key: key(tenant), value: value(feed)?, expect })
 }
 
 /// Which part of the registry.
@@ -157,7 +132,8 @@ impl Part {
     /// # Errors
     /// Never but for a defect.
     pub fn put(self, tenant: TenantId, id: &str, blob: &Blob, expect: Expect) -> Result<Write, StoreError> {
-        Ok(Write::Put { key: self.key(tenant, id), value: value(blob)?, expect })
+        let value = serde_json::to_value(blob).map_err(|cause| StoreError::Invalid(cause.to_string()))?;
+        Ok(Write::Put { key: self.key(tenant, id), value, expect })
     }
 
     pub fn delete(self, tenant: TenantId, id: &str, version: u64) -> Write {

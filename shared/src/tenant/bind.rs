@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     App,
-    alert::progress::{self, AlertFeed},
+    alert::progress::AlertFeed,
     config::Region,
     microsoft::tokens::ApplicationName,
     ports::store::{Expect, StoreError, Write},
+    record::Progress,
     storage::Storage,
 };
 
@@ -124,9 +125,9 @@ pub async fn bind(
     let connection = bound(known.map(|known| &known.connection), new, now);
     writes.push(put(&connection, known.map_or(Expect::Absent, |known| Expect::Version(known.version)))?);
     // The other feeds begin with what they find, so they make their own.
-    if connection.feeds.contains_key(&Feed::Alerts) && progress::load(store, new.tenant_id).await?.is_none() {
+    if connection.feeds.contains_key(&Feed::Alerts) && AlertFeed::load(store, new.tenant_id).await?.is_none() {
         let feed = AlertFeed::starting(now, app.config.first_look);
-        writes.push(progress::put(new.tenant_id, &feed, Expect::Absent)?);
+        writes.push(feed.put(new.tenant_id, Expect::Absent)?);
     }
     store.commit(writes).await?;
     Ok(connection)

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
 use crate::{
-    alert::progress::{self, AlertFeed, Lateness, WalkReason},
-    machine,
+    alert::progress::{AlertFeed, Lateness, WalkReason},
+    machine::progress::MachineFeed,
     ports::store::{Store, StoreError},
-    record::Ledger,
+    record::{Ledger, Progress},
     storage::Storage,
-    telemetry,
+    telemetry::progress::TelemetryFeed,
 };
 
 /// One tenant, as shown. Never a secret.
@@ -90,7 +90,7 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
 async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Result<TenantView, StoreError> {
     let tenant = connection.tenant_id;
     let consent = connection.consent_for(&connection.account).cloned();
-    let alerts = progress::load(store, tenant).await?.map(|loaded| loaded.feed);
+    let alerts = AlertFeed::load(store, tenant).await?.map(|(alerts, _)| alerts);
     let mut feeds = BTreeMap::new();
     for feed in connection.feeds.keys() {
         let view = match feed {
@@ -130,7 +130,7 @@ fn parked(alerts: &AlertFeed) -> usize {
 }
 
 async fn machines_view(store: &dyn Store, tenant: TenantId, now: Timestamp) -> Result<FeedView, StoreError> {
-    let (machines, _) = machine::progress::load(store, tenant).await?;
+    let Some((machines, _)) = MachineFeed::load(store, tenant).await? else { return Ok(FeedView::default()) };
     let view = FeedView {
         ledger: machines.ledger,
         machines: Some(machines.machines),
@@ -141,7 +141,7 @@ async fn machines_view(store: &dyn Store, tenant: TenantId, now: Timestamp) -> R
 }
 
 async fn telemetry_view(store: &dyn Store, tenant: TenantId, now: Timestamp) -> Result<FeedView, StoreError> {
-    let feed = telemetry::progress::load(store, tenant).await?.feed;
+    let Some((feed, _)) = TelemetryFeed::load(store, tenant).await? else { return Ok(FeedView::default()) };
     let view = FeedView {
         ledger: feed.ledger,
         bytes_behind: Some(feed.behind),

@@ -156,7 +156,7 @@ impl Pass<'_> {
                 (ById::Gone, None) => {}
                 (ById::Gone | ById::Unclear(_), Some(text)) => {
                     tracing::warn!(tenant.id = %self.tenant, alert.id = sighting.id, "an alert is delivered without its evidence, which follows when it is to be had");
-                    self.desk.feed.remember_incomplete(&sighting, self.started);
+                    self.desk.state.feed.remember_incomplete(&sighting, self.started);
                     batch.arrived();
                     batch.push(Received { sighting, text: text.clone(), evidence: Evidence::Pending });
                 }
@@ -227,6 +227,7 @@ impl Pass<'_> {
         }
         let due: Vec<Sighting> = self
             .desk
+            .state
             .feed
             .incomplete
             .iter()
@@ -239,11 +240,11 @@ impl Pass<'_> {
             // Settled: brought, or updated since, and then the newer version carries the evidence.
             let found = self.ask_for(&sighting, &mut batch, Evidence::Completed).await?;
             let resolved = matches!(found, ById::Settled | ById::Gone);
-            for entry in self.desk.feed.incomplete.iter_mut().filter(|entry| entry.sighting() == sighting) {
+            for entry in self.desk.state.feed.incomplete.iter_mut().filter(|entry| entry.sighting() == sighting) {
                 entry.tries = if resolved { MAX_COMPLETION_TRIES } else { entry.tries + 1 };
                 entry.not_before = self.started + COMPLETION_RETRY;
             }
-            self.desk.feed.incomplete.retain(|entry| entry.tries < MAX_COMPLETION_TRIES);
+            self.desk.state.feed.incomplete.retain(|entry| entry.tries < MAX_COMPLETION_TRIES);
             self.commit(batch, Window::new(sighting.updated, sighting.updated), None).await?;
         }
         Ok(())

@@ -15,13 +15,13 @@ impl Pass<'_> {
 
     /// The age of the live watermark, once a live pass has written down how it ended.
     pub(super) fn measure_freshness(&self, now: Timestamp) {
-        let connection = &self.desk.connection.connection;
+        let connection = &self.desk.state.connection;
         // Where the customer refuses this feed and gives another, the tenant is active, and this feed's age only grows.
         let refused = connection.feeds.get(&Feed::Alerts).and_then(|feed| feed.refused.as_ref());
         let expected =
             connection.state.should_be_fresh() && refused.is_none_or(|refused| refused.state.should_be_fresh());
         if matches!(self.work, Work::Live(_)) && expected {
-            let age = now.duration_since(self.desk.feed.looks.watermark());
+            let age = now.duration_since(self.desk.state.feed.looks.watermark());
             self.recorded.add(Metric::FreshnessSeconds, whole_seconds(age));
         }
     }

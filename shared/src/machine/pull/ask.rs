@@ -26,12 +26,12 @@ enum Asked {
 impl Pass<'_> {
     /// The whole list is in: writes down who is missing, and asks for whom it is time to ask.
     pub(super) async fn find_out_who_is_gone(&mut self) -> Result<(), Stop> {
-        let number = self.desk.feed.complete_runs + 1;
+        let number = self.desk.state.feed.complete_runs + 1;
         run::miss(&mut self.desk.snapshot, number, |line| self.batch.remember(line));
         if !self.ask_for_merge_targets().await? || self.held().is_some() {
             return Ok(());
         }
-        let ids = run::to_ask(&self.desk.snapshot, number, self.desk.feed.asked.as_deref());
+        let ids = run::to_ask(&self.desk.snapshot, number, self.desk.state.feed.asked.as_deref());
         let mut failures = 0;
         for id in ids {
             match self.ask(&id).await? {
@@ -40,7 +40,7 @@ impl Pass<'_> {
                 Asked::Unclear => failures += 1,
                 Asked::NoMore => return Ok(()),
             }
-            self.desk.feed.asked = Some(id);
+            self.desk.state.feed.asked = Some(id);
             if failures == MAX_FAILURES {
                 return Ok(());
             }
@@ -51,7 +51,7 @@ impl Pass<'_> {
     /// Machines that others were merged into, and that the list does not show. False when nobody else is to be asked.
     async fn ask_for_merge_targets(&mut self) -> Result<bool, Stop> {
         for _ in 0..MAX_CHAIN {
-            let targets = std::mem::take(&mut self.desk.feed.merge_targets);
+            let targets = std::mem::take(&mut self.desk.state.feed.merge_targets);
             let absent: Vec<String> =
                 targets.into_iter().filter(|target| self.desk.snapshot.get(target).is_none()).collect();
             if absent.is_empty() {
@@ -63,10 +63,10 @@ impl Pass<'_> {
             while let Some(target) = left.next() {
                 let asked = self.ask(&target).await?;
                 if matches!(asked, Asked::Unclear | Asked::NoMore) {
-                    self.desk.feed.ask_for(&target);
+                    self.desk.state.feed.ask_for(&target);
                 }
                 if matches!(asked, Asked::NoMore) {
-                    left.for_each(|target| self.desk.feed.ask_for(&target));
+                    left.for_each(|target| self.desk.state.feed.ask_for(&target));
                     return Ok(false);
                 }
             }

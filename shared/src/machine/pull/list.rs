@@ -106,7 +106,7 @@ impl Pass<'_> {
 
     /// At the link that an earlier pass left behind.
     fn is_where_it_was_resumed(&self) -> bool {
-        let resumed = self.desk.feed.run.as_ref().is_some_and(|run| run.place == self.place);
+        let resumed = self.desk.state.feed.run.as_ref().is_some_and(|run| run.place == self.place);
         resumed && matches!(self.place.position, Position::Link(_))
     }
 

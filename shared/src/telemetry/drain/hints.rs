@@ -113,7 +113,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let counts = Ledger { fetched: 1, quarantined: 1, ..Ledger::default() };
-        self.desk.feed.ledger.add(counts);
+        self.desk.state.feed.ledger.add(counts);
         counts.record(self.recorded);
         Ok(())
     }

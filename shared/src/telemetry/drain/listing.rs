@@ -32,11 +32,11 @@ const MAX_KNOWN: usize = 50_000;
 impl Pass<'_> {
     pub(super) async fn list_if_due(&mut self) -> Result<(), Stop> {
         let every = if self.complaint.is_some() { WITHOUT_HINTS } else { EVERY };
-        if self.desk.feed.listed_at.is_some_and(|at| self.started.duration_since(at) < every) {
+        if self.desk.state.feed.listed_at.is_some_and(|at| self.started.duration_since(at) < every) {
             return Ok(());
         }
         let mut retired = Part::Retired.load(self.app.ports.store.as_ref(), self.tenant).await?;
-        let mut marker = self.desk.feed.listing.take();
+        let mut marker = self.desk.state.feed.listing.take();
         let from_the_beginning = marker.is_none();
         let mut seen = BTreeSet::new();
         loop {
@@ -62,14 +62,14 @@ impl Pass<'_> {
             }
             if self.half_over() {
                 // Reading has its turn; the next pass goes on here.
-                self.desk.feed.listing = marker;
+                self.desk.state.feed.listing = marker;
                 return Ok(());
             }
         }
         if from_the_beginning {
             self.forget_the_gone(retired, &seen).await?;
         }
-        self.desk.feed.listed_at = Some(self.started);
+        self.desk.state.feed.listed_at = Some(self.started);
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Pass<'_> {
 
     /// How far back the feed begins. A blob that was not touched since is of no interest, unless it is some day.
     fn first_look(&self) -> Timestamp {
-        let since = self.desk.feed.since.unwrap_or(self.started);
+        let since = self.desk.state.feed.since.unwrap_or(self.started);
         since.saturating_sub(self.app.config.first_look).unwrap_or(Timestamp::MIN)
     }
 
