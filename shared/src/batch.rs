@@ -8,11 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     App,
     metrics::{Metric, Recorded},
+    record::CommitError,
     tenant::{Ability, TenantId, dispatch::PullMessage},
 };
 
 /// Messages of one batch that are handled at the same time. A pull mostly waits for Microsoft.
 const CONCURRENCY: usize = 10;
+/// Times a pass starts anew because another worker wrote first.
+const ATTEMPTS: u32 = 3;
 
 /// Why a message goes back to the queue, and in the end to the dead letters.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,33 @@ pub enum Outcome {
 /// A feed's operation on one message: it reads no further answer after the given moment.
 pub type Pull =
     for<'a> fn(&'a App, &'a PullMessage, Timestamp, &'a Recorded) -> BoxFuture<'a, Result<Outcome, MessageFailed>>;
+
+/// One pass over what a message asks for. The budget is the message's: what a pass takes of it is gone for the next.
+pub type Attempt<Budget> =
+    for<'a> fn(&'a App, &'a PullMessage, &'a mut Budget, &'a Recorded) -> BoxFuture<'a, Result<Outcome, CommitError>>;
+
+/// Runs a pass, and starts it anew where another worker wrote first.
+///
+/// # Errors
+/// [`MessageFailed`] only when the platform fails.
+pub async fn attempts<Budget>(
+    app: &App,
+    message: &PullMessage,
+    mut budget: Budget,
+    recorded: &Recorded,
+    attempt: Attempt<Budget>,
+) -> Result<Outcome, MessageFailed> {
+    for _ in 0..ATTEMPTS {
+        match attempt(app, message, &mut budget, recorded).await {
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Platform(cause)) => {
+                return Err(MessageFailed::Platform { tenant_id: message.tenant_id, cause });
+            }
+            Ok(outcome) => return Ok(outcome),
+        }
+    }
+    Ok(Outcome::Yielded)
+}
 
 /// Handles a batch of pull messages in the time that is left, and writes down what that measured.
 pub async fn pull(app: &App, event: SqsEvent, left: SignedDuration, pull: Pull) -> SqsBatchResponse {

@@ -77,20 +77,30 @@ pub fn read_object(object: &[u8], mut line: impl FnMut(&str) -> std::io::Result<
     BufReader::new(GzDecoder::new(object)).lines().try_for_each(|text| line(&text?))
 }
 
-/// Whether an intent's object came into the lake. If not, an empty one takes its place, so that a worker who is only slow
-/// can no longer deliver under this key.
+/// The object that an intent left in the lake. If there is none, an empty one takes its place, so that a worker who is only
+/// slow can no longer deliver under this key. Where somebody has begun to settle this before us, it is that one.
 ///
 /// # Errors
-/// As the lake's; [`CommitError::Platform`] for an object that is not ours.
-pub async fn was_delivered(lake: &dyn Lake, key: &str) -> Result<bool, CommitError> {
-    let object = match lake.get(key).await? {
-        Some(object) => object,
-        None => match lake.put_new(key, ObjectWriter::default().finish()?).await? {
-            Put::Created => return Ok(false),
-            Put::Exists => lake.get(key).await?.unwrap_or_default(),
+/// As the lake's.
+pub async fn left_behind(lake: &dyn Lake, key: &str) -> Result<Option<Vec<u8>>, CommitError> {
+    if let Some(object) = lake.get(key).await? {
+        return Ok(Some(object));
+    }
+    match lake.put_new(key, ObjectWriter::default().finish()?).await? {
+        Put::Created => Ok(None),
+        Put::Exists => match lake.get(key).await? {
+            None => Err(CommitError::Platform(format!("the lake's object {key} is there, and is not"))),
+            object => Ok(object),
         },
-    };
-    // Where somebody has begun to settle this before us, it is the empty one.
+    }
+}
+
+/// Whether an intent's object came into the lake; it is [settled](left_behind) with that.
+///
+/// # Errors
+/// As [`left_behind`]; [`CommitError::Platform`] for an object that is not ours.
+pub async fn was_delivered(lake: &dyn Lake, key: &str) -> Result<bool, CommitError> {
+    let Some(object) = left_behind(lake, key).await? else { return Ok(false) };
     let mut first = String::new();
     BufReader::new(GzDecoder::new(object.as_slice())).read_line(&mut first)?;
     Ok(!first.is_empty())

@@ -22,7 +22,6 @@ use crate::{
     config::Config,
     microsoft::time,
     ocsf::Style,
-    ports::lake::Put,
     record::{self, CommitError, Guarded, Ledger, Mark, ObjectWriter, Quarantined},
     tenant::{Feed, TenantId},
 };
@@ -242,16 +241,8 @@ impl<'a> Desk<'a> {
     /// As [`Desk::commit`].
     pub async fn finish_open_intent(&mut self) -> Result<Ledger, CommitError> {
         let Some(intent) = self.state.feed.intent.take() else { return Ok(Ledger::default()) };
-        let lake = &self.app.ports.lake;
-        let object = match lake.get(&intent.key).await? {
-            Some(object) => object,
-            None => match lake.put_new(&intent.key, ObjectWriter::default().finish()?).await? {
-                Put::Created => Vec::new(),
-                Put::Exists => lake.get(&intent.key).await?.unwrap_or_default(),
-            },
-        };
         let mut delivered = Vec::new();
-        if !object.is_empty() {
+        if let Some(object) = record::left_behind(self.app.ports.lake.as_ref(), &intent.key).await? {
             record::read_object(&object, |line| {
                 delivered.push(Delivered::read(line).ok_or_else(|| std::io::Error::other("a line is not ours"))?);
                 Ok(())

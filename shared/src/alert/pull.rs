@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     App,
-    batch::{MessageFailed, Outcome},
+    batch::{self, MessageFailed, Outcome},
     metrics::{Metric, Recorded},
     microsoft::time::TICK,
     record::CommitError,
@@ -38,8 +38,6 @@ const BACKLOG_CALLS: u32 = 15;
 const CALLS_TO_THE_FIRST_STEP: u32 = 45;
 /// No new call after so long: the next tick goes on from here.
 const PASS_TIME: SignedDuration = SignedDuration::from_secs(50);
-/// Times a pass starts anew because another worker wrote first.
-const ATTEMPTS: u32 = 3;
 
 /// Handles one message, and records what it measures, however it ends. No answer is read after `ends_at`; what is missing
 /// then is the ladder's business, so that a slow tenant gets smaller questions instead of the same again.
@@ -52,16 +50,7 @@ pub fn pull<'a>(
     ends_at: Timestamp,
     recorded: &'a Recorded,
 ) -> BoxFuture<'a, Result<Outcome, MessageFailed>> {
-    pull_with_budget(app, message, ends_at, recorded).boxed()
-}
-
-async fn pull_with_budget(
-    app: &App,
-    message: &PullMessage,
-    ends_at: Timestamp,
-    recorded: &Recorded,
-) -> Result<Outcome, MessageFailed> {
-    let mut budget = Budget {
+    let budget = Budget {
         calls_left: match message.part {
             Part::Live => LIVE_CALLS,
             Part::Backlog => BACKLOG_CALLS,
@@ -74,16 +63,10 @@ async fn pull_with_budget(
         until: ends_at.min(app.clock.now() + PASS_TIME),
         ends_at,
     };
-    for _ in 0..ATTEMPTS {
-        match attempt(app, message, &mut budget, recorded).await {
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Platform(cause)) => {
-                return Err(MessageFailed::Platform { tenant_id: message.tenant_id, cause });
-            }
-            Ok(outcome) => return Ok(outcome),
-        }
-    }
-    Ok(Outcome::Yielded)
+    batch::attempts(app, message, budget, recorded, |app, message, budget, recorded| {
+        attempt(app, message, budget, recorded).boxed()
+    })
+    .boxed()
 }
 
 /// What a message may cost, however often its pass starts anew.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     App,
-    batch::{MessageFailed, Outcome},
+    batch::{self, MessageFailed, Outcome},
     http::{Request, Response},
     metrics::{Metric, Recorded},
     record::{self, CommitError, mark},
@@ -30,8 +30,6 @@ use crate::{
 
 /// Calls to Defender in one pass; beside the alerts' usual ones they stay below the quota of 100 a minute.
 const CALLS: u32 = 60;
-/// Times a pass starts anew because another worker wrote first.
-const ATTEMPTS: u32 = 3;
 
 /// What a person reads when no run comes to a complete end.
 const STALE: &str = "Nothing to do yet: for a day no run has come to the end of the machines' list, so none of them can be \
@@ -48,25 +46,11 @@ pub fn pull<'a>(
     ends_at: Timestamp,
     recorded: &'a Recorded,
 ) -> BoxFuture<'a, Result<Outcome, MessageFailed>> {
-    pull_with_budget(app, message, Budget { calls_left: CALLS, answered: false, ends_at }, recorded).boxed()
-}
-
-async fn pull_with_budget(
-    app: &App,
-    message: &PullMessage,
-    mut budget: Budget,
-    recorded: &Recorded,
-) -> Result<Outcome, MessageFailed> {
-    for _ in 0..ATTEMPTS {
-        match attempt(app, message, &mut budget, recorded).await {
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Platform(cause)) => {
-                return Err(MessageFailed::Platform { tenant_id: message.tenant_id, cause });
-            }
-            Ok(outcome) => return Ok(outcome),
-        }
-    }
-    Ok(Outcome::Yielded)
+    let budget = Budget { calls_left: CALLS, answered: false, ends_at };
+    batch::attempts(app, message, budget, recorded, |app, message, budget, recorded| {
+        attempt(app, message, budget, recorded).boxed()
+    })
+    .boxed()
 }
 
 /// What a message may cost, however often its pass starts anew.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     App,
-    batch::{MessageFailed, Outcome},
+    batch::{self, MessageFailed, Outcome},
     metrics::{Metric, Recorded},
     microsoft::{
         storage::{Account, StorageError},
@@ -33,8 +33,6 @@ use crate::{
 const BYTES: u64 = 1 << 30;
 /// No further piece after so long, however much time is left.
 const PASS_TIME: SignedDuration = SignedDuration::from_mins(4);
-/// Times a pass starts anew because another worker wrote first.
-const ATTEMPTS: u32 = 3;
 /// An intent that young is another worker's, who is about to keep it: to settle it would throw that work away.
 const LEASE: SignedDuration = SignedDuration::from_secs(5);
 /// What only the customer can mend is tried again after so long: a new role takes minutes.
@@ -50,19 +48,10 @@ pub fn drain<'a>(
     ends_at: Timestamp,
     recorded: &'a Recorded,
 ) -> BoxFuture<'a, Result<Outcome, MessageFailed>> {
-    let mut budget = Budget { bytes_left: BYTES, until: ends_at.min(app.clock.now() + PASS_TIME) };
-    async move {
-        for _ in 0..ATTEMPTS {
-            match attempt(app, message, &mut budget, recorded).await {
-                Err(CommitError::Conflict) => {}
-                Err(CommitError::Platform(cause)) => {
-                    return Err(MessageFailed::Platform { tenant_id: message.tenant_id, cause });
-                }
-                Ok(outcome) => return Ok(outcome),
-            }
-        }
-        Ok(Outcome::Yielded)
-    }
+    let budget = Budget { bytes_left: BYTES, until: ends_at.min(app.clock.now() + PASS_TIME) };
+    batch::attempts(app, message, budget, recorded, |app, message, budget, recorded| {
+        attempt(app, message, budget, recorded).boxed()
+    })
     .boxed()
 }
 
