@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 /// The namespace of all our metrics, which alarms and the dashboard name.
@@ -93,6 +93,11 @@ impl Recorded {
             Some(count) if !metric.is_measured() => *count = count.saturating_add(value),
             _ => values.push(value),
         }
+    }
+
+    /// Adds a time, in whole seconds. Two clocks may disagree by a little; nothing happens before it does.
+    pub fn add_seconds(&self, metric: Metric, time: SignedDuration) {
+        self.add(metric, u64::try_from(time.as_secs()).unwrap_or(0));
     }
 
     /// Every number was written whole, so a poisoned lock is as good as any.

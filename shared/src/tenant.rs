@@ -264,6 +264,13 @@ impl Connection {
         asked && awake && !self.paused
     }
 
+    /// Whether this feed's data should flow. Where the customer refuses this feed and gives another, the tenant is active, and
+    /// this feed's age only grows.
+    pub fn should_be_fresh(&self, feed: Feed) -> bool {
+        let refused = self.feeds.get(&feed).and_then(|feed| feed.refused.as_ref());
+        self.state.should_be_fresh() && refused.is_none_or(|refused| refused.state.should_be_fresh())
+    }
+
     /// Whether a proof or a role is awaited, so that this feed's own tick may be too slow for it.
     pub fn is_unsettled(&self, feed: Feed) -> bool {
         let refused = self.feeds.get(&feed).and_then(|feed| feed.refused.as_ref());

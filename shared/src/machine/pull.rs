@@ -367,14 +367,9 @@ impl<'a> Pass<'a> {
             tracing::warn!(tenant.id = %self.tenant, machines = held.machines, "more machines have vanished at once than is believed");
             self.recorded.add(Metric::MachinesHeld, held.machines);
         }
-        let connection = &self.desk.state.connection;
-        // Where the customer refuses this feed and gives another, the tenant is active, and this feed's age only grows.
-        let refused = connection.feeds.get(&Feed::Machines).and_then(|feed| feed.refused.as_ref());
-        let expected =
-            connection.state.should_be_fresh() && refused.is_none_or(|refused| refused.state.should_be_fresh());
         let since = self.desk.state.feed.last_complete.or(self.desk.state.feed.first_run);
-        if let Some(since) = since.filter(|_| expected) {
-            self.recorded.add(Metric::FreshnessSeconds, whole_seconds(now.duration_since(since)));
+        if let Some(since) = since.filter(|_| self.desk.state.connection.should_be_fresh(Feed::Machines)) {
+            self.recorded.add_seconds(Metric::FreshnessSeconds, now.duration_since(since));
         }
     }
 }
@@ -384,9 +379,4 @@ fn faulty(tenant: TenantId, failure: &str) -> (Outcome, Condition) {
     let condition =
         Condition::failing(format!("Nothing to do yet: Defender fails ({failure}); asked again at the next tick."));
     (Outcome::Stopped(condition.ability), condition)
-}
-
-/// Two clocks may disagree by a little; nothing happens before it does.
-fn whole_seconds(time: SignedDuration) -> u64 {
-    u64::try_from(time.as_secs()).unwrap_or(0)
 }

@@ -271,12 +271,12 @@ async fn conclude(
     }
     desk.settle().await?;
     recorded.add(Metric::BytesBehind, desk.state.feed.behind);
-    let connection = &desk.state.connection;
-    // What only the customer can mend is no alarm of ours.
-    let ours = matches!(condition.ability, Ability::Ok | Ability::Throttled | Ability::Failing);
-    if connection.state.should_be_fresh() && ours {
+    // Not `Connection::should_be_fresh`: that storage has begun to keep us out (a firewall) is worth an alarm. A right that is
+    // not given, or storage that is not set up, is not; it stands with the tenant.
+    let expected = matches!(condition.ability, Ability::Ok | Ability::Throttled | Ability::Failing);
+    if desk.state.connection.state.should_be_fresh() && expected {
         let since = desk.state.feed.watermark.or(desk.state.feed.since).unwrap_or(now);
-        recorded.add(Metric::FreshnessSeconds, u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0));
+        recorded.add_seconds(Metric::FreshnessSeconds, now.duration_since(since));
     }
     Ok(outcome)
 }
