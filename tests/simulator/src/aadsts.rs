@@ -84,9 +84,9 @@ fn status_and_error(code: u32) -> (u16, &'static str) {
         }
         700211 | 700212 | 700213 | 7002137 | 7002138 => (401, "invalid_client"),
         700016 | 7000112 => (400, "unauthorized_client"),
-        65001 | 50196 | 50034 | 54005 | 70000 | 70008 | 700005 | 500112 | 501481 => (400, "invalid_grant"),
+        65001 | 50196 | 50034 | 54005 | 70000 | 70008 | 700005 | 500112 | 501481 | 501051 => (400, "invalid_grant"),
         53003 | 530032 | 53011 => (400, "interaction_required"),
-        500011 => (400, "invalid_resource"),
+        500011 | 500014 => (400, "invalid_resource"),
         650052 => (400, "invalid_client"),
         1002012 | 70011 => (400, "invalid_scope"),
         70003 => (400, "unsupported_grant_type"),

@@ -18,7 +18,12 @@ pub(crate) const DEFENDER_AUDIENCES: [&str; 5] = [
 ];
 
 /// Entra dates a token back, so that a server with a slow clock believes it.
-const BACKDATED: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const BACKDATED: SignedDuration = SignedDuration::from_mins(5);
+
+/// The object id of an application's service principal in a tenant.
+pub(crate) fn service_principal(tenant_id: &str, client_id: &str) -> String {
+    guid_of(&["service principal", tenant_id, client_id])
+}
 
 /// What goes into a token.
 #[derive(Clone, Debug)]
@@ -36,7 +41,7 @@ pub(crate) struct Grant<'a> {
 impl Grant<'_> {
     /// A v1 token: what Defender gets even from the v2 endpoint.
     pub(crate) fn sign(&self, now: Timestamp, lifetime: SignedDuration, dice: &mut Dice) -> String {
-        let service_principal = guid_of(&["service principal", self.tenant_id, self.client_id]);
+        let service_principal = service_principal(self.tenant_id, self.client_id);
         let issuer = format!("https://sts.windows.net/{}/", self.tenant_id);
         let from = (now - BACKDATED).as_second();
         let mut claims = json!({

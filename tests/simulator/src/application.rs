@@ -38,6 +38,20 @@ pub struct Registration {
     pub sign_in_audience: SignInAudience,
     /// The roles it defines for others to hold.
     pub app_roles: Vec<AppRole>,
+    /// Its Application ID URIs, by which it is named as the resource of a token, such as `api://{client_id}`.
+    pub identifier_uris: Vec<String>,
+    pub access_token_version: AccessTokenVersion,
+    /// Whether the optional claim `idtyp` is asked for in the access tokens for this application.
+    pub idtyp: bool,
+}
+
+/// The manifest's `requestedAccessTokenVersion`: the format of access tokens for this application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessTokenVersion {
+    /// `null` or 1.
+    #[default]
+    V1,
+    V2,
 }
 
 /// The manifest's `signInAudience`; personal accounts are not modelled.

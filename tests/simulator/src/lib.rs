@@ -11,6 +11,7 @@ mod access_token;
 mod admin_consent;
 mod alert;
 mod alerts;
+mod api_token;
 mod app_role;
 mod append_blob;
 mod application;
@@ -78,8 +79,8 @@ pub use alert::Alert;
 pub use alerts::Alerts;
 pub use app_role::{AppRole, AppRoleAssignment, MemberType, Principal};
 pub use application::{
-    Application, Certificate, ClientSecret, FederatedCredential, FederatedIssuer, GroupMembershipClaims, Registration,
-    SignInAudience,
+    AccessTokenVersion, Application, Certificate, ClientSecret, FederatedCredential, FederatedIssuer,
+    GroupMembershipClaims, Registration, SignInAudience,
 };
 pub use exporter::{Exporter, Habits, LineEnd, Step};
 pub use fault::{Fault, Route};

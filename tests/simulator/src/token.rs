@@ -1,4 +1,5 @@
-//! The token endpoints, v1 and v2: client credentials (MICROSOFT 2.1, 2.2, 2.8); codes are redeemed next door.
+//! The token endpoints, v1 and v2: client credentials (MICROSOFT 2.1, 2.2, 2.8); codes are redeemed next door, and tokens
+//! for an application of the world are made there too.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
 use crate::access_token::{DEFENDER_AUDIENCES, Grant};
+use crate::api_token::{self, Api};
 use crate::application::{Application, GRAPH_ROLES, Registration};
 use crate::code_grant::{self, Caller};
 use crate::credential::{self, Presented};
@@ -80,6 +82,7 @@ fn issue(
     let application = replication::seen(world, dice, &client_id);
     let issuers = world.issuers.clone();
     let single_tenant = world.find_registration(&client_id).is_some_and(Registration::is_single_tenant);
+    let api = Api::named(world, &resource)?;
     let tenant = customer(world, asked.segment)?;
     trail.tenant = Some(tenant.id.clone());
     let application = present_in(tenant, application, &client_id, single_tenant, now)?;
@@ -87,13 +90,21 @@ fn issue(
         &presented,
         &credential::Asked { application: &application, request: asked, issuers: &issuers, now },
     )?;
-    let roles = roles(tenant, &client_id, &resource, now)?;
+    let caller = api_token::Caller { tenant, application: &application, appidacr };
+    let roles = match &api {
+        Some(api) => api.admit(&caller, now)?,
+        None => roles(tenant, &client_id, &resource, now)?,
+    };
     if tenant.conditional_access_blocks {
         return Err(Aadsts::new(
             53003,
             "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.",
         )
         .into());
+    }
+    if let Some(api) = api {
+        let access_token = api.sign(&caller, &roles, now, lifetime, dice);
+        return Ok(answer(version, now, lifetime, &resource, access_token));
     }
     let grant = Grant {
         tenant_id: &tenant.id,
@@ -234,17 +245,21 @@ fn present_in(
     }
 }
 
+pub(crate) fn resource_not_found(resource: &str, tenant: &Tenant) -> Aadsts {
+    let text = format!(
+        "The resource principal named {resource} was not found in the tenant named {}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.",
+        tenant.name
+    );
+    Aadsts::new(500011, text)
+}
+
 /// The roles a token for this resource carries.
 fn roles(tenant: &Tenant, client_id: &str, resource: &str, now: Timestamp) -> Result<Vec<String>, Aadsts> {
     let name = resource.strip_suffix('/').unwrap_or(resource);
     let is_defender = DEFENDER_AUDIENCES.contains(&name);
     let is_graph = name == "https://graph.microsoft.com";
     if !(is_defender && tenant.has_defender || OTHER_RESOURCES.contains(&name)) {
-        let text = format!(
-            "The resource principal named {resource} was not found in the tenant named {}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.",
-            tenant.name
-        );
-        return Err(Aadsts::new(500011, text));
+        return Err(resource_not_found(resource, tenant));
     }
     let all = tenant.roles_in_force(client_id, now).iter();
     Ok(all.filter(|role| if GRAPH_ROLES.contains(&role.as_str()) { is_graph } else { is_defender }).cloned().collect())

@@ -11,6 +11,7 @@ mod graph;
 mod home;
 mod machines;
 mod queues;
+mod scripts;
 mod serving;
 mod sign_in;
 mod stage;
