@@ -52,8 +52,11 @@ pub async fn run(machine: Machine, data: &Path, listen: SocketAddr, tick: u32) -
         data.join("lake").display()
     );
     match &app.config.public_url {
-        Some(url) => eprintln!("invitations lead to {url}; the application's redirect URI is {url}consent/callback"),
-        None => eprintln!("invitations need MUSTER_PUBLIC_URL, the origin that people's browsers see"),
+        Some(url) => eprintln!(
+            "the console is at {url}, and invitations lead there; the application's redirect URIs are {url}consent/callback \
+             and {url}login/callback"
+        ),
+        None => eprintln!("the console and invitations need MUSTER_PUBLIC_URL, the origin that people's browsers see"),
     }
     let stopping = Arc::new(AtomicBool::new(false));
     let mut tasks = start(&machine, tick, &stopping);

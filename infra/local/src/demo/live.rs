@@ -52,6 +52,12 @@ pub async fn go_on(
     let link = story::invitation(live, &world::WOODGROVE).await?;
     println!("\nThe tenants go on in real time, pulled every {TICK} s.\n");
     println!(
+        "Open the console, and sign in to the simulated Microsoft as {} (or as {}, who may only look):\n",
+        world::OPERATOR,
+        world::READER
+    );
+    println!("  {public_url}\n");
+    println!(
         "Let a tenant in yourself. Open this invitation for Woodgrove in a browser, continue to the simulated Microsoft,"
     );
     println!("and choose Ada Admin of Woodgrove (or decline, or try Ulf User, who may not):\n\n  {link}\n");

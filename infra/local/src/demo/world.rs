@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use simulator::{
-    AdminRole, Alert, Application, ClientSecret, ConsentPropagation, Fault, Flood, GroupMembershipClaims, Licence,
-    Machine, Machines, Route, Simulator, Tenant, User, UserKind,
+    AdminRole, Alert, AppRole, AppRoleAssignment, Application, ClientSecret, ConsentPropagation, Fault, Flood,
+    GroupMembershipClaims, Licence, Machine, Machines, Route, Simulator, Tenant, User, UserKind,
 };
 use url::Url;
 
@@ -36,6 +36,14 @@ pub const PROSEWARES_ADMINISTRATOR: &str = "c0000000-0000-4000-8000-0000000ad008
 /// Those who approved long ago.
 pub const TENANTS: [Cast; 7] = [CONTOSO, FABRIKAM, NORTHWIND, TAILSPIN, LITWARE, ADATUM, WINGTIP];
 
+/// Those of the provider who sign in to the console, and as what.
+pub const OPERATOR: &str = "Olga Operator";
+pub const READER: &str = "Rita Reader";
+const CONSOLE: [(&str, &str, &str); 2] = [
+    ("0b5e7a10-0000-4000-8000-0000000000e1", OPERATOR, "Muster.Operator"),
+    ("0b5e7a10-0000-4000-8000-0000000000e2", READER, "Muster.Reader"),
+];
+
 pub const INVITE_MINUTE: u32 = 2;
 pub const ROTATE_MINUTE: u32 = 20;
 pub const CRASH_MINUTE: u32 = 24;
@@ -65,15 +73,16 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
             roles: SignedDuration::from_secs(90),
         };
         let registration = world.registration(CLIENT);
-        registration.redirect_uris = vec![format!("{public_url}consent/callback")];
+        registration.redirect_uris =
+            vec![format!("{public_url}consent/callback"), format!("{public_url}login/callback")];
+        registration.app_roles = CONSOLE.map(|(_, _, role)| AppRole::new(role)).into();
         registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
         registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
         registration.owners = vec![CLIENT.to_owned()];
-        world.add_tenant(Tenant::new(HOME, "The provider").consented(
-            CLIENT,
-            &["Application.ReadWrite.OwnedBy"],
-            long_ago,
-        ));
+        let mut home =
+            Tenant::new(HOME, "Example Security").consented(CLIENT, &["Application.ReadWrite.OwnedBy"], long_ago);
+        home.users = CONSOLE.map(|(oid, name, _)| colleague(oid, name)).into();
+        world.add_tenant(home);
         world.add_application(Application {
             client_id: CLIENT.to_owned(),
             home_tenant_id: HOME.to_owned(),
@@ -88,6 +97,10 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
             roles: ROLES.map(str::to_owned).into(),
             ..Application::default()
         });
+        for (oid, _, role) in CONSOLE {
+            // The simulator refuses what Entra would; here it cannot.
+            let _assigned = world.assign(HOME, AppRoleAssignment::to_user(CLIENT, oid, role));
+        }
         let approved =
             TENANTS.iter().map(|cast| (cast, Tenant::new(cast.id, cast.name).consented(CLIENT, &ROLES, long_ago)));
         let people = [
@@ -115,6 +128,16 @@ pub fn build(simulator: &Simulator, start: Timestamp, public_url: &Url) {
             });
         }
     });
+}
+
+fn colleague(oid: &str, name: &str) -> User {
+    User {
+        oid: oid.to_owned(),
+        name: name.to_owned(),
+        upn: format!("{}@security.example", name.to_lowercase().replace(' ', ".")),
+        kind: UserKind::Member,
+        roles: Vec::new(),
+    }
 }
 
 /// An administrator, somebody without a role, and a guest who is an administrator at home.
