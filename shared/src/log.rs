@@ -16,6 +16,7 @@ const OURS: [&str; 11] = [
     "alert_pull",
     "aws",
     "consent_callback",
+    "console",
     "credential_rotation",
     "embedded",
     "local",

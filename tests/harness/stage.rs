@@ -30,8 +30,8 @@ use shared::{
     },
 };
 use simulator::{
-    AdminRole, Alert, Application, ClientSecret, Entry, Fault, GroupMembershipClaims, Route, Simulator, Tenant, User,
-    UserKind, World,
+    AdminRole, Alert, AppRole, AppRoleAssignment, Application, ClientSecret, Entry, Fault, GroupMembershipClaims,
+    Route, Simulator, Tenant, User, UserKind, World,
 };
 
 use crate::{
@@ -140,9 +140,11 @@ impl Stage {
         simulator.world(|world| {
             world.add_application(application());
             let registration = world.registration(CLIENT);
-            registration.redirect_uris = vec![format!("{PUBLIC_URL}/consent/callback")];
+            registration.redirect_uris = ["consent", "login"].map(|of| format!("{PUBLIC_URL}/{of}/callback")).into();
+            registration.app_roles = ["Muster.Operator", "Muster.Reader"].map(AppRole::new).into();
             registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
             registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
+            world.add_tenant(Tenant::new(HOME, "Example & Sons Security"));
             world.add_tenant(Tenant::new(TENANT, "Contoso").consented(CLIENT, &[ALERT_ROLE], at(-10_000)));
         });
         let (pages, links, cookies) = Default::default();
@@ -181,6 +183,37 @@ impl Stage {
             kind: UserKind::Member,
             roles: vec![AdminRole::Global],
         }
+    }
+
+    /// Somebody of this tenant's who holds that role of our application there: of the provider's, or of a customer's, who
+    /// may assign our roles to himself.
+    pub fn colleague(&self, tenant: &str, oid: &str, role: Option<&str>) {
+        self.world(|world| {
+            let user = User { oid: oid.to_owned(), roles: Vec::new(), ..Self::admin(oid) };
+            let user = User { name: "Olga <i>Operator</i>".to_owned(), upn: format!("{oid}@example.com"), ..user };
+            world.tenant(tenant).expect("a tenant of the stage's").users.push(user);
+            if let Some(role) = role {
+                world.assign(tenant, AppRoleAssignment::to_user(CLIENT, oid, role)).expect("Graph takes it");
+            }
+        });
+    }
+
+    /// A browser in which an operator has signed in.
+    pub fn operator(&self) -> Visitor<'_> {
+        self.signed_in("Muster.Operator", "a0000000-0000-4000-8000-0000000000e1")
+    }
+
+    /// A browser in which somebody has signed in who may only look.
+    pub fn reader(&self) -> Visitor<'_> {
+        self.signed_in("Muster.Reader", "a0000000-0000-4000-8000-0000000000e2")
+    }
+
+    fn signed_in(&self, role: &str, oid: &str) -> Visitor<'_> {
+        self.colleague(HOME, oid, Some(role));
+        let mut visitor = self.visitor();
+        let arrived = visitor.log_in(oid);
+        assert_eq!((arrived.status, arrived.location.as_str()), (303, "/"), "{}", arrived.body);
+        visitor
     }
 
     /// A link for this account, for any tenant.

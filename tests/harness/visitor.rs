@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_lambda_events::{
     apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
     encodings::Body,
+    http::HeaderValue,
 };
 use futures::executor::block_on;
 use serde_json::json;
@@ -26,6 +27,12 @@ impl Page {
     pub fn heading(&self) -> &str {
         let rest = self.body.split_once("<h1").map_or("", |(_, rest)| rest);
         rest.split_once('>').map_or("", |(_, rest)| rest).split("</h1>").next().unwrap_or_default()
+    }
+
+    /// What its forms carry.
+    pub fn token(&self) -> &str {
+        let rest = self.body.split_once("name=\"token\" value=\"").map_or("", |(_, rest)| rest);
+        rest.split('"').next().unwrap_or_default()
     }
 
     /// Where the page's form leads.
@@ -57,8 +64,33 @@ impl<'a> Visitor<'a> {
     }
 
     pub fn ask(&mut self, method: &str, url: &str) -> Page {
-        let event = self.event(method, url);
-        let response = block_on(consent_callback::handle(&self.stage.app, event, minutes(10)));
+        self.send(self.event(method, url))
+    }
+
+    /// Fills in the form of a page of ours that this browser has open, and presses its button.
+    pub fn submit(&mut self, open: &Page, url: &str, fields: &[(&str, &str)]) -> Page {
+        let token = ("token", open.token());
+        self.post_form(url, &[&[token], fields].concat())
+    }
+
+    /// Sends a form, wherever it comes from.
+    pub fn post_form(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut event = self.event("POST", url);
+        event.body = Some(body);
+        event.headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        self.send(event)
+    }
+
+    /// Hands the request to the function whose route it is, as API Gateway does.
+    pub fn send(&mut self, event: ApiGatewayV2httpRequest) -> Page {
+        let path = event.raw_path.clone().unwrap_or_default();
+        let app = &self.stage.app;
+        let response = if path.starts_with("/connect/") || path.starts_with("/consent/") {
+            block_on(consent_callback::handle(app, event, minutes(10)))
+        } else {
+            block_on(console::handle(app, event, minutes(10)))
+        };
         self.receive(response)
     }
 
@@ -89,6 +121,10 @@ impl<'a> Visitor<'a> {
         for cookie in &response.cookies {
             let pair = cookie.split(';').next().unwrap_or_default();
             let (name, value) = pair.split_once('=').expect("a cookie has a value");
+            if cookie.contains("Max-Age=0;") {
+                self.cookies.remove(name);
+                continue;
+            }
             self.stage.given(value.split('.').next().unwrap_or_default());
             self.cookies.insert(name.to_owned(), value.to_owned());
         }
@@ -123,6 +159,14 @@ impl<'a> Visitor<'a> {
     pub fn sign_in(&self, url: &str, user: &str) -> String {
         let response = self.stage.simulator.choose(url, Choice::Approve, Some(user));
         response.header("location").unwrap_or_default().to_owned()
+    }
+
+    /// This colleague signs in to the console. The answer to the way back.
+    pub fn log_in(&mut self, user: &str) -> Page {
+        let begun = self.get("/login");
+        assert_eq!(begun.status, 302, "{}", begun.body);
+        let back = self.sign_in(&begun.location, user);
+        self.get(&back)
     }
 
     /// The whole walk, as it is meant.

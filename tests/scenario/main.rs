@@ -7,6 +7,7 @@ mod bad_input;
 mod canary;
 mod conditions;
 mod consent;
+mod console;
 mod credentials;
 mod draining;
 mod feeds;
