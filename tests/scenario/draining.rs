@@ -1,8 +1,16 @@
 //! Telemetry: blobs that grow for hours, hints that lie or never come, and each byte once.
 
-use harness::{HINTS, Stage, TENANT, line, minutes, seconds};
+use futures::executor::block_on;
+use harness::{ACCOUNT, HINTS, Stage, TENANT, line, minutes, seconds};
 use serde_json::{Value, json};
-use shared::tenant::{Ability, Feed};
+use shared::{
+    ports::store::{Expect, MAX_WRITES},
+    telemetry::{
+        blob::{Blob, id},
+        progress::Part,
+    },
+    tenant::{Ability, Feed},
+};
 use simulator::{Exporter, Fault, Habits, LineEnd, Route};
 
 fn blob(hour: u32) -> String {
@@ -305,6 +313,40 @@ fn a_blob_that_is_gone_is_forgotten_with_its_marks_and_one_that_never_was_does_n
     stage.storage(|storage| storage.queue(HINTS).unwrap().put_raw(&never.to_string()));
     stage.drain_telemetry();
     assert_eq!((reports(&stage), stage.feed_view(Feed::Telemetry).blobs), (vec![1, 2], Some(1)));
+}
+
+/// Registers so many blobs that are done, and of which nothing is left.
+fn remember_blobs(stage: &Stage, count: usize) {
+    let (tenant, store) = (TENANT.parse().unwrap(), stage.app.ports.store.as_ref());
+    let names: Vec<String> = (0..count).map(|number| format!("gone/{number}")).collect();
+    for some in names.chunks(MAX_WRITES) {
+        let put = |name: &String| {
+            let blob = Blob::new(ACCOUNT, name, stage.now());
+            Part::Retired.put(tenant, &id(ACCOUNT, name), &blob, Expect::Absent).unwrap()
+        };
+        block_on(store.commit(some.iter().map(put).collect())).unwrap();
+    }
+}
+
+#[test]
+fn more_blobs_than_are_kept_in_mind_are_a_complaint_and_no_reason_to_list_more_often() {
+    let stage = Stage::with_telemetry();
+    remember_blobs(&stage, 50_000);
+    stage.append(&blob(12), format!("{}\n", line(1, &json!({}))));
+    stage.storage(|storage| storage.queue(HINTS).unwrap().clear());
+    let lists = || stage.simulator.log().iter().filter(|entry| entry.target.contains("comp=list")).count();
+    let asked = lists();
+    for _ in 0..5 {
+        stage.drain_telemetry();
+        let capability = stage.capability_of(Feed::Telemetry);
+        assert_eq!(capability.status, Ability::Failing, "{capability:?}");
+        assert!(capability.next_step.contains("delete old blobs"), "{capability:?}");
+    }
+    assert_eq!((lists() - asked, reports(&stage)), (1, vec![]));
+    stage.pass(minutes(61));
+    stage.drain_telemetry();
+    assert_eq!((lists() - asked, reports(&stage)), (2, vec![1]), "what is gone has made room");
+    assert_eq!(stage.capability_of(Feed::Telemetry).status, Ability::Ok);
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub struct TelemetryFeed {
     /// Where a listing goes on that took longer than a pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listing: Option<String>,
+    /// The last listing found more blobs than are kept in mind.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub crowded: bool,
     /// Bytes that are known to be there and not read yet, and how many blobs may still grow.
     pub behind: u64,
     pub blobs: u64,

@@ -33,11 +33,13 @@ impl Pass<'_> {
     pub(super) async fn list_if_due(&mut self) -> Result<(), Stop> {
         let every = if self.complaint.is_some() { WITHOUT_HINTS } else { EVERY };
         if self.desk.state.feed.listed_at.is_some_and(|at| self.started.duration_since(at) < every) {
+            self.complain_of_a_crowd();
             return Ok(());
         }
         let mut retired = Part::Retired.load(self.app.ports.store.as_ref(), self.tenant).await?;
         let mut marker = self.desk.state.feed.listing.take();
         let from_the_beginning = marker.is_none();
+        self.desk.state.feed.crowded &= !from_the_beginning;
         let mut seen = BTreeSet::new();
         loop {
             let page = match self.account.list(marker).await {
@@ -50,10 +52,6 @@ impl Pass<'_> {
                 Err(error) => return Err(Stop::Condition(self.refused_blobs(Right::List, &error))),
             };
             for blobs in page.blobs.chunks(AT_ONCE) {
-                if self.desk.live.len() + retired.len() >= MAX_KNOWN {
-                    self.complain(too_many(&self.storage));
-                    return Ok(());
-                }
                 self.take_listed(blobs, &mut retired, &mut seen).await?;
             }
             marker = page.next;
@@ -63,6 +61,7 @@ impl Pass<'_> {
             if self.half_over() {
                 // Reading has its turn; the next pass goes on here.
                 self.desk.state.feed.listing = marker;
+                self.complain_of_a_crowd();
                 return Ok(());
             }
         }
@@ -70,7 +69,15 @@ impl Pass<'_> {
             self.forget_the_gone(retired, &seen).await?;
         }
         self.desk.state.feed.listed_at = Some(self.started);
+        self.complain_of_a_crowd();
         Ok(())
+    }
+
+    /// Until a listing finds room for every blob.
+    fn complain_of_a_crowd(&mut self) {
+        if self.desk.state.feed.crowded {
+            self.complain(too_many(&self.storage));
+        }
     }
 
     async fn take_listed(
@@ -85,7 +92,10 @@ impl Pass<'_> {
                 continue;
             }
             let id = blob::id(self.storage.account_name.as_str(), &listed.name);
-            seen.insert(id.clone());
+            // Of blobs that are not kept in mind nothing is to be forgotten.
+            if self.desk.live.contains_key(&id) || retired.contains_key(&id) {
+                seen.insert(id.clone());
+            }
             if let Some((blob, _)) = self.desk.live.get_mut(&id) {
                 if blob.look_at(listed, self.started) != Look::Unchanged {
                     self.named.insert(id);
@@ -99,9 +109,14 @@ impl Pass<'_> {
                     new.push(New { id, blob, retired: Some(version) });
                 }
             } else if listed.modified.is_none_or(|at| at >= self.first_look()) {
+                if self.desk.live.len() + retired.len() + new.len() >= MAX_KNOWN {
+                    self.desk.state.feed.crowded = true;
+                    continue;
+                }
                 let mut blob = Blob::new(self.storage.account_name.as_str(), &listed.name, self.started);
                 blob.look_at(listed, self.started);
                 blob.grown_at = listed.modified.unwrap_or(self.started).min(self.started);
+                seen.insert(id.clone());
                 self.named.insert(id.clone());
                 new.push(New { id, blob, retired: None });
             }
