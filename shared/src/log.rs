@@ -12,7 +12,7 @@ use tracing_subscriber::{
 };
 
 /// Our own crates, as targets of log lines name them.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "alert_pull",
     "aws",
     "consent_callback",
