@@ -11,6 +11,7 @@ use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::login_page::{self, Question};
 use crate::refusal::Refused;
+use crate::session;
 use crate::sign_in::{self, Choice, Visitor, Who};
 use crate::token::missing;
 use crate::visit::{Parameters, Visit, mismatch};
@@ -68,7 +69,7 @@ pub(crate) fn admin_consent(
         Who::Visitor(visitor) => {
             trail.tenant = Some(visitor.tenant_id.clone());
             let response = asked.decide(world, dice, choice, &visitor);
-            Ok(sign_in::keep(world, dice, &visitor, response))
+            Ok(session::keep(world, dice, request, &visitor, response))
         }
     }
 }
@@ -153,7 +154,7 @@ impl Asked {
             ),
             permissions: roles.chain(delegated).collect(),
             accounts: sign_in::accounts(world, &self.visit.realm),
-            hint: sign_in::signed_in(world, &self.visit.realm, request).map(|visitor| visitor.user.oid),
+            hint: session::signed_in(world, &self.visit.realm, request).map(|visitor| visitor.user.oid),
             approve: "Approve",
         })
     }

@@ -10,6 +10,7 @@ use crate::http::{Request, Response};
 use crate::log::Trail;
 use crate::login_page::{self, Question};
 use crate::refusal::Refused;
+use crate::session;
 use crate::sign_in::{self, Choice, Realm, Visitor, Who};
 use crate::tenant::Tenant;
 use crate::world::World;
@@ -33,8 +34,14 @@ pub(crate) fn authorize(
         Who::Foreign(user) => Ok(login_page::error(&sign_in::foreign(&user, &asked.visit.realm), world.now, dice)),
         Who::Visitor(visitor) => {
             trail.tenant = Some(visitor.tenant_id.clone());
-            let response = asked.decide(world, dice, choice, &visitor);
-            Ok(sign_in::keep(world, dice, &visitor, response))
+            let outcome = asked.decide(world, dice, choice, &visitor);
+            let signed_in = outcome.is_ok();
+            let response = outcome.unwrap_or_else(|refusal| refusal);
+            let response = session::keep(world, dice, request, &visitor, response);
+            if signed_in {
+                session::note(world, request, &response, &asked.visit.application.client_id);
+            }
+            Ok(response)
         }
     }
 }
@@ -60,14 +67,22 @@ pub(crate) fn scripted(
 impl Asked {
     /// What opening the address does: silently on, where the browser is signed in and nothing has to be asked.
     fn open(&self, world: &mut World, dice: &mut Dice, request: &Request, trail: &mut Trail) -> Response {
-        let visitor = sign_in::signed_in(world, &self.visit.realm, request);
+        let visitor = session::signed_in(world, &self.visit.realm, request);
         let consented = visitor.as_ref().is_some_and(|visitor| !self.must_consent(world, visitor));
         let now = world.now;
         match (self.prompt, visitor) {
             (Prompt::Needed | Prompt::None, Some(visitor)) if consented => {
                 trail.tenant = Some(visitor.tenant_id.clone());
-                let kept_out = self.kept_out(world, dice, &visitor);
-                kept_out.unwrap_or_else(|| self.answer(world, dice, &visitor, false))
+                if let Some(response) = self.kept_out(world, dice, &visitor) {
+                    return response;
+                }
+                match self.answer(world, dice, &visitor, false) {
+                    Ok(response) => {
+                        session::note(world, request, &response, &self.visit.application.client_id);
+                        response
+                    }
+                    Err(refusal) => refusal,
+                }
             }
             (Prompt::None, None) => {
                 let text = "A silent sign-in request was sent but no user is signed in.";
@@ -142,16 +157,23 @@ impl Asked {
         })
     }
 
-    fn decide(&self, world: &mut World, dice: &mut Dice, choice: Choice, visitor: &Visitor) -> Response {
+    /// `Ok` signs in; `Err` tells why not.
+    fn decide(
+        &self,
+        world: &mut World,
+        dice: &mut Dice,
+        choice: Choice,
+        visitor: &Visitor,
+    ) -> Result<Response, Response> {
         let now = world.now;
         let asks = matches!(self.prompt, Prompt::Consent | Prompt::AdminConsent);
         let consents = asks || self.must_consent(world, visitor);
         if choice == Choice::Decline {
             let text = format!("User declined to consent to access the app {}.", self.visit.application.name);
-            return Failure("access_denied", Aadsts::new(65004, text)).response(&self.visit, now, dice);
+            return Err(Failure("access_denied", Aadsts::new(65004, text)).response(&self.visit, now, dice));
         }
         if let Some(response) = self.kept_out(world, dice, visitor) {
-            return response;
+            return Err(response);
         }
         let granted = match self.visit.version {
             _ if !consents => Ok(()),
@@ -160,7 +182,7 @@ impl Asked {
         };
         match granted {
             Ok(()) => self.answer(world, dice, visitor, consents && self.visit.version == Version::V1),
-            Err(failure) => failure.response(&self.visit, now, dice),
+            Err(failure) => Err(failure.response(&self.visit, now, dice)),
         }
     }
 
@@ -190,7 +212,14 @@ impl Asked {
         Ok(())
     }
 
-    fn answer(&self, world: &mut World, dice: &mut Dice, visitor: &Visitor, for_everybody: bool) -> Response {
+    /// As [`Self::decide`].
+    fn answer(
+        &self,
+        world: &mut World,
+        dice: &mut Dice,
+        visitor: &Visitor,
+        for_everybody: bool,
+    ) -> Result<Response, Response> {
         let now = world.now;
         let tenant = world.tenant(&visitor.tenant_id);
         if tenant
@@ -198,7 +227,7 @@ impl Asked {
             .is_some_and(|consent| !consent.enabled)
         {
             let text = format!("Application '{}' is disabled.", self.visit.application.client_id);
-            return Failure("unauthorized_client", Aadsts::new(7000112, text)).response(&self.visit, now, dice);
+            return Err(Failure("unauthorized_client", Aadsts::new(7000112, text)).response(&self.visit, now, dice));
         }
         let code = world.codes.issue(
             dice,
@@ -220,6 +249,6 @@ impl Asked {
         if for_everybody {
             pairs.push(("admin_consent", "True".into()));
         }
-        self.visit.reply.send(pairs)
+        Ok(self.visit.reply.send(pairs))
     }
 }

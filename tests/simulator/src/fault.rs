@@ -17,6 +17,8 @@ pub enum Route {
     Consent,
     /// The authorize pages, v1 and v2: opening them, and sending their forms.
     Authorize,
+    /// `/{tenant}/oauth2/v2.0/logout`.
+    SignOut,
     /// `GET /v1.0/applications/{id}` and `…(appId='…')`, and so on.
     GraphRead,
     GraphUpdate,

@@ -66,6 +66,11 @@ pub(crate) fn error(aadsts: &Aadsts, now: Timestamp, dice: &mut Dice) -> Respons
     page(400, "Sign in", &body)
 }
 
+/// Who signs out, and is wanted nowhere else.
+pub(crate) fn signed_out() -> Response {
+    page(200, "You signed out of your account", "<p>It's a good idea to close all browser windows.</p>\n")
+}
+
 /// `response_mode=form_post`: the answer as a form; without a script a person sends it on.
 pub(crate) fn form_post(action: &str, pairs: &[(&str, String)]) -> Response {
     let fields: String = pairs

@@ -14,6 +14,7 @@ pub(crate) enum Endpoint {
     Token { tenant: String, version: Version },
     AdminConsent { tenant: String, version: Version },
     Authorize { tenant: String, version: Version },
+    SignOut { tenant: String },
     Graph { key: Key, call: Call },
     Alerts,
     Alert { id: String },
@@ -43,6 +44,7 @@ impl Endpoint {
             [tenant, "v2.0", "adminconsent"] => Self::AdminConsent { tenant: tenant.into(), version: Version::V2 },
             [tenant, "oauth2", "v2.0", "authorize"] => Self::Authorize { tenant: tenant.into(), version: Version::V2 },
             [tenant, "oauth2", "authorize"] => Self::Authorize { tenant: tenant.into(), version: Version::V1 },
+            [tenant, "oauth2", "v2.0", "logout"] => Self::SignOut { tenant: tenant.into() },
             [tenant, "adminconsent"] => Self::AdminConsent { tenant: tenant.into(), version: Version::V1 },
             _ => return None,
         };
@@ -66,7 +68,8 @@ impl Endpoint {
         match self {
             Self::OpenidConfiguration { .. } | Self::Keys { .. } | Self::Token { .. } => false,
             Self::Graph { call, .. } => *call == Call::Read,
-            Self::AdminConsent { .. } | Self::Authorize { .. } | Self::Alerts | Self::Alert { .. } => true,
+            Self::AdminConsent { .. } | Self::Authorize { .. } | Self::SignOut { .. } => true,
+            Self::Alerts | Self::Alert { .. } => true,
             Self::Machines | Self::Machine { .. } => true,
             Self::Storage(_) => true,
         }
@@ -74,7 +77,7 @@ impl Endpoint {
 
     /// A page for people rather than an answer for programs.
     pub(crate) fn is_page(&self) -> bool {
-        matches!(self, Self::AdminConsent { .. } | Self::Authorize { .. })
+        matches!(self, Self::AdminConsent { .. } | Self::Authorize { .. } | Self::SignOut { .. })
     }
 
     pub(crate) fn route(&self) -> Route {
@@ -84,6 +87,7 @@ impl Endpoint {
             Self::Graph { call, .. } => call.route(),
             Self::AdminConsent { .. } => Route::Consent,
             Self::Authorize { .. } => Route::Authorize,
+            Self::SignOut { .. } => Route::SignOut,
             Self::Alerts => Route::Alerts,
             Self::Alert { .. } => Route::Alert,
             Self::Machines => Route::Machines,
@@ -99,7 +103,8 @@ impl Endpoint {
             | Self::Keys { tenant }
             | Self::Token { tenant, .. }
             | Self::AdminConsent { tenant, .. }
-            | Self::Authorize { tenant, .. } => Some(tenant),
+            | Self::Authorize { tenant, .. }
+            | Self::SignOut { tenant } => Some(tenant),
             Self::Graph { .. } | Self::Alerts | Self::Alert { .. } => None,
             Self::Machines | Self::Machine { .. } => None,
             Self::Storage(_) => None,

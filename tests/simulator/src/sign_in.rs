@@ -1,20 +1,16 @@
-//! Who sits before the browser: the accounts a page offers, the choice a person makes, and the session that follows.
+//! Who sits before the browser: the accounts a page offers, and the choice a person makes.
 
 use serde::Deserialize;
 use url::form_urlencoded;
 
 use crate::aadsts::Aadsts;
 use crate::app_role::Principal;
-use crate::dice::Dice;
 use crate::directory::directory;
-use crate::http::{Request, Response};
+use crate::http::Request;
 use crate::login_page::Account;
 use crate::refusal::Refused;
 use crate::user::{User, UserKind};
 use crate::world::World;
-
-/// The cookie that keeps somebody signed in.
-const COOKIE: &str = "ESTSAUTH";
 
 /// Which directory the address names: one tenant, or whichever the user belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,36 +140,6 @@ pub(crate) fn foreign(user: &User, realm: &Realm) -> Aadsts {
         user.upn
     );
     Aadsts::new(50020, text)
-}
-
-/// Who is signed in already, and may be in this realm.
-pub(crate) fn signed_in(world: &World, realm: &Realm, request: &Request) -> Option<Visitor> {
-    let cookies = request.header("cookie")?;
-    let session = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;
-    let (tenant_id, oid) = world.sessions.get(session)?;
-    if matches!(realm, Realm::Tenant { id, .. } if !id.eq_ignore_ascii_case(tenant_id)) {
-        return None;
-    }
-    let tenant = world.tenants().find(|tenant| tenant.id == *tenant_id && !tenant.deleted)?;
-    let user = tenant.users.iter().find(|user| user.oid == *oid)?.clone();
-    // Without a tenant in the address a guest is somebody at home, whom this session does not know.
-    if *realm == Realm::Any && user.kind != UserKind::Member {
-        return None;
-    }
-    Some(Visitor { tenant_id: tenant_id.clone(), user })
-}
-
-/// The `Cookie` header of a browser in which this user is signed in.
-pub(crate) fn session(world: &mut World, dice: &mut Dice, visitor: &Visitor) -> String {
-    let id = dice.guid();
-    world.sessions.insert(id.clone(), (visitor.tenant_id.clone(), visitor.user.oid.clone()));
-    format!("{COOKIE}={id}")
-}
-
-/// The same answer, which also keeps the visitor signed in.
-pub(crate) fn keep(world: &mut World, dice: &mut Dice, visitor: &Visitor, response: Response) -> Response {
-    let cookie = session(world, dice, visitor);
-    response.with("Set-Cookie", format!("{cookie}; Path=/; HttpOnly; SameSite=Lax"))
 }
 
 /// A user by object id, wherever; for tests that need no page.

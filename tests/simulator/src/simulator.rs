@@ -21,10 +21,11 @@ use crate::login_page;
 use crate::query::Query;
 use crate::refusal::{Refused, not_modelled};
 use crate::route::Endpoint;
+use crate::session;
 use crate::sign_in::{self, Choice};
 use crate::storage_service;
 use crate::world::World;
-use crate::{admin_consent, authorize, control, defender, discovery, graph, machines_api, time, token};
+use crate::{admin_consent, authorize, control, defender, discovery, graph, machines_api, sign_out, time, token};
 
 /// Entra, Graph, Defender and Azure Storage. Clones are the same simulator.
 #[derive(Clone, Debug)]
@@ -158,7 +159,7 @@ impl Simulator {
         let mut state = self.state();
         let State { world, dice, .. } = &mut *state;
         let visitor = sign_in::anybody(world, user_oid);
-        visitor.map(|visitor| sign_in::session(world, dice, &visitor)).unwrap_or_default()
+        visitor.map(|visitor| session::begin(world, dice, &visitor)).unwrap_or_default()
     }
 
     /// The claims of an id_token Entra would give this user for this application, to start a forgery from.
@@ -254,6 +255,7 @@ impl State {
                 let request = EntraRequest { request, segment: tenant, version: *version };
                 authorize::authorize(world, dice, request, trail)
             }
+            Endpoint::SignOut { tenant } => sign_out::sign_out(world, dice, request, tenant),
             Endpoint::Graph { key, call } => graph::graph(world, dice, request, key, *call, trail),
             Endpoint::Alerts => defender::list(world, dice, request, &fault, trail),
             Endpoint::Alert { id } => defender::one(world, dice, request, id, trail),
@@ -378,7 +380,7 @@ fn beginning(route: Route) -> &'static str {
     match route {
         Route::Token => r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":""#,
         Route::Discovery => r#"{"issuer":""#,
-        Route::Consent | Route::Authorize => "<!DOCTYPE html>\n<html><head><title>",
+        Route::Consent | Route::Authorize | Route::SignOut => "<!DOCTYPE html>\n<html><head><title>",
         Route::GraphRead | Route::GraphUpdate => r#"{"@odata.context":""#,
         Route::GraphAddPassword | Route::GraphRemovePassword => r#"{"@odata.context":""#,
         Route::GraphAddKey | Route::GraphRemoveKey => r#"{"@odata.context":""#,

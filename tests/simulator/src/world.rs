@@ -10,6 +10,7 @@ use crate::code_grant::Codes;
 use crate::fault::{Fault, Route};
 use crate::quota::Quota;
 use crate::replication::{CredentialPropagation, Replication};
+use crate::session::Session;
 use crate::storage::StorageAccount;
 use crate::tenant::Tenant;
 
@@ -30,8 +31,8 @@ pub struct World {
     /// Writes to one application that follow closer than this are refused: 409 `Directory_ConcurrencyViolation`.
     pub graph_write_spacing: SignedDuration,
     pub(crate) replication: Replication,
-    /// Who is signed in, by session: tenant and object id.
-    pub(crate) sessions: HashMap<String, (String, String)>,
+    /// Who is signed in, by cookie.
+    pub(crate) sessions: HashMap<String, Session>,
     pub(crate) issuers: Vec<FederatedIssuer>,
     /// When each tenant and application called Defender, over the last hour.
     pub(crate) calls: HashMap<(String, String), VecDeque<Timestamp>>,

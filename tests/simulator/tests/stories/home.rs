@@ -221,3 +221,77 @@ fn an_address_is_registered_to_the_letter_or_not_at_all() {
         assert_eq!(own_page(page), "AADSTS50011", "{uri}");
     }
 }
+
+/// The cookie that an answer sets.
+fn cookie(response: &Response) -> String {
+    response.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+}
+
+fn sign_out(simulator: &Simulator, cookie: &str, parameters: &[(&str, &str)]) -> Response {
+    let link = page(&format!("{HOME}/oauth2/v2.0/logout"), parameters);
+    simulator.handle(Request::get(target(&link)).with("Cookie", cookie))
+}
+
+#[test]
+fn whoever_signs_out_is_asked_again_and_goes_where_the_application_wants() {
+    let simulator = console();
+    let document = simulator.handle(Request::get(&format!("/{HOME}/v2.0/.well-known/openid-configuration")));
+    let address = format!("https://login.microsoftonline.com/{HOME}/oauth2/v2.0/logout");
+    assert_eq!(body(document)["end_session_endpoint"], address);
+    simulator.world(|world| world.registration(CONSOLE).redirect_uris.push("https://muster.example/login".into()));
+    let onward = [("post_logout_redirect_uri", "https://muster.example/login")];
+    let form = format!("user={OLGA}&action=approve");
+    let signed_in =
+        simulator.handle(Request::post(target(&link(HOME, &[])), "application/x-www-form-urlencoded", form));
+    let cookie = cookie(&signed_in);
+    let open = || simulator.handle(Request::get(target(&link(HOME, &[]))).with("Cookie", &cookie)).status;
+    assert_eq!(open(), 302);
+    let out = sign_out(&simulator, &cookie, &onward);
+    assert_eq!((out.status, out.header("location")), (302, Some("https://muster.example/login")));
+    assert!(out.header("set-cookie").unwrap().starts_with("ESTSAUTH=; Path=/; Max-Age=0"));
+    assert_eq!(open(), 200);
+    // Nobody is signed in any more, and nobody knows whose address that is.
+    let again = sign_out(&simulator, &cookie, &onward);
+    assert_eq!((again.status, again.header("location")), (200, None));
+    assert!(text(again).contains("<h1>You signed out of your account</h1>"));
+    assert!(simulator.refusals().is_empty());
+}
+
+#[test]
+fn signing_out_leads_only_to_an_application_that_was_signed_in_to() {
+    let simulator = console();
+    let onward = |cookie: &str, uri: &str| {
+        let out = sign_out(&simulator, cookie, &[("post_logout_redirect_uri", uri)]);
+        out.header("location").map(str::to_owned)
+    };
+    let signed_in = |user: &str, client: &str| {
+        let cookie = simulator.session(user);
+        let link = if client == CLIENT { sign_in_link(HOME, &[]) } else { link(HOME, &[]) };
+        let answer = simulator.handle(Request::get(target(&link)).with("Cookie", &cookie));
+        assert_eq!(answer.status, 302);
+        cookie
+    };
+    assert_eq!(onward(&signed_in(OLGA, CONSOLE), LOGIN_CALLBACK).as_deref(), Some(LOGIN_CALLBACK));
+    assert_eq!(onward(&signed_in(OLGA, CONSOLE), CALLBACK), None);
+    assert_eq!(onward(&signed_in(OLGA, CLIENT), CALLBACK).as_deref(), Some(CALLBACK));
+    assert_eq!(onward(&signed_in(OLGA, CONSOLE), "https://evil.example/"), None);
+    assert_eq!(onward(&signed_in(OLGA, CONSOLE), "https://muster.example/login/callback/"), None);
+    // Whoever was kept out had not signed in to anything, but is signed out all the same.
+    simulator.world(|world| world.tenant(HOME).unwrap().assignment_required.push(CONSOLE.into()));
+    let form = format!("user={NOBODY}&action=approve");
+    let kept_out = simulator.handle(Request::post(target(&link(HOME, &[])), "application/x-www-form-urlencoded", form));
+    assert_eq!(onward(&cookie(&kept_out), LOGIN_CALLBACK), None);
+    // A second sign-in in the same browser forgets nothing of the first.
+    let again = [("prompt", "select_account")];
+    let first = signed_in(OLGA, CLIENT);
+    let form = format!("user={OLGA}&action=approve");
+    let request = Request::post(target(&link(HOME, &again)), "application/x-www-form-urlencoded", form);
+    let second = cookie(&simulator.handle(request.with("Cookie", &first)));
+    assert_eq!(onward(&second, CALLBACK).as_deref(), Some(CALLBACK));
+    assert!(simulator.refusals().is_empty());
+    for parameter in ["logout_hint", "id_token_hint", "state"] {
+        assert_eq!(sign_out(&simulator, "", &[(parameter, "x")]).status, 501, "{parameter}");
+    }
+    let unknown = "/00000000-0000-4000-8000-00000000ffff/oauth2/v2.0/logout";
+    assert_eq!(own_page(simulator.handle(Request::get(unknown))), "AADSTS90002");
+}
