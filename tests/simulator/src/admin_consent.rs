@@ -153,7 +153,7 @@ impl Asked {
                 self.visit.application.name
             ),
             permissions: roles.chain(delegated).collect(),
-            accounts: sign_in::accounts(world, &self.visit.realm),
+            accounts: sign_in::accounts(world, &self.visit.realm, &self.visit.application.client_id),
             hint: session::signed_in(world, &self.visit.realm, request).map(|visitor| visitor.user.oid),
             approve: "Approve",
         })

@@ -100,7 +100,7 @@ impl Asked {
     }
 
     fn page(&self, world: &World) -> Response {
-        let accounts = sign_in::accounts(world, &self.visit.realm);
+        let accounts = sign_in::accounts(world, &self.visit.realm, &self.visit.application.client_id);
         let hint = self.login_hint.as_deref();
         let hinted = world.tenants().flat_map(|tenant| &tenant.users).find(|user| Some(user.upn.as_str()) == hint);
         let delegated = self.scopes.iter().map(|scope| format!("{scope} (delegated)"));

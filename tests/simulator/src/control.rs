@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::app_role_file::AssignmentFile;
 use crate::fault::{Fault, Route};
 use crate::http::{Request, Response};
 use crate::sign_in::Choice;
@@ -41,6 +42,14 @@ struct Append {
     blob: BlobFile,
 }
 
+/// An admin of this tenant assigns somebody there to an application.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assign {
+    tenant: String,
+    assignment: AssignmentFile,
+}
+
 /// A person before a page of Entra.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,9 +75,13 @@ pub(crate) fn handle(simulator: &Simulator, request: &Request) -> Response {
             });
             done()
         }),
-        ("POST", "/_simulator/tenants") => read(request).map(|tenant: TenantFile| {
-            simulator.world(|world| world.add_tenant(tenant.build(world.now)));
-            done()
+        ("POST", "/_simulator/tenants") => read(request).and_then(|tenant: TenantFile| {
+            simulator.world(|world| tenant.add_to(world))?;
+            Ok(done())
+        }),
+        ("POST", "/_simulator/assignments") => read(request).and_then(|Assign { tenant, assignment }| {
+            simulator.world(|world| world.assign(&tenant, assignment.build()?))?;
+            Ok(done())
         }),
         ("POST", "/_simulator/applications") => read(request).and_then(|application: ApplicationFile| {
             simulator.world(|world| application.add_to(world))?;

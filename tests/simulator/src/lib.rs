@@ -13,6 +13,7 @@ mod alert;
 mod alerts;
 mod api_token;
 mod app_role;
+mod app_role_file;
 mod append_blob;
 mod application;
 mod authorize;

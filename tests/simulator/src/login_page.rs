@@ -37,7 +37,7 @@ pub(crate) fn question(question: &Question<'_>) -> Response {
         let chosen = question.hint.as_ref().is_some_and(|hint| hint.eq_ignore_ascii_case(&account.oid));
         let (oid, checked) = (escape(&account.oid), if chosen { " checked" } else { "" });
         accounts.push_str(&format!(
-            "<p><label><input type=\"radio\" name=\"user\" value=\"{oid}\" required{checked}> {}</label></p>\n",
+            "<p><label><input type=\"radio\" name=\"user\" value=\"{oid}\" required{checked} id=\"user-{oid}\"> {}</label></p>\n",
             escape(&account.label)
         ));
     }
@@ -47,11 +47,11 @@ pub(crate) fn question(question: &Question<'_>) -> Response {
     let permissions: String =
         question.permissions.iter().map(|permission| format!("<li>{}</li>\n", escape(permission))).collect();
     let body = format!(
-        "<p>{}</p>\n<ul>\n{permissions}</ul>\n<form method=\"post\">\n<fieldset><legend>Who signs in? Choose one account.</legend>\n{accounts}</fieldset>\n<p><button name=\"action\" value=\"approve\">{}</button>\n<button name=\"action\" value=\"decline\">Decline</button>\n<button name=\"action\" value=\"cancel\" formnovalidate>Cancel the sign-in</button></p>\n</form>\n",
+        "<p>{}</p>\n<ul>\n{permissions}</ul>\n<form method=\"post\">\n<fieldset><legend>Who signs in? Choose one account.</legend>\n{accounts}</fieldset>\n<p><button id=\"approve\" name=\"action\" value=\"approve\">{}</button>\n<button id=\"decline\" name=\"action\" value=\"decline\">Decline</button>\n<button id=\"cancel\" name=\"action\" value=\"cancel\" formnovalidate>Cancel the sign-in</button></p>\n</form>\n",
         escape(&question.explanation),
         escape(question.approve)
     );
-    page(200, question.heading, &body).with(QUESTION, "question")
+    page(200, "question", question.heading, &body).with(QUESTION, "question")
 }
 
 /// Entra's own error page: what cannot be told to the application, because nobody knows that the address is its own.
@@ -63,12 +63,12 @@ pub(crate) fn error(aadsts: &Aadsts, now: Timestamp, dice: &mut Dice) -> Respons
         dice.guid(),
         time::entra(now)
     );
-    page(400, "Sign in", &body)
+    page(400, "error", "Sign in", &body)
 }
 
 /// Who signs out, and is wanted nowhere else.
 pub(crate) fn signed_out() -> Response {
-    page(200, "You signed out of your account", "<p>It's a good idea to close all browser windows.</p>\n")
+    page(200, "signed-out", "You signed out of your account", "<p>It's a good idea to close all browser windows.</p>\n")
 }
 
 /// `response_mode=form_post`: the answer as a form; without a script a person sends it on.
@@ -78,16 +78,17 @@ pub(crate) fn form_post(action: &str, pairs: &[(&str, String)]) -> Response {
         .map(|(name, value)| format!("<input type=\"hidden\" name=\"{}\" value=\"{}\">\n", escape(name), escape(value)))
         .collect();
     let body = format!(
-        "<form method=\"post\" action=\"{}\">\n{fields}<p><button>Continue</button></p>\n</form>\n",
+        "<form method=\"post\" action=\"{}\">\n{fields}<p><button id=\"continue\">Continue</button></p>\n</form>\n",
         escape(action)
     );
-    page(200, "Working...", &body)
+    page(200, "answer", "Working...", &body)
 }
 
-fn page(status: u16, heading: &str, body: &str) -> Response {
+/// `id` is the page's own, for whoever looks for it from outside: `question`, `error`, `answer` or `signed-out`.
+fn page(status: u16, id: &str, heading: &str, body: &str) -> Response {
     let heading = escape(heading);
     let text = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{heading}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>:root{{color-scheme:light dark}}label{{display:flex;gap:.5em}}body{{font-family:sans-serif;max-width:36em;margin:3em auto;padding:0 1em}}button{{padding:.5em 1em}}</style></head>\n<body>\n<p><small>A simulator of Microsoft Entra: nobody's real account.</small></p>\n<h1>{heading}</h1>\n{body}</body></html>\n"
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{heading}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>:root{{color-scheme:light dark}}label{{display:flex;gap:.5em}}body{{font-family:sans-serif;max-width:36em;margin:3em auto;padding:0 1em}}button{{padding:.5em 1em}}</style></head>\n<body>\n<header><p><small>A simulator of Microsoft Entra: nobody's real account.</small></p></header>\n<main id=\"{id}\">\n<h1>{heading}</h1>\n{body}</main></body></html>\n"
     );
     Response::new(status, "text/html; charset=utf-8", text.into_bytes())
         .with("Cache-Control", "no-store, no-cache")

@@ -63,16 +63,19 @@ pub(crate) fn realm(world: &mut World, segment: &str) -> Result<Realm, Refused<A
     Ok(tenant.map_or(Realm::Any, |tenant| Realm::Tenant { id: tenant.id.clone(), name: tenant.name.clone() }))
 }
 
-/// The accounts to choose from: the realm's own first, then those that do not belong there.
-pub(crate) fn accounts(world: &World, realm: &Realm) -> Vec<Account> {
+/// The accounts to choose from, with the roles they hold there, this application's among them: the realm's own first,
+/// then those that do not belong there.
+pub(crate) fn accounts(world: &World, realm: &Realm, client_id: &str) -> Vec<Account> {
     let mut own = Vec::new();
     let mut others = Vec::new();
     for tenant in world.tenants().filter(|tenant| !tenant.deleted) {
         let here = matches!(realm, Realm::Tenant { id, .. } if id.eq_ignore_ascii_case(&tenant.id));
         for user in &tenant.users {
             let guest = user.kind != UserKind::Member;
-            let roles: Vec<&str> = user.roles.iter().map(|role| role.title()).collect();
-            let roles = if roles.is_empty() { "no admin role".to_owned() } else { roles.join(", ") };
+            let titles = user.roles.iter().map(|role| role.title().to_owned());
+            let titles = if user.roles.is_empty() { vec!["no admin role".to_owned()] } else { titles.collect() };
+            let visitor = Visitor { tenant_id: tenant.id.clone(), user: user.clone() };
+            let roles = [titles, visitor.app_roles(world, client_id)].concat().join(", ");
             let kind = if guest { ", a guest" } else { "" };
             let label = format!("{} ({}) of {}{kind}: {roles}", user.name, user.upn, tenant.name);
             let account = Account { oid: user.oid.clone(), label };

@@ -6,8 +6,10 @@ use serde_json::{Map, Value};
 
 use crate::admin_consent::ConsentPropagation;
 use crate::alert::Alert;
+use crate::app_role_file::{AppRoleFile, AssignmentFile, access_token_version};
 use crate::application::{
     Application, Certificate, ClientSecret, FederatedCredential, FederatedIssuer, GroupMembershipClaims, Registration,
+    SignInAudience,
 };
 use crate::flood::Flood;
 use crate::jwt::pem_bytes;
@@ -112,6 +114,15 @@ pub(crate) struct ApplicationFile {
     group_membership_claims: GroupMembershipClaims,
     #[serde(default)]
     owners: Vec<String>,
+    #[serde(default)]
+    sign_in_audience: SignInAudience,
+    #[serde(default)]
+    app_roles: Vec<AppRoleFile>,
+    #[serde(default)]
+    identifier_uris: Vec<String>,
+    requested_access_token_version: Option<u8>,
+    #[serde(default)]
+    idtyp: bool,
 }
 
 #[derive(Clone, Deserialize)]
@@ -177,6 +188,10 @@ pub(crate) struct TenantFile {
     poison: Vec<String>,
     #[serde(default)]
     users: Vec<UserFile>,
+    #[serde(default)]
+    assignments: Vec<AssignmentFile>,
+    #[serde(default)]
+    assignment_required: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -254,7 +269,7 @@ impl WorldFile {
             world.add_issuer(FederatedIssuer { issuer, jwks });
         }
         for tenant in self.tenants {
-            world.add_tenant(tenant.build(world.now));
+            tenant.add_to(world)?;
         }
         for account in self.storage {
             account.add_to(world);
@@ -271,7 +286,11 @@ impl ApplicationFile {
             delegated_permissions: std::mem::take(&mut self.delegated_permissions),
             group_membership_claims: self.group_membership_claims,
             owners: std::mem::take(&mut self.owners),
-            ..Registration::default()
+            sign_in_audience: self.sign_in_audience,
+            app_roles: std::mem::take(&mut self.app_roles).into_iter().map(AppRoleFile::build).collect(),
+            identifier_uris: std::mem::take(&mut self.identifier_uris),
+            access_token_version: access_token_version(self.requested_access_token_version)?,
+            idtyp: self.idtyp,
         };
         for secret in &mut self.secrets {
             if let Some(name) = secret.display_name.take() {
@@ -317,7 +336,16 @@ impl ApplicationFile {
 }
 
 impl TenantFile {
-    pub(crate) fn build(self, now: Timestamp) -> Tenant {
+    /// Adds the tenant, and then who is assigned to which application there: those must be known already.
+    pub(crate) fn add_to(mut self, world: &mut World) -> Result<(), String> {
+        let assignments = std::mem::take(&mut self.assignments);
+        let tenant = self.build(world.now);
+        let id = tenant.id.clone();
+        world.add_tenant(tenant);
+        assignments.into_iter().try_for_each(|assignment| world.assign(&id, assignment.build()?))
+    }
+
+    fn build(self, now: Timestamp) -> Tenant {
         let mut tenant = Tenant::new(&self.id, &self.name);
         tenant.has_defender = self.has_defender.unwrap_or(true);
         tenant.licence = match self.licence.unwrap_or(LicenceFile::Active) {
@@ -335,6 +363,7 @@ impl TenantFile {
         tenant.alerts.unstable_order = !self.stable_order.unwrap_or(false);
         tenant.alerts.poison = self.poison.into_iter().collect();
         tenant.users = self.users.into_iter().map(UserFile::build).collect();
+        tenant.assignment_required = self.assignment_required;
         for alert in self.alerts {
             tenant.alerts.put(alert.build(now));
         }
@@ -404,6 +433,8 @@ mod tests {
             r#"{"tennants":[]}"#,
             r#"{"tenants":[{"id":"a","name":"b","licence":"gone"}]}"#,
             r#"{"tenants":[{"id":"a","name":"b","alerts":[{"id":"c","at":"yesterday"}]}]}"#,
+            r#"{"applications":[{"client_id":"a","home_tenant_id":"b","name":"c","sign_in_audience":"everybody"}]}"#,
+            r#"{"tenants":[{"id":"a","name":"b","assignments":[{"application":"c","group":"d"}]}]}"#,
             r#"{"storage":[{"name":"a","tenant":"b","roles":[{"client_id":"c","role":"owner"}]}]}"#,
         ] {
             assert!(serde_json::from_str::<WorldFile>(text).is_err(), "{text}");

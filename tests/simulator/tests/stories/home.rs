@@ -295,3 +295,55 @@ fn signing_out_leads_only_to_an_application_that_was_signed_in_to() {
     let unknown = "/00000000-0000-4000-8000-00000000ffff/oauth2/v2.0/logout";
     assert_eq!(own_page(simulator.handle(Request::get(unknown))), "AADSTS90002");
 }
+
+#[test]
+fn a_world_file_describes_a_console_its_people_and_a_script() {
+    const OLE: &str = "00000000-0000-4000-8000-0000000001a1";
+    const NED: &str = "00000000-0000-4000-8000-0000000001a3";
+    let simulator = Simulator::new(1, noon());
+    let world: simulator::WorldFile = serde_json::from_str(include_str!("../../example-world.json")).unwrap();
+    simulator.world(|known| world.add_to(known)).unwrap();
+    let link = link(HOME, &[("redirect_uri", "http://127.0.0.1:8080/login/callback")]);
+    let page = text(simulator.handle(Request::get(target(&link))));
+    for part in ["<html lang=\"en\">", "<main id=\"question\">", "<legend>", "id=\"approve\"", "id=\"cancel\""] {
+        assert!(page.contains(part), "{part}");
+    }
+    let person = format!(
+        "id=\"user-{OLE}\"> Ole Operator (ole@provider.example) of Example provider: no admin role, Muster.Operator<"
+    );
+    assert!(page.contains(&person), "{page}");
+    assert!(page.find("Ned Norole").unwrap() < page.find("Nora Admin").unwrap(), "the tenant's own come first");
+    assert!(simulator.approve(&link, OLE).contains("code="));
+    assert_eq!(simulator.id_token_claims(CONSOLE, OLE, "n")["roles"], json!([OPERATOR]));
+    let credentials = [
+        ("client_id", "00000000-0000-4000-8000-00000000bee5"),
+        ("client_secret", "an-example-secret-of-a-script"),
+        ("grant_type", "client_credentials"),
+        ("scope", "api://00000000-0000-4000-8000-00000000c0de/.default"),
+    ];
+    let token = body(simulator.handle(token_request(HOME, &credentials)))["access_token"].clone();
+    let claims = payload(token.as_str().unwrap());
+    assert_eq!((&claims["roles"], &claims["ver"], &claims["aud"]), (&json!([READER]), &json!("2.0"), &json!(CONSOLE)));
+    // Somebody is given a role while the program runs, and nobody what cannot be given.
+    let order = |role: &str| {
+        let order = json!({"tenant": HOME, "assignment": {"application": CONSOLE, "user": NED, "role": role}});
+        simulator.handle(Request::post("/_simulator/assignments", "application/json", order.to_string())).status
+    };
+    assert_eq!(simulator.id_token_claims(CONSOLE, NED, "n").get("roles"), None);
+    assert_eq!((order("Muster.Owner"), order(READER)), (400, 200));
+    assert_eq!(simulator.id_token_claims(CONSOLE, NED, "n")["roles"], json!([READER]));
+    let tenant = json!({
+        "id": HOME, "name": "Provider", "users": [{"oid": NED, "name": "Ned", "upn": "ned@provider.example"}],
+        "assignments": [{"application": CONSOLE, "user": NED}], "assignment_required": [CONSOLE],
+    });
+    let put = |tenant: &Value| {
+        simulator.handle(Request::post("/_simulator/tenants", "application/json", tenant.to_string())).status
+    };
+    assert_eq!(put(&tenant), 200);
+    assert!(simulator.approve(&link, NED).contains("code="));
+    assert_eq!(simulator.id_token_claims(CONSOLE, NED, "n").get("roles"), None);
+    let mut wrong = tenant;
+    wrong["assignments"][0]["user"] = OLE.into();
+    assert_eq!(put(&wrong), 400);
+    assert_eq!(own_page(simulator.choose(&link, Choice::Approve, Some(NED))), "AADSTS50105");
+}

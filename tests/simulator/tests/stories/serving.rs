@@ -67,7 +67,10 @@ fn a_person_with_a_browser_and_no_script_approves_and_signs_in() {
     let consent = target(consent_link());
     let page = get_over_tcp(address, "", &consent);
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("<form method=\"post\">"), "{page}");
-    assert!(page.contains(&format!("<input type=\"radio\" name=\"user\" value=\"{ADMIN}\" required>")), "{page}");
+    assert!(
+        page.contains(&format!("<input type=\"radio\" name=\"user\" value=\"{ADMIN}\" required id=\"user-{ADMIN}\">")),
+        "{page}"
+    );
     // Who cancels need not choose an account first.
     assert!(page.contains("value=\"cancel\" formnovalidate"), "{page}");
     let header = |answer: &str, name: &str| {
