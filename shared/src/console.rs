@@ -10,11 +10,18 @@ mod page;
 mod session;
 mod sign_in;
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use crate::{
-    App, microsoft::token::TokenError, ports::store::StoreError, random::NoRandomness, sign_in::NotIdentified,
-    signing::NoSigningKey, web,
+    App,
+    microsoft::token::TokenError,
+    ports::store::StoreError,
+    random::NoRandomness,
+    sign_in::NotIdentified,
+    signing::{NoSigningKey, SigningKeys},
+    web,
 };
 
 pub use session::Role;
@@ -38,6 +45,10 @@ enum Broken {
     Random(#[from] NoRandomness),
     #[error("{0}")]
     Operation(String),
+}
+
+async fn signing_keys(app: &App) -> Result<Arc<SigningKeys>, NoSigningKey> {
+    app.signing.load(app.ports.vault.as_ref(), &app.config.secrets_prefix, app.clock.now()).await
 }
 
 /// Answers one request in the time that is left: with a page, or below `/api/` with JSON.

@@ -44,6 +44,7 @@ pub struct App {
     pub http: http::Client,
     pub tokens: Arc<Tokens>,
     pub clock: Clock,
+    pub signing: Arc<signing::Remembered>,
     /// Where the numbers of an invocation go.
     pub metrics: Metrics,
 }
@@ -53,6 +54,6 @@ impl App {
         let tokens = Arc::new(Tokens::new(http.clone(), ports.vault.clone(), config.clone(), clock.clone()));
         let function = config.function.clone();
         let metrics = function.map_or(Metrics::Unread, |function| Metrics::StandardOutput { function });
-        Self { config, ports, http, tokens, clock, metrics }
+        Self { config, ports, http, tokens, clock, signing: Arc::default(), metrics }
     }
 }

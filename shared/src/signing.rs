@@ -1,7 +1,10 @@
 //! What we sign ourselves: invitations, state, sessions and forms, each under a key of its own purpose.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use aws_lc_rs::{hkdf, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::{
@@ -16,6 +19,7 @@ use crate::{
 const KEY_BYTES: usize = 32;
 /// Nothing we sign is longer; whoever sends more is not the browser we sent it to.
 const MAX_TOKEN: usize = 512;
+const TTL: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a signature is good for. One made for another purpose does not verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,33 @@ pub struct SigningKeys {
 impl std::fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SigningKeys")
+    }
+}
+
+/// The keys as this process last read them. Signing at every page must not cost two reads of the vault.
+#[derive(Debug, Default)]
+pub struct Remembered(Mutex<Option<(Timestamp, Arc<SigningKeys>)>>);
+
+impl Remembered {
+    /// A new key is known within half a minute; what the one before it has signed is good in any case.
+    ///
+    /// # Errors
+    /// As [`SigningKeys::load`].
+    pub async fn load(
+        &self,
+        vault: &dyn Vault,
+        prefix: &str,
+        now: Timestamp,
+    ) -> Result<Arc<SigningKeys>, NoSigningKey> {
+        let remembered = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((read_at, keys)) = &*remembered()
+            && now.duration_since(*read_at) < TTL
+        {
+            return Ok(keys.clone());
+        }
+        let keys = Arc::new(SigningKeys::load(vault, prefix).await?);
+        *remembered() = Some((now, keys.clone()));
+        Ok(keys)
     }
 }
 

@@ -19,7 +19,6 @@ use crate::{
     App,
     audit::{Action, Entry},
     page::{Audience, Frame, Pages},
-    signing::SigningKeys,
     web,
 };
 
@@ -88,7 +87,7 @@ impl Visit<'_> {
 pub async fn answer(app: &App, request: &web::Request) -> Result<web::Response, Broken> {
     let pages = Pages::new(&app.config, Audience::Operators, request);
     let (store, now) = (app.ports.store.as_ref(), app.clock.now());
-    let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
+    let keys = super::signing_keys(app).await?;
     let looks = matches!(request.method.as_str(), "GET" | "HEAD");
     match (request.path.as_str(), looks) {
         ("/login", true) => {
