@@ -18,7 +18,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 pub use self::storage::{Answer, Storage};
-use crate::{npm, tools::target_folder, wait::within};
+use crate::{npm::Package, tools::target_folder, wait::within};
 
 /// A start takes about a second; a busy machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ impl Azurite {
     /// When it does not come up. Whoever asks again is told at once.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Azurite, String>> = OnceLock::new();
-        let program = npm::azurite();
+        let program = Package::Azurite.path();
         SHARED.get_or_init(|| Self::start_program(&program)).as_ref().unwrap_or_else(|why| panic!("{why}"))
     }
 
@@ -57,7 +57,7 @@ impl Azurite {
     /// # Panics
     /// When it does not come up.
     pub fn start() -> Self {
-        Self::start_program(&npm::azurite()).unwrap_or_else(|why| panic!("{why}"))
+        Self::start_program(&Package::Azurite.path()).unwrap_or_else(|why| panic!("{why}"))
     }
 
     fn start_program(program: &Path) -> Result<Self, String> {

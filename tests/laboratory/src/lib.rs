@@ -1,4 +1,4 @@
-//! The laboratory: an AWS and an Azure Storage on loopback, and the tools from other registries that tests need.
+//! The laboratory: an AWS, an Azure Storage and browsers on loopback, and the tools from other registries that tests need.
 //!
 //! Nothing here is installed by hand and nothing lands in the tree: tools lie beside what cargo builds.
 
@@ -10,16 +10,20 @@
 
 mod aws;
 mod azurite;
+mod chromium;
 mod gateway;
 mod ministack;
 mod npm;
 mod tools;
 mod wait;
+mod webdriver;
 
 pub use aws::{Aws, Operator, Said};
 pub use azurite::{Answer, Azurite, Storage};
+pub use chromium::{Chromium, Scripts, axe_core};
 pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Trouble, Verdict, When};
 pub use ministack::Ministack;
 pub use reqwest::Method;
-pub use tools::Tools;
+pub use tools::{Tools, target_folder};
 pub use wait::{until, within};
+pub use webdriver::{Element, Refused, Session};

@@ -9,62 +9,106 @@ use std::{
 
 use crate::tools::{Attempt, once, target_folder, told};
 
-const MANIFEST: &str = include_str!("../azurite/package.json");
-const LOCK: &str = include_str!("../azurite/package-lock.json");
+/// A package, with everything it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Package {
+    /// Azure Storage on loopback.
+    Azurite,
+    /// The judge of pages' accessibility, which runs in the page.
+    AxeCore,
+}
+
 /// Written beside the packages when all of them were there.
 const MADE_FROM: &str = "installed.json";
-const PROGRAM: &str = "node_modules/azurite/dist/src/azurite.js";
 
-/// What the packages ask for.
+/// What the packages, and npm, ask for.
 const OLDEST: u32 = 20;
-const FIX: &str = "Azurite needs Node.js 20 or newer with npm: on Debian and Ubuntu `apt-get install nodejs npm`, on \
-                   macOS `brew install node`.";
+const FIX: &str = "Azurite and axe-core need Node.js 20 or newer with npm: on Debian and Ubuntu `apt-get install nodejs \
+                   npm`, on macOS `brew install node`.";
 
-/// Azurite's program, for `node`. Installs it where it is not there yet; whoever comes meanwhile, from this process or
-/// another, waits for that.
-///
-/// # Panics
-/// When it cannot be installed; the message says what to do.
-pub(crate) fn azurite() -> PathBuf {
-    static ATTEMPT: Attempt = Attempt::new();
-    once(&ATTEMPT, || installed(&target_folder().join("tools")))
-}
-
-fn installed(home: &Path) -> Result<PathBuf, String> {
-    let folder = home.join("azurite");
-    fs::create_dir_all(&folder).expect("cargo's target folder can be written");
-    let lock = File::create(home.join("azurite.lock")).expect("a lock file");
-    lock.lock().expect("the lock");
-    judge(&version_of("node")?)?;
-    if !is_installed(&folder) {
-        install(&folder)?;
+impl Package {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Azurite => "azurite",
+            Self::AxeCore => "axe-core",
+        }
     }
-    Ok(folder.join(PROGRAM))
-}
 
-fn is_installed(folder: &Path) -> bool {
-    fs::read_to_string(folder.join(MADE_FROM)).unwrap_or_default() == LOCK && folder.join(PROGRAM).exists()
-}
-
-fn install(folder: &Path) -> Result<(), String> {
-    // Whatever an interrupted installation has left is no installation.
-    let _none_there = fs::remove_file(folder.join(MADE_FROM));
-    fs::write(folder.join("package.json"), MANIFEST).expect("a file of our own");
-    fs::write(folder.join("package-lock.json"), LOCK).expect("a file of our own");
-    let installed = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-        .env("npm_config_update_notifier", "false")
-        .current_dir(folder)
-        .output()
-        .map_err(|error| format!("npm does not start ({error}). {FIX}"))?;
-    if !installed.status.success() {
-        return Err(format!(
-            "azurite is not installed: {}The registry, npm's or what its configuration names, must be reachable once.",
-            told(&installed)
-        ));
+    fn manifest(self) -> &'static str {
+        match self {
+            Self::Azurite => include_str!("../azurite/package.json"),
+            Self::AxeCore => include_str!("../axe/package.json"),
+        }
     }
-    fs::write(folder.join(MADE_FROM), LOCK).expect("a file of our own");
-    Ok(())
+
+    fn lock(self) -> &'static str {
+        match self {
+            Self::Azurite => include_str!("../azurite/package-lock.json"),
+            Self::AxeCore => include_str!("../axe/package-lock.json"),
+        }
+    }
+
+    /// What is wanted of it, from where it is installed.
+    fn script(self) -> &'static str {
+        match self {
+            Self::Azurite => "node_modules/azurite/dist/src/azurite.js",
+            Self::AxeCore => "node_modules/axe-core/axe.min.js",
+        }
+    }
+
+    /// The script: a program for `node`, or one for a page. Installs the package where it is not there yet; whoever comes
+    /// meanwhile, from this process or another, waits for that.
+    ///
+    /// # Panics
+    /// When it cannot be installed; the message says what to do.
+    pub(crate) fn path(self) -> PathBuf {
+        static AZURITE: Attempt = Attempt::new();
+        static AXE_CORE: Attempt = Attempt::new();
+        let attempt = match self {
+            Self::Azurite => &AZURITE,
+            Self::AxeCore => &AXE_CORE,
+        };
+        once(attempt, || self.installed(&target_folder().join("tools")))
+    }
+
+    fn installed(self, home: &Path) -> Result<PathBuf, String> {
+        let folder = home.join(self.name());
+        fs::create_dir_all(&folder).expect("cargo's target folder can be written");
+        let lock = File::create(home.join(format!("{}.lock", self.name()))).expect("a lock file");
+        lock.lock().expect("the lock");
+        judge(&version_of("node")?)?;
+        if !self.is_installed(&folder) {
+            self.install(&folder)?;
+        }
+        Ok(folder.join(self.script()))
+    }
+
+    fn is_installed(self, folder: &Path) -> bool {
+        let made_from = fs::read_to_string(folder.join(MADE_FROM)).unwrap_or_default();
+        made_from == self.lock() && folder.join(self.script()).exists()
+    }
+
+    fn install(self, folder: &Path) -> Result<(), String> {
+        // Whatever an interrupted installation has left is no installation.
+        let _none_there = fs::remove_file(folder.join(MADE_FROM));
+        fs::write(folder.join("package.json"), self.manifest()).expect("a file of our own");
+        fs::write(folder.join("package-lock.json"), self.lock()).expect("a file of our own");
+        let installed = Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+            .env("npm_config_update_notifier", "false")
+            .current_dir(folder)
+            .output()
+            .map_err(|error| format!("npm does not start ({error}). {FIX}"))?;
+        if !installed.status.success() {
+            return Err(format!(
+                "{} is not installed: {}The registry, npm's or what its configuration names, must be reachable once.",
+                self.name(),
+                told(&installed)
+            ));
+        }
+        fs::write(folder.join(MADE_FROM), self.lock()).expect("a file of our own");
+        Ok(())
+    }
 }
 
 /// As in `v20.20.2`.
@@ -89,18 +133,23 @@ mod tests {
 
     use super::*;
 
+    const ALL: [(Package, usize); 2] = [(Package::Azurite, 100), (Package::AxeCore, 2)];
+
     #[test]
     fn every_package_is_pinned_by_version_and_digest() {
-        let lock: Value = serde_json::from_str(LOCK).unwrap();
-        let packages = lock["packages"].as_object().unwrap();
-        assert!(packages.len() > 100, "only {} packages were found", packages.len());
-        for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
-            assert!(package["version"].is_string(), "{name}");
-            assert!(package["integrity"].as_str().is_some_and(|digest| digest.starts_with("sha512-")), "{name}");
+        for (package, at_least) in ALL {
+            let lock: Value = serde_json::from_str(package.lock()).unwrap();
+            let packages = lock["packages"].as_object().unwrap();
+            assert!(packages.len() >= at_least, "only {} packages were found", packages.len());
+            for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+                assert!(package["version"].is_string(), "{name}");
+                assert!(package["integrity"].as_str().is_some_and(|digest| digest.starts_with("sha512-")), "{name}");
+            }
+            let manifest: Value = serde_json::from_str(package.manifest()).unwrap();
+            let wanted = &packages[&format!("node_modules/{}", package.name())];
+            assert_eq!(manifest["dependencies"][package.name()], wanted["version"]);
+            assert_eq!(manifest["dependencies"], packages[""]["dependencies"], "the lock is the manifest's");
         }
-        let manifest: Value = serde_json::from_str(MANIFEST).unwrap();
-        assert_eq!(manifest["dependencies"]["azurite"], packages["node_modules/azurite"]["version"]);
-        assert_eq!(manifest["dependencies"], packages[""]["dependencies"], "the lock is the manifest's");
     }
 
     #[test]
@@ -118,14 +167,16 @@ mod tests {
 
     #[test]
     fn an_installation_that_was_made_from_another_lock_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join(PROGRAM);
-        fs::create_dir_all(program.parent().unwrap()).unwrap();
-        fs::write(program, "").unwrap();
-        assert!(!is_installed(folder.path()));
-        fs::write(folder.path().join(MADE_FROM), LOCK.replace("3.35.0", "3.34.0")).unwrap();
-        assert!(!is_installed(folder.path()));
-        fs::write(folder.path().join(MADE_FROM), LOCK).unwrap();
-        assert!(is_installed(folder.path()));
+        for (package, _) in ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let script = folder.path().join(package.script());
+            fs::create_dir_all(script.parent().unwrap()).unwrap();
+            fs::write(script, "").unwrap();
+            assert!(!package.is_installed(folder.path()));
+            fs::write(folder.path().join(MADE_FROM), package.lock().replacen("4.", "3.", 1)).unwrap();
+            assert!(!package.is_installed(folder.path()));
+            fs::write(folder.path().join(MADE_FROM), package.lock()).unwrap();
+            assert!(package.is_installed(folder.path()));
+        }
     }
 }

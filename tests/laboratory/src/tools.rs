@@ -146,7 +146,7 @@ pub(crate) fn told(output: &Output) -> String {
 }
 
 /// Cargo's target folder, from where the running test lies: `{target}/{profile}/deps/{test}`.
-pub(crate) fn target_folder() -> PathBuf {
+pub fn target_folder() -> PathBuf {
     let itself = env::current_exe().expect("a test knows where it runs");
     let built = itself.ancestors().find(|folder| folder.ends_with("deps"));
     let folder = built.and_then(Path::parent).and_then(Path::parent);
