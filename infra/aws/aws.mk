@@ -8,6 +8,8 @@ REGION ?= $(AWS_REGION)
 CARGO_TARGET_DIR ?= target
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
+# By their folders: a library below us has the name of one of them.
+PACKAGE = path+file://$(CURDIR)/functions/%
 TOOLS := $(CARGO_TARGET_DIR)/tools/packaging
 PACKAGES := $(CARGO_TARGET_DIR)/package/$(ARCH)
 TRIPLE := $(patsubst arm64,aarch64,$(ARCH))-unknown-linux-gnu
@@ -23,7 +25,7 @@ package: $(TOOLS)/requirements.txt ## the functions as zips for AWS: ARCH=arm64 
 	@ls -d $$(rustc --print sysroot)/lib/rustlib/$(TRIPLE) >/dev/null 2>&1 || \
 	  { echo "Rust cannot build for $(ARCH) here. Say: rustup target add $(TRIPLE), or ARCH=x86_64"; exit 1; }
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" cargo lambda build --locked --release --disable-optimizations --output-format zip \
-	  --target $(TRIPLE).2.34 --lambda-dir $(PACKAGES) $(FUNCTIONS:%=--package %)
+	  --target $(TRIPLE).2.34 --lambda-dir $(PACKAGES) $(FUNCTIONS:%=--package $(PACKAGE))
 	@cd $(PACKAGES) && for name in $(FUNCTIONS); do mv $$name/bootstrap.zip $$name.zip; done && wc -c *.zip
 
 $(TOOLS)/requirements.txt: infra/aws/packaging.txt

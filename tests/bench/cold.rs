@@ -13,7 +13,7 @@ use std::{
 };
 
 use flate2::{Compression, write::DeflateEncoder};
-use harness::functions;
+use harness::{functions, package};
 use serde_json::Value;
 
 use crate::Failed;
@@ -63,7 +63,9 @@ fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--release", "--locked", "--message-format=json", "-p", "tests", "--bin", EMPTY]);
-    command.args(functions.iter().flat_map(|name| ["-p", name, "--bin", name]));
+    for name in &functions {
+        command.args(["-p", &package(name), "--bin", name]);
+    }
     let output = command.current_dir(root).stderr(Stdio::inherit()).output()?;
     let messages = String::from_utf8(output.stdout)?;
     let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -18,7 +18,7 @@ mod transport;
 mod visitor;
 
 pub use canary::{Canary, Leak};
-pub use functions::functions;
+pub use functions::{functions, package};
 pub use lake::MemoryLake;
 pub use rotation::{HAND_MADE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{

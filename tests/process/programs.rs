@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Canary, functions};
+use harness::{Canary, functions, package};
 use serde_json::Value;
 use simulator::Simulator;
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ fn program(name: &str) -> &'static Path {
 fn build() -> BTreeMap<String, PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args(["build", "--locked", "--message-format=json", "-p", "muster"])
-        .args(functions().iter().flat_map(|name| ["-p", name]))
+        .args(functions().iter().flat_map(|name| ["-p".to_owned(), package(name)]))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .output()
         .unwrap();

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use harness::package;
 use laboratory::until;
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ fn build() -> BTreeMap<String, PathBuf> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--locked", "--message-format=json", "-p", "muster"]);
     for name in crate::rules::functions::names() {
-        command.args(["-p", &name]);
+        command.args(["-p", &package(&name)]);
     }
     let output = command.current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
