@@ -130,7 +130,7 @@ async fn take_in_with(app: &App, tenant: &str, feeds: Vec<Feed>, storage: Option
     let entry = Secret::new(microsoft::application_entry());
     app.ports.vault.put("muster/app", "bench-1", &entry, &[Stage::Current], None).await?;
     let new = NewConnection { tenant_id: tenant.parse()?, account: "Contoso".to_owned(), feeds, region: None, storage };
-    connect(app, &new).await?;
+    connect(app, &new, &shared::audit::Actor::CommandLine).await?;
     Ok(())
 }
 

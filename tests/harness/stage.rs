@@ -12,11 +12,12 @@ use local::worker::Worker;
 use serde_json::{Value, json};
 use shared::{
     App,
+    audit::{self, Action, Actor},
     clock::Clock,
     config::{Config, Region},
     consent::{
         connect::{NewConnection, connect},
-        invitation::{NewInvitation, invite},
+        invitation::{InviteError, Invited, NewInvitation, invite},
     },
     http::Client,
     metrics::Metrics,
@@ -33,6 +34,7 @@ use simulator::{
     AdminRole, Alert, AppRole, AppRoleAssignment, Application, ClientSecret, Entry, Fault, GroupMembershipClaims,
     Route, Simulator, Tenant, User, UserKind, World,
 };
+use url::Url;
 
 use crate::{
     Canary, MemoryLake, RecordingStore, SimulatorTransport, Visitor,
@@ -240,14 +242,38 @@ impl Stage {
             feeds: feeds.to_vec(),
             expected_tenant: expected_tenant.map(str::to_owned),
             lifetime: shared::consent::invitation::LIFETIME,
+            once: None,
         };
-        let invited = block_on(invite(&self.app, &new));
-        let link = invited.map(|invited| invited.link.to_string()).map_err(|error| error.to_string());
-        match &link {
-            Ok(link) => note(&self.links, link.rsplit('/').next().unwrap_or_default()),
+        self.invited(&new).map(|invited| invited.link.to_string()).map_err(|error| error.to_string())
+    }
+
+    /// What an operator asked for.
+    pub fn invited(&self, new: &NewInvitation) -> Result<Invited, InviteError> {
+        let invited = block_on(invite(&self.app, new, &Actor::CommandLine));
+        match &invited {
+            Ok(invited) => self.sent(&invited.link),
             Err(error) => overhear(error),
         }
-        link
+        invited
+    }
+
+    /// This link is a secret from now on.
+    pub fn sent(&self, link: &Url) {
+        note(&self.links, link.path().rsplit('/').next().unwrap_or_default());
+    }
+
+    /// Everything that was ever done here, oldest first.
+    pub fn trail(&self) -> Vec<audit::Entry> {
+        let all = audit::before(self.app.ports.store.as_ref(), self.now() + seconds(1), usize::MAX);
+        let mut entries = block_on(all).expect("the store answers");
+        // Those of one moment as their actions are listed: their keys are random.
+        entries.sort_by_key(|entry| (entry.at, entry.action as u8));
+        entries
+    }
+
+    /// The actions of the trail and what each says.
+    pub fn deeds(&self) -> Vec<(Action, String)> {
+        self.trail().into_iter().map(|entry| (entry.action, entry.detail)).collect()
     }
 
     pub fn visitor(&self) -> Visitor<'_> {
@@ -300,6 +326,11 @@ impl Stage {
         self.connect_for(tenant, "Contoso")
     }
 
+    /// Any tenant, for the account of this name.
+    pub fn connect_tenant(&self, tenant: &str, account: &str) -> Result<(), String> {
+        self.connect_for(tenant, account)
+    }
+
     /// The first tenant, for the account of this name.
     pub fn connect_as(&self, account: &str) -> Result<(), String> {
         self.connect_for(TENANT, account)
@@ -344,7 +375,7 @@ impl Stage {
     }
 
     fn connect_new(&self, new: &NewConnection) -> Result<(), String> {
-        block_on(connect(&self.app, new))
+        block_on(connect(&self.app, new, &Actor::CommandLine))
             .map(|_| ())
             .map_err(|error| error.to_string())
             .inspect_err(|error| overhear(error))

@@ -12,6 +12,7 @@ mod credentials;
 mod draining;
 mod feeds;
 mod inventory;
+mod invitations;
 mod machines;
 mod measures;
 mod ocsf;

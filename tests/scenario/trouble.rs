@@ -242,7 +242,8 @@ fn connecting_twice_or_to_another_account_never_overwrites() {
         region: None,
         storage: None,
     };
-    let error = futures::executor::block_on(connect(&stage.app, &other)).unwrap_err();
+    let error =
+        futures::executor::block_on(connect(&stage.app, &other, &shared::audit::Actor::CommandLine)).unwrap_err();
     assert!(error.to_string().contains("Contoso"), "{error}");
     assert_eq!(stage.view().account, "Contoso");
 }

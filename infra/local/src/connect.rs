@@ -2,6 +2,7 @@
 
 use shared::{
     App,
+    audit::Actor,
     consent::connect::{self, ConnectError, NewConnection, connect},
     tenant::{Ability, Connection, Feed, account},
 };
@@ -20,7 +21,7 @@ pub fn check(new: &NewConnection) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`] with each thing missing and its next step, one a line; nothing is changed then.
 pub async fn run(app: &App, new: &NewConnection) -> Result<(), Failure> {
-    let connection = connect(app, new).await.map_err(|error| match error {
+    let connection = connect(app, new, &Actor::CommandLine).await.map_err(|error| match error {
         ConnectError::Unsupported(_) => Failure::Usage(error.to_string()),
         ConnectError::NotProven { connected_already: true, .. } => {
             Failure::failed(format!("{} stays as it was, for something is missing.\n{error}", new.tenant_id))

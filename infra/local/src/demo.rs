@@ -17,6 +17,7 @@ use embedded::{Machine, Platform};
 use jiff::{Timestamp, ToSpan, Unit};
 use shared::{
     App,
+    audit::Actor,
     clock::Clock,
     config::Config,
     consent::connect,
@@ -113,7 +114,7 @@ async fn connect_tenants(app: &App) -> Result<(), Failure> {
             region: None,
             storage,
         };
-        connect::connect(app, &new).await.map_err(Failure::failed)?;
+        connect::connect(app, &new, &Actor::CommandLine).await.map_err(Failure::failed)?;
     }
     Ok(())
 }

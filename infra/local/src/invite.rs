@@ -2,6 +2,7 @@
 
 use shared::{
     App,
+    audit::Actor,
     config::Config,
     consent::invitation::{self, InviteError, NewInvitation, invite},
 };
@@ -21,7 +22,7 @@ pub fn check(config: &Config, new: &NewInvitation) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`] with what to set or to mend; there is no invitation then.
 pub async fn run(app: &App, new: &NewInvitation) -> Result<(), Failure> {
-    let invited = invite(app, new).await.map_err(|error| match error {
+    let invited = invite(app, new, &Actor::CommandLine).await.map_err(|error| match error {
         InviteError::Refused(_) | InviteError::NoPublicUrl => Failure::Usage(error.to_string()),
         InviteError::SigningKey(_) | InviteError::Platform(_) => Failure::failed(error),
     })?;

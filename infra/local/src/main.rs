@@ -192,6 +192,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
                 feeds: parse_feeds(&feeds)?,
                 expected_tenant: expect,
                 lifetime: SignedDuration::from_hours(hours.into()),
+                once: None,
             };
             place.check_settings()?;
             local::invite::check(&configuration()?, &new)?;

@@ -3,6 +3,7 @@
 use super::invitation;
 use crate::{
     App,
+    audit::{Action, Actor, Entry},
     config::Region,
     microsoft::tokens::ApplicationName,
     ports::{
@@ -12,7 +13,7 @@ use crate::{
     storage::Storage,
     tenant::{
         Connection, Feed, State, TenantId,
-        account::{self, AccountError},
+        account::{self, AccountError, Prepared},
         bind::{Binding, bind},
         load,
         proof::{Subject, prove},
@@ -48,7 +49,7 @@ pub enum ConnectError {
 impl From<AccountError> for ConnectError {
     fn from(error: AccountError) -> Self {
         match error {
-            AccountError::Name => Self::Unsupported(error.to_string()),
+            AccountError::Name | AccountError::Taken(_) => Self::Unsupported(error.to_string()),
             other => Self::Platform(other.to_string()),
         }
     }
@@ -66,10 +67,23 @@ impl From<StoreError> for ConnectError {
 ///
 /// # Errors
 /// [`ConnectError`]; nothing is bound then.
-pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, ConnectError> {
+pub async fn connect(app: &App, new: &NewConnection, by: &Actor) -> Result<Connection, ConnectError> {
+    let feeds: Vec<&str> = new.feeds.iter().map(|feed| feed.name()).collect();
+    take_in(app, new, by, Action::Connected, &format!("Access is proven to {}.", feeds.join(", "))).await
+}
+
+/// As [`connect`]; the trail calls it this.
+pub(crate) async fn take_in(
+    app: &App,
+    new: &NewConnection,
+    by: &Actor,
+    action: Action,
+    detail: &str,
+) -> Result<Connection, ConnectError> {
     check(new)?;
     let store = app.ports.store.as_ref();
-    let account = account::known_as(store, &new.account).await?;
+    let Prepared { account, mut writes } = account::prepare(store, &new.account, app.clock.now(), by).await?;
+    let account = account.name;
     let known = load(store, new.tenant_id).await?;
     if let Some(bound) = known.as_ref().filter(|known| known.connection.is_bound_elsewhere(&account)) {
         return Err(ConnectError::BoundElsewhere(bound.connection.account.clone()));
@@ -94,7 +108,7 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
     }
     let binding = Binding {
         tenant_id: new.tenant_id,
-        account: account::ensure(store, &account, app.clock.now()).await?.name,
+        account,
         application,
         region: new.region,
         storage: new.storage.clone(),
@@ -103,11 +117,12 @@ pub async fn connect(app: &App, new: &NewConnection) -> Result<Connection, Conne
         proven: true,
         consent: None,
     };
-    let mut writes = Vec::new();
     if let Some(consent) = known.as_ref().and_then(|known| known.connection.consent_for(&binding.account)) {
         // What this person came by is used up with it.
         writes.extend(invitation::spend_by_vouching(app, consent, new.tenant_id).await?);
     }
+    let entry = Entry::new(app.clock.now(), by, action).of_tenant(new.tenant_id).of_account(&binding.account);
+    writes.push(entry.saying(detail).write()?);
     bind(app, known.as_ref(), &binding, writes).await.map_err(|error| match error {
         StoreError::Conflict => {
             ConnectError::Platform("the tenant changed meanwhile; run the command again".to_owned())

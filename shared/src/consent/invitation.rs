@@ -1,85 +1,39 @@
 //! Invitations: a link for one customer's administrator, signed, expiring, and good for one binding.
+//!
+//! `invite` makes them, one or as many as a file names (`csv`), and `mail` writes the letter that carries the link.
+
+pub mod csv;
+mod invite;
+mod mail;
+mod withdraw;
 
 use std::fmt;
 
+use futures::{StreamExt, TryStreamExt, stream};
+pub use invite::{InviteAllError, InviteError, Invited, InvitedRow, NewInvitation, check, invite, invite_all, link};
 use jiff::{SignedDuration, Timestamp};
+pub use mail::mail_draft;
 use serde::{Deserialize, Serialize};
-use url::Url;
+use serde_json::json;
 use uuid::Uuid;
+pub use withdraw::{WithdrawError, withdraw};
 
 use crate::{
     App,
-    config::Config,
-    microsoft::sign_in::{NoDiscovery, discovery_request, parse_discovery, tenant_of_issuer},
     ports::store::{Expect, Key, Store, StoreError, Write},
-    random,
-    signing::{NoSigningKey, Purpose, SigningKeys},
-    tenant::{
-        Consent, Feed, TenantId,
-        account::{self, AccountError},
-    },
+    signing::{Purpose, SigningKeys},
+    tenant::{Consent, Feed, TenantId, account},
 };
 
 const PARTITION: &str = "invitations";
+const INDEX: &str = "invitation#";
 /// How long a link is good for, unless the operator says otherwise.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub const MAX_LIFETIME: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// A used or expired invitation still says so for this long; then its record goes.
 const MEMORY: SignedDuration = SignedDuration::from_hours(90 * 24);
-
-/// What an operator asks for.
-#[derive(Debug, Clone)]
-pub struct NewInvitation {
-    pub account: String,
-    pub feeds: Vec<Feed>,
-    /// The only tenant that may answer: an id, or a domain that Entra resolves to one.
-    pub expected_tenant: Option<String>,
-    pub lifetime: SignedDuration,
-}
-
-/// What the operator gets. The link is a secret until it is used.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct Invited {
-    pub id: Uuid,
-    pub link: Url,
-    pub expires_at: Timestamp,
-}
-
-impl fmt::Debug for Invited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Invited").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum InviteError {
-    /// The request itself is wrong.
-    #[error("{0}")]
-    Refused(String),
-    #[error(
-        "MUSTER_PUBLIC_URL is not set; it is the origin that people's browsers see, such as https://muster.example.com"
-    )]
-    NoPublicUrl,
-    #[error(transparent)]
-    SigningKey(#[from] NoSigningKey),
-    #[error("{0}")]
-    Platform(String),
-}
-
-impl From<StoreError> for InviteError {
-    fn from(error: StoreError) -> Self {
-        Self::Platform(error.to_string())
-    }
-}
-
-impl From<AccountError> for InviteError {
-    fn from(error: AccountError) -> Self {
-        match error {
-            AccountError::Name => Self::Refused(error.to_string()),
-            other => Self::Platform(other.to_string()),
-        }
-    }
-}
+/// Invitations of one account that are read at a time.
+const READ_AT_ONCE: usize = 16;
 
 /// An invitation as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,12 +48,43 @@ pub struct Invitation {
     /// The binding that spent it.
     #[serde(default)]
     pub used: Option<Used>,
+    /// When an operator took it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_at: Option<Timestamp>,
+}
+
+impl Invitation {
+    pub fn state(&self, now: Timestamp) -> InvitationState {
+        match (&self.used, self.withdrawn_at) {
+            (Some(used), _) => InvitationState::Used(used.clone()),
+            (None, Some(at)) => InvitationState::Withdrawn { at },
+            (None, None) if self.valid_until <= now => InvitationState::Expired,
+            (None, None) => InvitationState::Open,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     pub at: Timestamp,
     pub tenant_id: TenantId,
+}
+
+/// What has become of an invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum InvitationState {
+    Open,
+    Used(Used),
+    Expired,
+    Withdrawn { at: Timestamp },
+}
+
+/// An invitation and what has become of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    pub invitation: Invitation,
+    pub state: InvitationState,
 }
 
 /// Why a link leads nowhere.
@@ -109,6 +94,8 @@ pub enum Unusable {
     Mangled,
     Expired,
     Used,
+    /// An operator took it back.
+    Withdrawn,
 }
 
 /// An open invitation, with the version that its use expects.
@@ -164,87 +151,6 @@ impl Token {
     }
 }
 
-/// What can be said of a request before anything is opened. The origin that the link will begin with.
-///
-/// # Errors
-/// [`InviteError::Refused`] or [`InviteError::NoPublicUrl`].
-pub fn check(config: &Config, new: &NewInvitation) -> Result<Url, InviteError> {
-    account::name(&new.account)?;
-    if new.feeds.is_empty() {
-        return Err(InviteError::Refused("an invitation needs at least one feed".to_owned()));
-    }
-    if new.feeds.contains(&Feed::Telemetry) {
-        return Err(InviteError::Refused(
-            "the feed `telemetry` needs a storage account, which no invitation brings; once the tenant is in, add it with \
-             `muster connect TENANT_ID --account NAME --feeds telemetry --storage ACCOUNT/QUEUE`"
-                .to_owned(),
-        ));
-    }
-    if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > MAX_LIFETIME {
-        return Err(InviteError::Refused("an invitation lives for 1 minute to 60 days".to_owned()));
-    }
-    if let Some(text) = &new.expected_tenant
-        && text.trim().parse::<TenantId>().is_err()
-        && !is_domain(text.trim())
-    {
-        let text = text.escape_default();
-        return Err(InviteError::Refused(format!("`{text}` is neither a tenant id (a GUID) nor a domain")));
-    }
-    config.public_url.clone().ok_or(InviteError::NoPublicUrl)
-}
-
-fn is_domain(text: &str) -> bool {
-    let label =
-        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    text.contains('.') && text.len() <= 253 && text.split('.').all(label)
-}
-
-/// Makes an invitation, and the account if it is new.
-///
-/// # Errors
-/// [`InviteError`], in words for the operator.
-pub async fn invite(app: &App, new: &NewInvitation) -> Result<Invited, InviteError> {
-    let public_url = check(&app.config, new)?;
-    let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
-    let now = app.clock.now();
-    let expected_tenant = match &new.expected_tenant {
-        None => None,
-        Some(text) => Some(resolve(app, text.trim()).await?),
-    };
-    let invitation = Invitation {
-        id: random::id().map_err(|error| InviteError::Platform(error.to_string()))?,
-        account: account::ensure(app.ports.store.as_ref(), &new.account, now).await?.name,
-        feeds: new.feeds.clone(),
-        expected_tenant,
-        created_at: now,
-        valid_until: now + new.lifetime,
-        used: None,
-    };
-    app.ports.store.commit(vec![put(&invitation, Expect::Absent)?]).await?;
-    let mut link = public_url;
-    link.set_path(&format!("connect/{}", Token::of(&invitation, &keys).as_str()));
-    Ok(Invited { id: invitation.id, link, expires_at: invitation.valid_until })
-}
-
-/// A tenant by id as it is, by domain as Entra's discovery document knows it.
-async fn resolve(app: &App, text: &str) -> Result<TenantId, InviteError> {
-    if let Ok(id) = text.parse() {
-        return Ok(id);
-    }
-    let refused = |why: &str| InviteError::Refused(format!("`{}` {why}", text.escape_default()));
-    let unreachable = |cause: String| InviteError::Platform(format!("Entra could not be asked for {text}: {cause}"));
-    let login = app.config.login();
-    let answer =
-        app.http.send(discovery_request(&login, text)).await.map_err(|error| unreachable(error.to_string()))?;
-    let status = answer.status;
-    let body = answer.body.small(&app.clock).await.map_err(|error| unreachable(error.to_string()))?;
-    match parse_discovery(status, &body, &login) {
-        Ok(document) => tenant_of_issuer(&document.issuer).ok_or_else(|| refused("is no tenant's domain")),
-        Err(NoDiscovery::NoTenant) => Err(refused("is no domain of an Entra tenant")),
-        Err(error) => Err(unreachable(error.to_string())),
-    }
-}
-
 /// Opens a link.
 ///
 /// # Errors
@@ -267,16 +173,43 @@ pub async fn open(
 /// # Errors
 /// As the store's.
 pub async fn load(store: &dyn Store, id: Uuid, now: Timestamp) -> Result<Result<Open, Unusable>, StoreError> {
-    let Some(item) = store.get(&key(id)).await? else { return Ok(Err(Unusable::Expired)) };
-    let invitation: Invitation = serde_json::from_value(item.value)
+    let Some((invitation, version)) = read(store, id).await? else { return Ok(Err(Unusable::Expired)) };
+    Ok(match invitation.state(now) {
+        InvitationState::Open => Ok(Open { invitation, version }),
+        InvitationState::Used(_) => Err(Unusable::Used),
+        InvitationState::Withdrawn { .. } => Err(Unusable::Withdrawn),
+        InvitationState::Expired => Err(Unusable::Expired),
+    })
+}
+
+/// The invitation of this id, whatever has become of it; none where its record is gone.
+///
+/// # Errors
+/// As the store's.
+pub async fn find(store: &dyn Store, id: Uuid) -> Result<Option<Invitation>, StoreError> {
+    Ok(read(store, id).await?.map(|(invitation, _)| invitation))
+}
+
+async fn read(store: &dyn Store, id: Uuid) -> Result<Option<(Invitation, u64)>, StoreError> {
+    let Some(item) = store.get(&key(id)).await? else { return Ok(None) };
+    let invitation = serde_json::from_value(item.value)
         .map_err(|cause| StoreError::Invalid(format!("the invitation {id} cannot be read: {cause}")))?;
-    if invitation.used.is_some() {
-        return Ok(Err(Unusable::Used));
-    }
-    if invitation.valid_until <= now {
-        return Ok(Err(Unusable::Expired));
-    }
-    Ok(Ok(Open { invitation, version: item.version }))
+    Ok(Some((invitation, item.version)))
+}
+
+/// The invitations of an account, the newest first, as long as they are remembered.
+///
+/// # Errors
+/// As the store's.
+pub async fn list_of(store: &dyn Store, account: Uuid, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+    let index = store.query(&account::partition(account), INDEX).await?;
+    let ids: Vec<Uuid> = index.iter().filter_map(|(key, _)| key.sort.strip_prefix(INDEX)?.parse().ok()).collect();
+    let read = stream::iter(ids).map(|id| find(store, id)).buffered(READ_AT_ONCE);
+    let found: Vec<Option<Invitation>> = read.try_collect().await?;
+    let mut listed: Vec<Listed> =
+        found.into_iter().flatten().map(|invitation| Listed { state: invitation.state(now), invitation }).collect();
+    listed.sort_by_key(|listed| (std::cmp::Reverse(listed.invitation.created_at), listed.invitation.id));
+    Ok(listed)
 }
 
 /// An operator vouches for whoever gave this consent: the write that spends their invitation, if it is still open.
@@ -298,7 +231,17 @@ fn key(id: Uuid) -> Key {
 
 fn put(invitation: &Invitation, expect: Expect) -> Result<Write, StoreError> {
     let mut value = serde_json::to_value(invitation).map_err(|cause| StoreError::Invalid(cause.to_string()))?;
-    // The store's time to live, in seconds since the epoch.
-    value["expires_at"] = (invitation.valid_until + MEMORY).as_second().into();
+    value["expires_at"] = forgotten_at(invitation).into();
     Ok(Write::Put { key: key(invitation.id), value, expect })
+}
+
+/// By which the account finds it, for as long as it is remembered.
+fn put_into_index(invitation: &Invitation, account: Uuid) -> Write {
+    let key = Key::new(account::partition(account), format!("{INDEX}{}", invitation.id));
+    Write::Put { key, value: json!({ "expires_at": forgotten_at(invitation) }), expect: Expect::Absent }
+}
+
+/// The store's time to live, in seconds since the epoch.
+fn forgotten_at(invitation: &Invitation) -> i64 {
+    (invitation.valid_until + MEMORY).as_second()
 }

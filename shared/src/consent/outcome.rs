@@ -50,6 +50,8 @@ pub enum Outcome {
     InvitationMangled,
     InvitationExpired,
     InvitationUsed,
+    /// The provider took it back.
+    InvitationWithdrawn,
     /// The button was pressed on a page that is not ours.
     ForeignForm,
     /// The browser has not kept the cookie of the invitation page.
@@ -78,6 +80,7 @@ impl From<Unusable> for Outcome {
             Unusable::Mangled => Self::InvitationMangled,
             Unusable::Expired => Self::InvitationExpired,
             Unusable::Used => Self::InvitationUsed,
+            Unusable::Withdrawn => Self::InvitationWithdrawn,
         }
     }
 }
@@ -161,7 +164,7 @@ impl Outcome {
             Self::NoSuchPage => 404,
             Self::WrongMethod => 405,
             Self::BoundElsewhere => 409,
-            Self::InvitationExpired | Self::InvitationUsed => 410,
+            Self::InvitationExpired | Self::InvitationUsed | Self::InvitationWithdrawn => 410,
             Self::OutOfOrder => 503,
             _ => 400,
         }
@@ -346,6 +349,11 @@ impl Outcome {
                 "This invitation has been used",
                 "An administrator has approved with it already. Each invitation can be used once.".to_owned(),
                 format!("If that was you, there is nothing more to do. Otherwise please write to {contact}."),
+            ),
+            Self::InvitationWithdrawn => bad(
+                "This invitation has been withdrawn",
+                format!("{provider} has taken it back, so it can no longer be used."),
+                format!("If you still want to approve, please ask {contact} for a new invitation."),
             ),
             Self::ForeignForm => bad(
                 "That button was not on our page",

@@ -36,8 +36,8 @@ struct InvitationPage<'a> {
 }
 
 /// A permission in plain words, and as Microsoft's page names it.
-struct Permission {
-    plain: &'static str,
+pub struct Permission {
+    pub plain: &'static str,
     name: &'static str,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Site<'a> {
     }
 }
 
-fn permission(feed: Feed) -> Permission {
+pub fn permission(feed: Feed) -> Permission {
     match feed {
         Feed::Alerts => Permission {
             plain: "Read the alerts of Microsoft Defender for Endpoint",

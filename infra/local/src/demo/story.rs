@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     App,
+    audit::Actor,
     consent::invitation::{LIFETIME, NewInvitation, invite},
     credential::rotation::{Disposition, Pace},
     machine::accept::{Accepted, accept},
@@ -184,8 +185,9 @@ pub async fn invitation(app: &App, cast: &Cast) -> Result<Url, Failure> {
         feeds: vec![Feed::Alerts, Feed::Machines],
         expected_tenant: None,
         lifetime: LIFETIME,
+        once: None,
     };
-    Ok(invite(app, &new).await.map_err(Failure::failed)?.link)
+    Ok(invite(app, &new, &Actor::CommandLine).await.map_err(Failure::failed)?.link)
 }
 
 async fn state(app: &App, cast: &Cast) -> Result<Option<State>, Failure> {

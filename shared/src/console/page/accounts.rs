@@ -3,7 +3,11 @@
 use askama::Template;
 
 use super::{Chrome, Section, Visit};
-use crate::{console::Broken, tenant::account, web};
+use crate::{
+    console::Broken,
+    tenant::account::{self, AccountError},
+    web,
+};
 
 #[derive(Template)]
 #[template(path = "console/accounts.html")]
@@ -18,7 +22,15 @@ pub async fn page(visit: &Visit<'_>) -> Result<web::Response, Broken> {
 /// Makes a customer.
 pub async fn create(visit: &Visit<'_>, form: &web::Form) -> Result<web::Response, Broken> {
     let name = form.text("name").unwrap_or_default();
-    let made = account::ensure(visit.app.ports.store.as_ref(), name, visit.now).await;
-    let made = made.map_err(|error| Broken::Operation(error.to_string()))?;
-    Ok(visit.see(&format!("/accounts/{}", made.id)))
+    let store = visit.app.ports.store.as_ref();
+    let broken = |error: AccountError| Broken::Operation(error.to_string());
+    let id = match account::create(store, name, visit.now, &visit.session.actor()).await {
+        Ok(made) => made.id,
+        // The form was sent twice, or somebody else was quicker.
+        Err(AccountError::Taken(name)) => {
+            account::prepare(store, &name, visit.now, &visit.session.actor()).await.map_err(broken)?.account.id
+        }
+        Err(error) => return Err(broken(error)),
+    };
+    Ok(visit.see(&format!("/accounts/{id}")))
 }
