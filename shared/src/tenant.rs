@@ -3,10 +3,13 @@
 pub mod account;
 pub mod bind;
 pub mod call;
+pub mod change;
 mod condition;
+pub mod confirm;
 pub mod dispatch;
 pub mod list;
 pub mod proof;
+pub mod pull_now;
 mod verdict;
 
 use std::{fmt, str::FromStr};
@@ -142,7 +145,7 @@ impl FromStr for Feed {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Invited,
@@ -165,7 +168,7 @@ impl State {
 }
 
 /// What one feed of one tenant can do now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ability {
     Ok,
@@ -182,6 +185,13 @@ pub struct Capability {
     pub status: Ability,
     pub since: Timestamp,
     pub next_step: String,
+}
+
+impl Capability {
+    /// Whether it gets no better by itself: a sentence begins with whom it is for, and with this where that is nobody.
+    pub fn needs_somebody(&self) -> bool {
+        !matches!(self.status, Ability::Ok | Ability::Throttled) && !self.next_step.starts_with("Nothing to do")
+    }
 }
 
 /// One feed of one connection, as dispatch needs to know it.
@@ -282,6 +292,12 @@ impl Connection {
     /// A claim that nothing has proven within the hour comes to nothing.
     pub fn is_expired_claim(&self, now: Timestamp) -> bool {
         self.claimed_at.is_some_and(|since| now.duration_since(since) >= PROPAGATION)
+    }
+
+    /// The evidence: the last consent given for the account that has the tenant; of one that was moved, the last of all.
+    pub fn evidence(&self) -> Option<&Consent> {
+        let of_another = || self.consents.last().filter(|_| self.claimed_at.is_none());
+        self.consent_for(&self.account).or_else(of_another)
     }
 
     /// The last consent given for this account, if it was given at all.

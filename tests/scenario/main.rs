@@ -5,6 +5,7 @@
 mod attack;
 mod bad_input;
 mod canary;
+mod changes;
 mod conditions;
 mod consent;
 mod console;

@@ -120,15 +120,25 @@ pub async fn bind(
     new: &Binding,
     mut writes: Vec<Write>,
 ) -> Result<Connection, StoreError> {
-    let store = app.ports.store.as_ref();
     let now = app.clock.now();
     let connection = bound(known.map(|known| &known.connection), new, now);
     writes.push(put(&connection, known.map_or(Expect::Absent, |known| Expect::Version(known.version)))?);
-    // The other feeds begin with what they find, so they make their own.
-    if connection.feeds.contains_key(&Feed::Alerts) && AlertFeed::load(store, new.tenant_id).await?.is_none() {
-        let feed = AlertFeed::starting(now, app.config.first_look);
-        writes.push(feed.put(new.tenant_id, Expect::Absent)?);
-    }
-    store.commit(writes).await?;
+    writes.extend(begin_alerts(app, &connection, now).await?);
+    app.ports.store.commit(writes).await?;
     Ok(connection)
+}
+
+/// The write that begins the alerts of a tenant that has them and never had. The other feeds begin with what they find, so
+/// they make their own.
+pub(super) async fn begin_alerts(
+    app: &App,
+    connection: &Connection,
+    now: Timestamp,
+) -> Result<Option<Write>, StoreError> {
+    let tenant = connection.tenant_id;
+    let begun = AlertFeed::load(app.ports.store.as_ref(), tenant).await?.is_some();
+    if begun || !connection.feeds.contains_key(&Feed::Alerts) {
+        return Ok(None);
+    }
+    AlertFeed::starting(now, app.config.first_look).put(tenant, Expect::Absent).map(Some)
 }

@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
 use crate::{
     alert::progress::{AlertFeed, Lateness, WalkReason},
+    config::Region,
     machine::progress::MachineFeed,
+    microsoft::tokens::ApplicationName,
     ports::store::{Store, StoreError},
     record::{Ledger, Progress},
     storage::Storage,
@@ -23,6 +25,10 @@ pub struct TenantView {
     pub state: State,
     pub capabilities: BTreeMap<Feed, Capability>,
     pub feeds: BTreeMap<Feed, FeedView>,
+    /// Where Microsoft keeps its data, if somebody has said so.
+    pub region: Option<Region>,
+    /// Whose application reads it.
+    pub application: ApplicationName,
     /// Where the telemetry lies.
     pub storage: Option<Storage>,
     /// The alerts', or the first feed's where there are no alerts; so are the two below.
@@ -89,7 +95,7 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
 
 async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Result<TenantView, StoreError> {
     let tenant = connection.tenant_id;
-    let consent = connection.consent_for(&connection.account).cloned();
+    let consent = connection.evidence().cloned();
     let alerts = AlertFeed::load(store, tenant).await?.map(|(alerts, _)| alerts);
     let mut feeds = BTreeMap::new();
     for feed in connection.feeds.keys() {
@@ -107,6 +113,8 @@ async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Resu
         state: connection.state,
         capabilities: connection.feeds.into_iter().map(|(feed, state)| (feed, state.capability)).collect(),
         feeds,
+        region: connection.region,
+        application: connection.application,
         storage: connection.storage,
         watermark: first.watermark,
         freshness_seconds: first.freshness_seconds,
