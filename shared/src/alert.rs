@@ -3,6 +3,7 @@
 //! `pull` is the operation; everything it decides is in the pure modules beside it: `window` (what to ask), `seen` (what
 //! we have), `progress` (how far we are), `ladder` (what to do when Microsoft fails), `finding` (what leaves us).
 
+pub mod backfill;
 pub mod commit;
 pub mod finding;
 pub mod ladder;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this crate is a test from top to bottom")]
 
 mod attack;
+mod backfill;
 mod bad_input;
 mod canary;
 mod changes;

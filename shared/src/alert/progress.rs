@@ -146,6 +146,9 @@ pub enum WalkReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walk {
     pub reason: WalkReason,
+    /// Where it began; an item of the version before does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     pub reached: Timestamp,
     pub until: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,7 +159,14 @@ pub struct Walk {
 
 impl Walk {
     pub fn new(reason: WalkReason, window: Window, not_before: Option<Timestamp>) -> Self {
-        Self { reason, reached: window.after, until: window.until, not_before, trouble: None }
+        Self {
+            reason,
+            since: Some(window.after),
+            reached: window.after,
+            until: window.until,
+            not_before,
+            trouble: None,
+        }
     }
 
     pub fn window(&self) -> Window {
@@ -214,6 +224,9 @@ impl Incomplete {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertFeed {
     pub looks: Looks,
+    /// Everything since then has been walked through, or is being; an item of the version before does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_from: Option<Timestamp>,
     #[serde(default)]
     pub walks: Vec<Walk>,
     #[serde(default)]
@@ -235,6 +248,7 @@ impl AlertFeed {
         let walk = Walk::new(WalkReason::FirstLook, Window::new(since, at), None);
         Self {
             looks: Looks::starting(at),
+            known_from: Some(since),
             walks: if walk.window().is_empty() { Vec::new() } else { vec![walk] },
             intent: None,
             trouble: None,

@@ -93,6 +93,16 @@ pub async fn at_once(queues: &Queues, tenant: &Connection, now: Timestamp) -> Re
     send(queues, &messages).await
 }
 
+/// As [`at_once`], of the alerts this part alone.
+///
+/// # Errors
+/// When the queue fails.
+pub async fn part_at_once(queues: &Queues, tenant: &Connection, part: Part, now: Timestamp) -> Result<(), Unavailable> {
+    let mut messages = messages_of(Feed::Alerts, now, FIRST_EVERY_SECONDS, tenant);
+    messages.retain(|(_, message)| message.part == part);
+    send(queues, &messages).await
+}
+
 async fn send(queues: &Queues, messages: &[(Feed, PullMessage)]) -> Result<(), Unavailable> {
     let mut failed = None;
     for feed in Feed::ALL {

@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
 use crate::{
-    alert::progress::{AlertFeed, Lateness, WalkReason},
+    alert::{
+        backfill::Backfill,
+        progress::{AlertFeed, Lateness, WalkReason},
+    },
     config::Region,
     machine::progress::MachineFeed,
     microsoft::tokens::ApplicationName,
@@ -37,6 +40,8 @@ pub struct TenantView {
     pub ledger: Ledger,
     /// Whether older alerts are still being walked through.
     pub backlog: bool,
+    /// How far that is, of an operator's backfill or else of the first look.
+    pub backfill: Option<Backfill>,
     /// Windows that Microsoft could not answer: put aside, tried again hourly. The watermark has passed them.
     pub parked: usize,
     pub lateness: Lateness,
@@ -120,6 +125,7 @@ async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Resu
         freshness_seconds: first.freshness_seconds,
         ledger: first.ledger,
         backlog: alerts.as_ref().is_some_and(|alerts| !alerts.walks.is_empty()),
+        backfill: alerts.as_ref().and_then(Backfill::of),
         parked: alerts.as_ref().map_or(0, parked),
         lateness: alerts.map(|alerts| alerts.lateness).unwrap_or_default(),
         connected_at: connection.connected_at,
