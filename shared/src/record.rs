@@ -2,6 +2,7 @@
 
 mod error;
 mod guarded;
+mod history;
 mod ledger;
 
 use std::io::{BufRead, BufReader, Write};
@@ -10,6 +11,7 @@ use aws_lc_rs::digest;
 pub use error::CommitError;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 pub use guarded::{Guarded, Progress, create};
+pub use history::{History, Hour};
 use jiff::{Timestamp, tz::TimeZone};
 pub use ledger::Ledger;
 use serde::Serialize;

@@ -6,6 +6,7 @@ pub mod call;
 pub mod change;
 mod condition;
 pub mod confirm;
+pub mod detail;
 pub mod dispatch;
 pub mod list;
 pub mod proof;

@@ -13,6 +13,7 @@ mod console;
 mod credentials;
 mod draining;
 mod feeds;
+mod history;
 mod inventory;
 mod invitations;
 mod machines;

@@ -87,7 +87,7 @@ async fn attempt(app: &App, tenant: TenantId, since: Timestamp, by: &Actor) -> R
     let entry = Entry::new(now, by, Action::BackfillBegun).of_tenant(tenant).of_account(&connection.account);
     let day = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M UTC");
     let entry = entry.saying(format!("Alerts from {} to {}.", day(begun.since), day(begun.until)));
-    state.store(store, vec![entry.write()?]).await.map_err(|error| match error {
+    state.store(store, vec![entry.write()?], now).await.map_err(|error| match error {
         CommitError::Conflict => ChangeError::Busy,
         CommitError::Platform(cause) => ChangeError::Platform(cause),
     })?;

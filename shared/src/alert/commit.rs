@@ -211,7 +211,7 @@ impl<'a> Desk<'a> {
         if let Some(entry) = connection.feeds.get_mut(&Feed::Alerts) {
             entry.backlog = !feed.walks.is_empty();
         }
-        self.state.store(self.app.ports.store.as_ref(), self.seen.writes(added)).await?;
+        self.state.store(self.app.ports.store.as_ref(), self.seen.writes(added), self.app.clock.now()).await?;
         // What was just written is read again when it is next needed.
         self.seen = Seen::new(self.tenant);
         Ok(())

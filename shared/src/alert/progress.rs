@@ -8,7 +8,7 @@ use super::{
     ladder::{self, Trouble},
     window::Window,
 };
-use crate::record::{Ledger, Progress};
+use crate::record::{History, Ledger, Progress};
 
 /// Without news the state is written this often, which also moves the watermarks.
 pub const HEARTBEAT: SignedDuration = SignedDuration::from_mins(15);
@@ -239,6 +239,8 @@ pub struct AlertFeed {
     pub ledger: Ledger,
     #[serde(default)]
     pub lateness: Lateness,
+    #[serde(default, skip_serializing_if = "History::is_empty")]
+    pub history: History,
 }
 
 impl AlertFeed {
@@ -255,6 +257,7 @@ impl AlertFeed {
             incomplete: Vec::new(),
             ledger: Ledger::default(),
             lateness: Lateness::default(),
+            history: History::default(),
         }
     }
 
@@ -301,6 +304,18 @@ impl AlertFeed {
 
 impl Progress for AlertFeed {
     const ITEM: &'static str = "alerts#progress";
+
+    fn watermark(&self) -> Option<Timestamp> {
+        Some(self.looks.watermark())
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn history(&mut self) -> &mut History {
+        &mut self.history
+    }
 
     /// Live begins at the moment of connection, so the binding writes it.
     fn unwritten() -> Option<Self> {

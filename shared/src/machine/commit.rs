@@ -226,7 +226,7 @@ impl<'a> Desk<'a> {
 
     /// One transaction of progress and connection.
     async fn store(&mut self) -> Result<(), CommitError> {
-        self.state.store(self.app.ports.store.as_ref(), Vec::new()).await
+        self.state.store(self.app.ports.store.as_ref(), Vec::new(), self.app.clock.now()).await
     }
 
     /// Ends a pass: writes what changed, if anything did.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     microsoft::defender::Position,
-    record::{Ledger, Progress},
+    record::{History, Ledger, Progress},
 };
 
 /// An interrupted run that is older than this, and than two ticks, begins anew: the list has moved on too far.
@@ -96,6 +96,8 @@ pub struct MachineFeed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
     pub ledger: Ledger,
+    #[serde(skip_serializing_if = "History::is_empty")]
+    pub history: History,
 }
 
 impl MachineFeed {
@@ -146,6 +148,18 @@ impl MachineFeed {
 
 impl Progress for MachineFeed {
     const ITEM: &'static str = "machines#progress";
+
+    fn watermark(&self) -> Option<Timestamp> {
+        self.last_complete
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn history(&mut self) -> &mut History {
+        &mut self.history
+    }
 
     fn unwritten() -> Option<Self> {
         Some(Self::default())

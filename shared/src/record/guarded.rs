@@ -1,9 +1,10 @@
 //! A feed's progress and its tenant's connection during a pass: what was read, what the pass has changed, and the versions
 //! that guard both. What an intent holds, and how one is settled, is each feed's own.
 
+use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::CommitError;
+use super::{CommitError, History, Ledger};
 use crate::{
     ports::{
         lake::{Lake, Put},
@@ -21,6 +22,13 @@ pub trait Progress: Clone + PartialEq + Serialize + DeserializeOwned {
 
     /// What it is before anything was written; none where that means that the tenant does not have the feed.
     fn unwritten() -> Option<Self>;
+
+    /// Everything until here has been looked at and delivered; none before the first time.
+    fn watermark(&self) -> Option<Timestamp>;
+
+    fn ledger(&self) -> &Ledger;
+
+    fn history(&mut self) -> &mut History;
 
     fn key(tenant: TenantId) -> Key {
         Key::new(tenant.partition(), Self::ITEM)
@@ -122,11 +130,20 @@ impl<F: Progress> Guarded<F> {
         Ok(())
     }
 
-    /// One transaction of these writes, the feed and the connection.
+    /// One transaction of these writes, the feed and the connection. What it changes at `now` is the feed's history too.
     ///
     /// # Errors
     /// As [`Guarded::open_intent`].
-    pub async fn store(&mut self, store: &dyn Store, mut writes: Vec<Write>) -> Result<(), CommitError> {
+    pub async fn store(
+        &mut self,
+        store: &dyn Store,
+        mut writes: Vec<Write>,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        let (before, after) = (&self.feed_stored, &self.feed);
+        let delivered = after.ledger().delivered.saturating_sub(before.ledger().delivered);
+        let (before, after) = (before.watermark(), after.watermark());
+        self.feed.history().note(before, after, delivered, now);
         let changed = self.connection_has_changed();
         let after = Loaded { connection: self.connection.clone(), version: self.connection_stored.version };
         writes.push(self.feed.put(self.tenant(), self.expect)?);

@@ -287,7 +287,7 @@ impl<'a> Desk<'a> {
 
     /// One transaction of these writes, progress and connection.
     async fn store(&mut self, writes: Vec<Write>) -> Result<(), CommitError> {
-        self.state.store(self.app.ports.store.as_ref(), writes).await
+        self.state.store(self.app.ports.store.as_ref(), writes, self.app.clock.now()).await
     }
 
     /// Ends a pass: writes what changed beside the watermark; the watermark alone only with a heartbeat.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::blob::Blob;
 use crate::{
     ports::store::{Expect, Item, Key, Store, StoreError, Write},
-    record::{Ledger, Progress},
+    record::{History, Ledger, Progress},
     tenant::TenantId,
 };
 
@@ -75,10 +75,24 @@ pub struct TelemetryFeed {
     pub blobs: u64,
     /// Names of segments that nothing points to any more; the next pass removes them, when nobody reads them any more.
     pub superseded: Vec<String>,
+    #[serde(skip_serializing_if = "History::is_empty")]
+    pub history: History,
 }
 
 impl Progress for TelemetryFeed {
     const ITEM: &'static str = "telemetry#progress";
+
+    fn watermark(&self) -> Option<Timestamp> {
+        self.watermark
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn history(&mut self) -> &mut History {
+        &mut self.history
+    }
 
     fn unwritten() -> Option<Self> {
         Some(Self::default())

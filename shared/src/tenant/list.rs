@@ -98,7 +98,7 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
     Ok(views)
 }
 
-async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Result<TenantView, StoreError> {
+pub(super) async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Result<TenantView, StoreError> {
     let tenant = connection.tenant_id;
     let consent = connection.evidence().cloned();
     let alerts = AlertFeed::load(store, tenant).await?.map(|(alerts, _)| alerts);
