@@ -19,6 +19,7 @@ mod invitations;
 mod machines;
 mod measures;
 mod ocsf;
+mod overview;
 mod platform;
 mod pulling;
 mod renewal;

@@ -98,6 +98,22 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
     Ok(views)
 }
 
+/// Until where this feed of a tenant has been looked at and delivered.
+///
+/// # Errors
+/// As the store's.
+pub(super) async fn watermark(
+    store: &dyn Store,
+    tenant: TenantId,
+    feed: Feed,
+) -> Result<Option<Timestamp>, StoreError> {
+    Ok(match feed {
+        Feed::Alerts => AlertFeed::load(store, tenant).await?.and_then(|(feed, _)| feed.watermark()),
+        Feed::Machines => MachineFeed::load(store, tenant).await?.and_then(|(feed, _)| feed.watermark()),
+        Feed::Telemetry => TelemetryFeed::load(store, tenant).await?.and_then(|(feed, _)| feed.watermark()),
+    })
+}
+
 pub(super) async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Result<TenantView, StoreError> {
     let tenant = connection.tenant_id;
     let consent = connection.evidence().cloned();
