@@ -7,6 +7,7 @@ use harness::{ADMIN, CLIENT, HOME, Stage, TENANT};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use shared::{
+    audit::Actor,
     clock::Clock,
     config::Config,
     consent::invitation::{LIFETIME, NewInvitation, invite},
@@ -94,8 +95,9 @@ impl Provider {
             feeds: vec![Feed::Alerts],
             expected_tenant: None,
             lifetime: LIFETIME,
+            once: None,
         };
-        block_on(invite(&machine.app, &new)).unwrap().link.to_string()
+        block_on(invite(&machine.app, &new, &Actor::CommandLine)).unwrap().link.to_string()
     }
 
     /// What `muster tenants --json` says.
