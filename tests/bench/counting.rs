@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use shared::{
     ports::{
         Ports, Unavailable,
@@ -132,5 +133,13 @@ impl Vault for CountedVault {
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
         self.0.list(prefix).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<Option<Timestamp>, VaultError> {
+        self.0.remove(name).await
+    }
+
+    async fn restore(&self, name: &str) -> Result<bool, VaultError> {
+        self.0.restore(name).await
     }
 }

@@ -31,6 +31,7 @@ suite! {
         racing_rotations_begin_once,
         an_empty_version_is_not_promoted,
         a_version_is_as_old_as_its_rotation,
+        a_removed_secret_is_not_rotated,
     ]
 }
 
@@ -167,4 +168,15 @@ async fn a_version_is_as_old_as_its_rotation(open: Open<dyn Hosted>) {
     assert_eq!(begun.keys().collect::<Vec<_>>(), [V1, V2]);
     put(&*vault, V2, "two", &[Pending]).await.unwrap();
     assert_eq!(vault.describe(NAME).await.unwrap().created, begun);
+}
+
+async fn a_removed_secret_is_not_rotated(open: Open<dyn Hosted>) {
+    let vault = with_one(&open).await;
+    vault.begin(NAME, V2).await.unwrap();
+    vault.remove(NAME).await.unwrap();
+    assert!(is_invalid(&vault.begin(NAME, V2).await));
+    assert!(is_invalid(&vault.begin(NAME, V3).await));
+    assert!(is_invalid(&vault.cancel(NAME, V2).await));
+    vault.restore(NAME).await.unwrap();
+    assert_eq!(labels(&*vault).await, stages(&[(V1, &[Current]), (V2, &[Pending])]));
 }

@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use shared::{
     clock::Clock,
     ports::vault::{
-        Schedule,
+        RECOVERY, Schedule,
         Stage::{self, Current, Pending, Previous},
         Stages, Vault, VaultError, Version,
     },
@@ -49,6 +49,9 @@ suite! {
         every_handle_is_on_the_same_vault,
         racing_puts_of_one_version_agree_on_one_value,
         racing_promotions_succeed_once,
+        a_removed_secret_is_not_there_and_takes_nothing,
+        removing_what_is_not_there_is_no_error,
+        a_restored_secret_has_every_version_and_label,
     ]
 }
 
@@ -450,4 +453,51 @@ fn another_key_opens_nothing() {
     let put = block_on(theirs.put(NAME, V1, &secret(CANARY), &[Current], None));
     assert!(matches!(put, Err(VaultError::Unavailable(_))), "{put:?}");
     assert_eq!(block_on(ours.read(NAME, Current, None)).unwrap().value.expose(), CANARY);
+}
+
+async fn a_removed_secret_is_not_there_and_takes_nothing(open: Open<dyn Vault>) {
+    let vault = ready_to_promote(&open).await;
+    vault.put("muster/console", V1, &secret("other"), &[Current], None).await.unwrap();
+    let until = vault.remove(NAME).await.unwrap().expect("there is one");
+    let window = until.duration_since(Clock::System.now());
+    assert!((window - RECOVERY).abs() < jiff::SignedDuration::from_mins(1), "{window:?}");
+    for vault in [vault, open()] {
+        for stage in [Current, Pending, Previous] {
+            assert!(is_not_found(&vault.read(NAME, stage, None).await));
+            assert!(is_not_found(&vault.read(NAME, stage, Some(V1)).await));
+        }
+        assert!(is_not_found(&vault.describe(NAME).await));
+        assert_eq!(vault.list("").await.unwrap(), ["muster/console"]);
+        assert!(is_invalid(&put(&*vault, V3, "three", &[Current]).await));
+        assert!(is_invalid(&put(&*vault, V3, "three", &[Pending]).await));
+        assert!(is_invalid(&put(&*vault, V1, "one", &[Current]).await), "not even what it holds");
+        assert!(is_invalid(&vault.promote(NAME, V2, V1).await));
+        assert_eq!(vault.remove(NAME).await.unwrap(), Some(until), "it keeps its date");
+    }
+}
+
+async fn removing_what_is_not_there_is_no_error(open: Open<dyn Vault>) {
+    let vault = open();
+    assert_eq!(vault.remove(NAME).await.unwrap(), None);
+    assert!(!vault.restore(NAME).await.unwrap());
+    put(&*vault, V1, "one", &[Current]).await.unwrap();
+    assert!(!vault.restore(NAME).await.unwrap(), "nobody has removed it");
+    assert_eq!(read(&*vault, Current).await, found(V1, "one"));
+}
+
+async fn a_restored_secret_has_every_version_and_label(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&*vault, V2, "two", &[Current]).await.unwrap();
+    put(&*vault, V3, "three", &[Pending]).await.unwrap();
+    let before = vault.describe(NAME).await.unwrap();
+    vault.remove(NAME).await.unwrap();
+    assert!(open().restore(NAME).await.unwrap());
+    assert!(!vault.restore(NAME).await.unwrap(), "it is there already");
+    assert_eq!(vault.describe(NAME).await.unwrap(), before);
+    assert_eq!(read(&*vault, Current).await, found(V2, "two"));
+    assert_eq!(read(&*vault, Previous).await, found(V1, "one"));
+    assert_eq!(read(&*vault, Pending).await, found(V3, "three"));
+    assert_eq!(vault.list("").await.unwrap(), [NAME]);
+    vault.promote(NAME, V3, V2).await.unwrap();
+    assert!(vault.remove(NAME).await.unwrap().is_some());
 }

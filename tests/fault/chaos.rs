@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use embedded::{Deliveries, Delivery, Machine, Rotations};
 use futures::{FutureExt, future::BoxFuture};
 use harness::{SimulatorTransport, Stage};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use shared::{
     App,
@@ -246,6 +246,14 @@ impl Vault for Chaotic<dyn Vault> {
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
         self.fate.around(self.port.list(prefix)).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<Option<Timestamp>, VaultError> {
+        self.fate.around(self.port.remove(name)).await
+    }
+
+    async fn restore(&self, name: &str) -> Result<bool, VaultError> {
+        self.fate.around(self.port.restore(name)).await
     }
 }
 

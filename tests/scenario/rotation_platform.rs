@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use harness::{CLIENT, HAND_MADE, LOOK_ALIKE, STEPS, Stage, at, keys, rotate, seconds, step};
+use jiff::Timestamp;
 use serde_json::json;
 use shared::{
     App,
@@ -86,6 +87,14 @@ impl Vault for Strict {
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
         self.vault.list(prefix).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<Option<Timestamp>, VaultError> {
+        self.vault.remove(by_arn(name)).await
+    }
+
+    async fn restore(&self, name: &str) -> Result<bool, VaultError> {
+        self.vault.restore(by_arn(name)).await
     }
 }
 

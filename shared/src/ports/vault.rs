@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Unavailable;
 use crate::secret::Secret;
+
+/// How long a removed secret can be restored: the longest that Secrets Manager offers.
+pub const RECOVERY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A staging label. Reads always name one; nothing is read "by default".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +97,9 @@ pub enum VaultError {
 /// - `put` with a version id already used and the same value does nothing; with another value it is an error;
 /// - labelling a version moves the label from whatever version had it; when `AWSCURRENT` moves, the version that had
 ///   it gets `AWSPREVIOUS`, and loses `AWSPENDING` if it still had that; a version left without labels is forgotten;
-/// - `promote` moves `AWSCURRENT` and is refused when `from` does not carry it, so repeating it fails.
+/// - `promote` moves `AWSCURRENT` and is refused when `from` does not carry it, so repeating it fails;
+/// - a removed secret is neither read, described nor listed, and nothing is put into it or labelled in it until it is
+///   restored, with every version and label that it had. After [`RECOVERY`] it is gone for good.
 #[async_trait]
 pub trait Vault: Send + Sync + std::fmt::Debug {
     /// The version of `name` that carries `stage` and, where `version` is given, has that id.
@@ -118,6 +123,13 @@ pub trait Vault: Send + Sync + std::fmt::Debug {
 
     /// Names beginning with `prefix`, sorted.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError>;
+
+    /// Schedules the secret for deletion; until when it can be restored. `None` where there is none. One that is removed
+    /// already keeps its date.
+    async fn remove(&self, name: &str) -> Result<Option<Timestamp>, VaultError>;
+
+    /// Takes the removal back. False where nothing was removed that could be brought back.
+    async fn restore(&self, name: &str) -> Result<bool, VaultError>;
 }
 
 #[cfg(test)]

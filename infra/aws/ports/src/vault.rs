@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use shared::{
     ports::{
         Unavailable,
-        vault::{Description, Schedule, Stage, Stages, Vault, VaultError, Version},
+        vault::{Description, RECOVERY, Schedule, Stage, Stages, Vault, VaultError, Version},
     },
     secret::Secret,
 };
@@ -55,6 +55,13 @@ impl SecretsManagerVault {
         create.send().await.map(|_| ()).map_err(|error| failed("CreateSecret", name, version, &error))
     }
 
+    /// Until when a removed secret can be restored; `None` for one that is not removed.
+    async fn removal(&self, name: &str) -> Result<Option<Timestamp>, VaultError> {
+        let described = self.client.describe_secret().secret_id(name).send().await;
+        let described = described.map_err(|error| failed("DescribeSecret", name, "", &error))?;
+        Ok(described.deleted_date().and_then(timestamp))
+    }
+
     /// When each version was made. Secrets Manager lists them apart from their labels.
     async fn made(&self, name: &str) -> Result<BTreeMap<String, Timestamp>, VaultError> {
         let mut pages =
@@ -90,6 +97,10 @@ impl Vault for SecretsManagerVault {
         let get = self.client.get_secret_value().secret_id(name).version_stage(stage.label());
         let got = get.set_version_id(version.map(str::to_owned)).send().await;
         let got = got.map_err(|error| match failed("GetSecretValue", name, stage.label(), &error) {
+            // Removed, and not yet gone.
+            VaultError::InvalidRequest(told) if told.contains("deletion") => {
+                VaultError::NotFound(format!("{name} {}", stage.label()))
+            }
             // A version that exists without this label.
             VaultError::InvalidRequest(told) if version.is_some() && told.contains("VersionStage") => {
                 VaultError::NotFound(format!("{name} {}", stage.label()))
@@ -132,6 +143,9 @@ impl Vault for SecretsManagerVault {
     async fn describe(&self, name: &str) -> Result<Description, VaultError> {
         let described = self.client.describe_secret().secret_id(name).send().await;
         let described = described.map_err(|error| failed("DescribeSecret", name, "", &error))?;
+        if described.deleted_date().is_some() {
+            return Err(VaultError::NotFound(name.to_owned()));
+        }
         let mut stages = stages(described.version_ids_to_stages());
         stages.retain(|_, labels| !labels.is_empty());
         let made = self.made(name).await?;
@@ -165,6 +179,35 @@ impl Vault for SecretsManagerVault {
         names.retain(|name| name.starts_with(prefix));
         names.sort();
         Ok(names)
+    }
+
+    async fn remove(&self, name: &str) -> Result<Option<Timestamp>, VaultError> {
+        let days = RECOVERY.as_hours() / 24;
+        let removed = self.client.delete_secret().secret_id(name).recovery_window_in_days(days).send().await;
+        match removed.map_err(|error| failed("DeleteSecret", name, "", &error)) {
+            Ok(removed) => {
+                let until = removed.deletion_date().and_then(timestamp);
+                let undated = || Unavailable::new(PORT, format!("Secrets Manager says not until when {name} is kept"));
+                until.map(Some).ok_or_else(|| undated().into())
+            }
+            Err(VaultError::NotFound(_)) => Ok(None),
+            // It is removed already, and keeps its date.
+            Err(VaultError::InvalidRequest(told)) => match self.removal(name).await? {
+                Some(until) => Ok(Some(until)),
+                None => Err(VaultError::InvalidRequest(told)),
+            },
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn restore(&self, name: &str) -> Result<bool, VaultError> {
+        match self.removal(name).await {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(VaultError::NotFound(_)) => return Ok(false),
+            Err(other) => return Err(other),
+        }
+        let restored = self.client.restore_secret().secret_id(name).send().await;
+        restored.map(|_| true).map_err(|error| failed("RestoreSecret", name, "", &error))
     }
 }
 

@@ -13,7 +13,7 @@ use shared::ports::Unavailable;
 const LAYOUT: usize = LAYOUTS.len();
 
 /// What makes each layout out of the one before it.
-const LAYOUTS: [&str; 2] = [TABLES, AGES_AND_IDENTITY];
+const LAYOUTS: [&str; 3] = [TABLES, AGES_AND_IDENTITY, REMOVALS];
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS state (
@@ -40,6 +40,11 @@ const AGES_AND_IDENTITY: &str = "
     UPDATE secret_version SET created_at = unixepoch() * 1000000;
     CREATE TABLE installation (id TEXT NOT NULL);
     INSERT INTO installation (id) VALUES (lower(hex(randomblob(16))));
+";
+
+/// Secrets that are removed, and until when they can be restored, in microseconds.
+const REMOVALS: &str = "
+    CREATE TABLE secret_removal (name TEXT PRIMARY KEY NOT NULL, restorable_until INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// The data folder cannot be used.
@@ -163,7 +168,7 @@ mod tests {
         let layout: i64 = database
             .read("vault", |connection| connection.pragma_query_value(None, "user_version", |row| row.get(0)))
             .unwrap();
-        assert_eq!(layout, 2);
+        assert_eq!(layout, 3);
     }
 
     #[test]

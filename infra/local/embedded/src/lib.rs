@@ -44,13 +44,16 @@ pub fn exists(data: &Path) -> bool {
     data.join("muster.db").exists()
 }
 
-/// Removes state that has outlived its time to live. Reads every item once; the server does it daily.
+/// Removes state that has outlived its time to live, and secrets that can no longer be restored. Reads every item once;
+/// the server does it daily.
 ///
 /// # Errors
 /// [`OpenError`] when the database fails.
 pub fn forget_expired(data: &Path, now: Timestamp) -> Result<(), OpenError> {
     let path = data.join("muster.db");
-    SqliteStore::new(Database::open(&path)?).forget_expired(now).map_err(|cause| OpenError::new(&path, &cause))
+    let database = Database::open(&path)?;
+    let forgotten = SqliteStore::new(database.clone()).forget_expired(now);
+    forgotten.and_then(|()| vault::forget_removed(&database, now)).map_err(|cause| OpenError::new(&path, &cause))
 }
 
 /// A host on this data folder and the real network.

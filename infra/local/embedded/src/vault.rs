@@ -19,7 +19,7 @@ use shared::{
     clock::Clock,
     ports::{
         Unavailable,
-        vault::{Description, Schedule, Stage, Stages, Vault, VaultError, Version},
+        vault::{Description, RECOVERY, Schedule, Stage, Stages, Vault, VaultError, Version},
     },
     secret::Secret,
 };
@@ -135,6 +135,48 @@ fn stage(label: &str) -> Option<Stage> {
     [Stage::Current, Stage::Pending, Stage::Previous].into_iter().find(|stage| stage.label() == label)
 }
 
+/// Forgets for good what was removed and can no longer be restored.
+pub fn forget_removed(database: &Database, now: Timestamp) -> Result<(), Unavailable> {
+    database.write(PORT, |transaction| {
+        let names: Vec<String> = transaction
+            .prepare("SELECT name FROM secret_removal WHERE restorable_until <= ?1")
+            .and_then(|mut statement| {
+                statement.query_map(params![now.as_microsecond()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+            })
+            .map_err(|cause| Unavailable::new(PORT, cause))?;
+        names.iter().try_for_each(|name| forget(transaction, name).map_err(|cause| Unavailable::new(PORT, cause)))
+    })
+}
+
+fn forget(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<()> {
+    ["secret_label", "secret_version", "secret_removal"].into_iter().try_for_each(|table| {
+        transaction.execute(&format!("DELETE FROM {table} WHERE name = ?1"), params![name]).map(|_| ())
+    })
+}
+
+/// Until when a removed secret can be restored. One whose time is over is forgotten on this occasion.
+fn removal(transaction: &Transaction<'_>, name: &str, now: Timestamp) -> Result<Option<Timestamp>, VaultError> {
+    let until: Option<i64> = transaction
+        .query_row("SELECT restorable_until FROM secret_removal WHERE name = ?1", params![name], |row| row.get(0))
+        .optional()
+        .map_err(failed)?;
+    let Some(until) = until else { return Ok(None) };
+    let until = Timestamp::from_microsecond(until).map_err(|cause| Unavailable::new(PORT, cause))?;
+    if until <= now {
+        forget(transaction, name).map_err(failed)?;
+        return Ok(None);
+    }
+    Ok(Some(until))
+}
+
+/// Nothing is changed in a secret that is removed.
+fn check_there(transaction: &Transaction<'_>, name: &str, now: Timestamp) -> Result<(), VaultError> {
+    match removal(transaction, name, now)? {
+        None => Ok(()),
+        Some(until) => Err(VaultError::InvalidRequest(format!("{name} is removed, and can be restored until {until}"))),
+    }
+}
+
 /// Which version carries a label.
 fn holder(transaction: &Transaction<'_>, name: &str, stage: Stage) -> Result<Option<String>, VaultError> {
     transaction
@@ -207,7 +249,7 @@ impl Vault for SqliteVault {
             connection
                 .query_row(
                     "SELECT version, sealed FROM secret_label JOIN secret_version USING (name, version)
-                     WHERE name = ?1 AND label = ?2",
+                     WHERE name = ?1 AND label = ?2 AND name NOT IN (SELECT name FROM secret_removal)",
                     params![name, stage.label()],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
@@ -233,6 +275,7 @@ impl Vault for SqliteVault {
     ) -> Result<(), VaultError> {
         let sealed = self.key.seal(name, version, value)?;
         self.database.write(PORT, |transaction| {
+            check_there(transaction, name, self.clock.now())?;
             let stored: Option<Option<Vec<u8>>> = transaction
                 .query_row(
                     "SELECT sealed FROM secret_version WHERE name = ?1 AND version = ?2",
@@ -265,6 +308,7 @@ impl Vault for SqliteVault {
 
     async fn promote(&self, name: &str, to: &str, from: &str) -> Result<(), VaultError> {
         self.database.write(PORT, |transaction| {
+            check_there(transaction, name, self.clock.now())?;
             let current =
                 holder(transaction, name, Stage::Current)?.ok_or_else(|| VaultError::NotFound(name.to_owned()))?;
             if current != from {
@@ -290,7 +334,7 @@ impl Vault for SqliteVault {
             let rows = connection
                 .prepare(
                     "SELECT version, label, created_at FROM secret_label JOIN secret_version USING (name, version)
-                     WHERE name = ?1 ORDER BY label",
+                     WHERE name = ?1 AND name NOT IN (SELECT name FROM secret_removal) ORDER BY label",
                 )?
                 .query_map(params![name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<rusqlite::Result<_>>()?;
@@ -316,10 +360,45 @@ impl Vault for SqliteVault {
     async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
         Ok(self.database.read(PORT, |connection| {
             connection
-                .prepare("SELECT DISTINCT name FROM secret_label WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")?
+                .prepare(
+                    "SELECT DISTINCT name FROM secret_label WHERE substr(name, 1, length(?1)) = ?1
+                     AND name NOT IN (SELECT name FROM secret_removal) ORDER BY name",
+                )?
                 .query_map(params![prefix], |row| row.get(0))?
                 .collect()
         })?)
+    }
+
+    async fn remove(&self, name: &str) -> Result<Option<Timestamp>, VaultError> {
+        let now = self.clock.now();
+        self.database.write(PORT, |transaction| {
+            if let Some(until) = removal(transaction, name, now)? {
+                return Ok(Some(until));
+            }
+            if !exists(transaction, name)? {
+                return Ok(None);
+            }
+            let until = now + RECOVERY;
+            transaction
+                .execute(
+                    "INSERT INTO secret_removal (name, restorable_until) VALUES (?1, ?2)",
+                    params![name, until.as_microsecond()],
+                )
+                .map_err(failed)?;
+            // As it will be read back.
+            Timestamp::from_microsecond(until.as_microsecond())
+                .map(Some)
+                .map_err(|cause| Unavailable::new(PORT, cause).into())
+        })
+    }
+
+    async fn restore(&self, name: &str) -> Result<bool, VaultError> {
+        self.database.write(PORT, |transaction| {
+            // What can no longer be restored is not there any more.
+            removal(transaction, name, self.clock.now())?;
+            let restored = transaction.execute("DELETE FROM secret_removal WHERE name = ?1", params![name]);
+            restored.map(|rows| rows > 0).map_err(failed)
+        })
     }
 }
 
@@ -327,6 +406,7 @@ impl Vault for SqliteVault {
 impl Rotations for SqliteVault {
     async fn begin(&self, name: &str, version: &str) -> Result<(), VaultError> {
         self.database.write(PORT, |transaction| {
+            check_there(transaction, name, self.clock.now())?;
             let current =
                 holder(transaction, name, Stage::Current)?.ok_or_else(|| VaultError::NotFound(name.to_owned()))?;
             match holder(transaction, name, Stage::Pending)? {
@@ -350,6 +430,7 @@ impl Rotations for SqliteVault {
 
     async fn cancel(&self, name: &str, version: &str) -> Result<(), VaultError> {
         self.database.write(PORT, |transaction| {
+            check_there(transaction, name, self.clock.now())?;
             let is_current = holder(transaction, name, Stage::Current)?.as_deref() == Some(version);
             if is_current || holder(transaction, name, Stage::Pending)?.as_deref() != Some(version) {
                 return Err(VaultError::InvalidRequest(format!(
@@ -359,5 +440,44 @@ impl Rotations for SqliteVault {
             remove_label(transaction, name, Stage::Pending)?;
             forget_unlabelled(transaction, name)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_removed_is_forgotten_for_good_when_its_time_is_over() {
+        let (database, clock) = (Database::in_memory().unwrap(), Clock::manual(Timestamp::UNIX_EPOCH));
+        let vault = SqliteVault::new(database.clone(), VaultKey::ephemeral().unwrap(), clock.clone());
+        let put = |name: &str, value: &str| {
+            block_on(vault.put(name, "v1", &Secret::new(value.to_owned()), &[Stage::Current], None)).unwrap();
+        };
+        let rows = || -> i64 {
+            database
+                .read(PORT, |connection| {
+                    connection.query_row("SELECT count(*) FROM secret_version", [], |row| row.get(0))
+                })
+                .unwrap()
+        };
+        for name in ["a", "b"] {
+            put(name, "old");
+            assert_eq!(block_on(vault.remove(name)).unwrap(), Some(clock.now() + RECOVERY));
+        }
+        clock.advance(RECOVERY - SignedDuration::from_secs(1));
+        forget_removed(&database, clock.now()).unwrap();
+        assert!(block_on(vault.restore("a")).unwrap() && rows() == 2);
+        block_on(vault.remove("a")).unwrap();
+        clock.advance(SignedDuration::from_secs(1));
+        assert!(!block_on(vault.restore("b")).unwrap(), "a moment too late, whether it is cleared away or not");
+        assert_eq!((rows(), block_on(vault.remove("b")).unwrap()), (1, None));
+        put("b", "another");
+        clock.advance(RECOVERY);
+        forget_removed(&database, clock.now()).unwrap();
+        assert_eq!((rows(), block_on(vault.list("")).unwrap()), (1, vec!["b".to_owned()]));
     }
 }

@@ -115,6 +115,12 @@ impl Vault {
         check_token(&token)?;
         let (id, value) = (body["Name"].clone(), body["SecretString"].take());
         let _turn = self.turn.lock().await;
+        if self.describe(text(&body, "Name")).await.is_ok_and(|secret| !secret["DeletedDate"].is_null()) {
+            // ministack says that it exists.
+            let message =
+                "You can't create this secret because a secret with this name is already scheduled for deletion.";
+            return Err(refused("InvalidRequestException", message));
+        }
         let known = self.ask("GetSecretValue", &json!({"SecretId": id, "VersionId": token})).await.unwrap_or_default();
         if value.is_string() && known["SecretString"] == value {
             // The very same request has come before (API reference).
@@ -179,6 +185,10 @@ impl Vault {
         check_token(token)?;
         let _turn = self.turn.lock().await;
         let secret = self.describe(id).await?;
+        if !secret["DeletedDate"].is_null() {
+            let message = "You can't perform this operation on the secret because it was marked for deletion.";
+            return Err(refused("InvalidRequestException", message));
+        }
         for (version, stages) in secret["VersionIdsToStages"].as_object().into_iter().flatten() {
             let has = |label: &str| stages.as_array().is_some_and(|stages| stages.iter().any(|stage| stage == label));
             if has("AWSPENDING") && !has("AWSCURRENT") && version != token {
