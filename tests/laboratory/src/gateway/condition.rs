@@ -11,11 +11,12 @@ pub type Context = BTreeMap<String, Vec<String>>;
 
 /// The condition keys that the gateway knows how to fill in. One that is not among them would be judged as absent, which
 /// is wrong in both directions.
-const MODELLED: [&str; 10] = [
+const MODELLED: [&str; 11] = [
     "aws:resourceaccount",
     "aws:securetransport",
     "dynamodb:leadingkeys",
     "s3:prefix",
+    "secretsmanager:recoverywindowindays",
     "secretsmanager:secretid",
     "secretsmanager:versionid",
     "secretsmanager:versionstage",
@@ -69,7 +70,8 @@ impl Condition {
         };
         let (if_exists, rest) = rest.strip_suffix("IfExists").map_or((false, rest), |rest| (true, rest));
         let (negated, like) = match rest {
-            "StringEquals" | "Bool" => (false, false),
+            // Whole numbers are written in one way.
+            "StringEquals" | "NumericEquals" | "Bool" => (false, false),
             "StringLike" => (false, true),
             "StringNotEquals" => (true, false),
             "StringNotLike" => (true, true),

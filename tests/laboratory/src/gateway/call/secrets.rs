@@ -8,7 +8,7 @@ use crate::gateway::{condition::Context, policy::Permission};
 const KNOWN: [(&str, &[(&str, &str)]); 12] = [
     ("CancelRotateSecret", &[]),
     ("CreateSecret", &[]),
-    ("DeleteSecret", &[]),
+    ("DeleteSecret", &[("secretsmanager:recoverywindowindays", "RecoveryWindowInDays")]),
     ("DescribeSecret", &[]),
     ("GetSecretValue", &[("secretsmanager:versionid", "VersionId"), ("secretsmanager:versionstage", "VersionStage")]),
     ("ListSecretVersionIds", &[]),
@@ -36,9 +36,11 @@ pub(super) fn permissions(operation: &str, body: &Value) -> Result<Vec<Permissio
         context.insert("secretsmanager:secretid".to_owned(), vec![resource.to_owned()]);
     }
     for (key, field) in *keys {
-        if let Some(value) = body[*field].as_str() {
-            context.insert((*key).to_owned(), vec![value.to_owned()]);
-        }
+        match &body[*field] {
+            Value::String(text) => context.insert((*key).to_owned(), vec![text.clone()]),
+            Value::Number(number) => context.insert((*key).to_owned(), vec![number.to_string()]),
+            _ => None,
+        };
     }
     Ok(vec![Permission { action: format!("secretsmanager:{operation}"), resource: resource.to_owned(), context }])
 }
@@ -68,6 +70,14 @@ mod tests {
         );
         let silent = call("GetSecretValue", &json!({"SecretId": "muster/app"})).unwrap();
         assert!(!silent[0].contains("versionstage"), "{silent:?}");
+    }
+
+    #[test]
+    fn a_removal_says_for_how_long_it_can_be_taken_back() {
+        let needed = call("DeleteSecret", &json!({"SecretId": "a", "RecoveryWindowInDays": 30})).unwrap();
+        assert!(needed[0].contains("secretsmanager:recoverywindowindays [\"30\"]"), "{needed:?}");
+        let at_once = call("DeleteSecret", &json!({"SecretId": "a", "ForceDeleteWithoutRecovery": true})).unwrap();
+        assert!(!at_once[0].contains("recoverywindow"), "{at_once:?}");
     }
 
     #[test]
