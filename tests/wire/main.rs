@@ -8,6 +8,8 @@ mod azure;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod lint;

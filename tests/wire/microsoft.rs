@@ -4,8 +4,8 @@ use harness::{ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, SECRET, Stage, TENA
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{
-    Alert, Application, ClientSecret, CredentialPropagation, Exporter, GroupMembershipClaims, Machine, Quota,
-    Simulator, Step, StorageAccount, StorageRole, Tenant,
+    Alert, AppRole, AppRoleAssignment, Application, ClientSecret, CredentialPropagation, Exporter,
+    GroupMembershipClaims, Machine, Quota, SignInAudience, Simulator, Step, StorageAccount, StorageRole, Tenant, User,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -18,6 +18,9 @@ pub const EXTRA_CLIENT: &str = "a0000000-0000-4000-8000-00000000e11e";
 pub const CONSOLE_CLIENT: &str = "a0000000-0000-4000-8000-00000000d11e";
 /// A tenant whose administrator nobody can vouch for but an operator.
 pub const UNPROVEN: &str = "a0000000-0000-4000-8000-0000000000cc";
+/// The provider's people, who work in the console.
+pub const OPERATOR: &str = "a0000000-0000-4000-8000-0000000ad111";
+pub const READER: &str = "a0000000-0000-4000-8000-0000000ad222";
 const HAND_MADE: &str = "a0000000-0000-4000-8000-00000000000c";
 
 pub const UNPROVEN_ADMIN: &str = "a0000000-0000-4000-8000-0000000ad333";
@@ -62,7 +65,9 @@ impl Microsoft {
             }
             let right = "Application.ReadWrite.OwnedBy";
             let of_home = [CLIENT, EXTRA_CLIENT, CONSOLE_CLIENT].into_iter();
-            let provider = Tenant::new(HOME, "Provider");
+            let provider = Tenant::new(HOME, "Provider")
+                .with_user(User::member(OPERATOR, "Olga <i>", "olga@provider.example"))
+                .with_user(User::member(READER, "Rita <i>", "rita@provider.example"));
             world.add_tenant(of_home.fold(provider, |tenant, client| tenant.consented(client, &[right], yesterday)));
             world.add_tenant(Tenant::new(TENANT, "Contoso").with_user(Stage::admin(ADMIN)));
             world.add_tenant(Tenant::new(OWNER, "Fabrikam").consented(
@@ -77,9 +82,20 @@ impl Microsoft {
                 let account = account.with_role(client, StorageRole::BlobDataReader);
                 world.add_storage(account.with_role(client, StorageRole::QueueDataMessageProcessor));
             }
+            let sign_in = || vec!["openid".to_owned(), "profile".to_owned()];
+            let roles = ["Muster.Operator", "Muster.Reader"];
+            for client in [CLIENT, CONSOLE_CLIENT] {
+                let registration = world.registration(client);
+                registration.redirect_uris = vec![format!("{public_url}/login/callback")];
+                registration.delegated_permissions = sign_in();
+                registration.app_roles = roles.map(AppRole::new).into();
+                for (person, role) in [OPERATOR, READER].into_iter().zip(roles) {
+                    world.assign(HOME, AppRoleAssignment::to_user(client, person, role)).unwrap();
+                }
+            }
+            world.registration(CONSOLE_CLIENT).sign_in_audience = SignInAudience::MyOrg;
             let registration = world.registration(CLIENT);
-            registration.redirect_uris = vec![format!("{public_url}/consent/callback")];
-            registration.delegated_permissions = vec!["openid".to_owned(), "profile".to_owned()];
+            registration.redirect_uris.push(format!("{public_url}/consent/callback"));
             registration.group_membership_claims = GroupMembershipClaims::DirectoryRole;
         });
         runtime.spawn(simulator::serve::serve(simulator.clone(), listener));

@@ -149,11 +149,10 @@ impl Stack {
         if said.function_error.is_some() || said.status >= 300 { Err(answer) } else { Ok(answer) }
     }
 
-    /// One request of a browser to the HTTP API.
-    pub fn knock(&self, method: Method, path_and_query: &str, cookies: &str) -> Said {
+    /// One request of a browser or a script to the HTTP API.
+    pub fn knock(&self, method: Method, path_and_query: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Said {
         let host = self.outputs["PublicApiEndpoint"].split("//").nth(1).unwrap();
-        let headers = [("host", host), ("cookie", cookies)];
-        self.operator.send("execute-api", method, path_and_query, &headers, Vec::new())
+        self.operator.unsigned(method, path_and_query, &[&[("host", host)], headers].concat(), body)
     }
 
     /// `muster … --aws`, with the environment that the stack's output tells an operator to say.

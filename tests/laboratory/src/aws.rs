@@ -89,19 +89,22 @@ impl Aws {
     ) -> Said {
         let scope = format!("{}/20261122/{}/{service}/aws4_request", self.account, Ministack::REGION);
         let signature = "0".repeat(64);
-        let mut request = self
-            .client
-            .request(method, format!("{}{target}", self.endpoint))
-            .header(
-                "authorization",
-                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={signature}"),
-            )
-            .header("x-amz-date", "20261122T000000Z")
-            .body(body);
+        let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={signature}");
+        let signed = [("authorization", signed.as_str()), ("x-amz-date", "20261122T000000Z")];
+        self.unsigned(method, target, &[&signed, headers].concat(), body).await
+    }
+
+    /// A request that is no call of AWS: a browser's, or a script's, to an API behind the gateway of APIs.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn unsigned(&self, method: Method, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Said {
+        let mut request = self.client.request(method, format!("{}{target}", self.endpoint)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        said(request.send().await.unwrap_or_else(|error| panic!("{service} {target}: {error}"))).await
+        // Its address may be a secret.
+        said(request.send().await.unwrap_or_else(|error| panic!("{}", error.without_url()))).await
     }
 }
 
@@ -142,5 +145,9 @@ impl Operator {
 
     pub fn send(&self, service: &str, method: Method, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Said {
         self.runtime.block_on(self.aws.send(service, method, target, headers, body))
+    }
+
+    pub fn unsigned(&self, method: Method, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Said {
+        self.runtime.block_on(self.aws.unsigned(method, target, headers, body))
     }
 }

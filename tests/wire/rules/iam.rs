@@ -101,7 +101,7 @@ fn a_star_has_its_reason_beside_it() {
     }
 }
 
-/// Whether a statement lets somebody change what a secret holds.
+/// Whether a statement lets somebody change what a secret holds, or whether it is there.
 fn writes(statement: &Value) -> bool {
     let reads = ["GetSecretValue", "DescribeSecret", "ListSecrets", "ListSecretVersionIds"];
     actions(statement).iter().any(|action| !reads.contains(&action.split(':').nth(1).unwrap()))
@@ -181,10 +181,23 @@ fn the_table_is_opened_partition_by_partition_and_never_scanned() {
         // `ForAllValues` is true of a call that names no key at all, and these are the calls that may name none.
         let keyless = ["dynamodb:Scan", "dynamodb:PartiQLSelect", "dynamodb:DescribeTable"];
         assert!(actions(statement).iter().all(|action| !keyless.contains(action)), "{role}: {statement}");
-        let deletes = actions(statement).contains(&"dynamodb:DeleteItem");
-        assert!(
-            !deletes || (role == role_of("telemetry-drain") && list(keys) == [&json!("tenant#*")]),
-            "{role}: {keys}"
-        );
+        if actions(statement).contains(&"dynamodb:DeleteItem") {
+            assert!(role == role_of("telemetry-drain") && list(keys) == [&json!("tenant#*")], "{role}: {keys}");
+        }
     }
+}
+
+/// Entries of the trail are added by whoever does what it tells of. Nobody takes one away.
+#[test]
+fn the_trail_is_only_added_to() {
+    let mut writers = Vec::new();
+    for (role, statement) in of_service("dynamodb:") {
+        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        if list(keys).contains(&&json!("audit#*")) {
+            assert_eq!(list(keys).len(), 1, "{role}: {keys}");
+            assert_eq!(actions(statement), ["dynamodb:PutItem"], "{role}");
+            writers.push(role);
+        }
+    }
+    assert_eq!(writers, [role_of("console")]);
 }

@@ -2,27 +2,43 @@
 
 use std::{collections::BTreeSet, fs};
 
+use serde_json::Value;
+
 use crate::template::{Template, root, target};
 
-/// The paths that the handler's card names as its trigger.
+/// The paths that the consent's card names as its trigger.
 fn paths_of_the_card() -> BTreeSet<String> {
     let handler = fs::read_to_string(root().join("functions/consent-callback/src/handler.rs")).unwrap();
     let trigger = handler.lines().find(|line| line.contains("**Trigger**")).unwrap();
     trigger.split('`').filter(|part| part.starts_with("/c")).map(str::to_owned).collect()
 }
 
-#[test]
-fn the_routes_are_the_handlers_and_no_others() {
+/// The routes that lead to a function.
+fn routes_to(function: &str) -> BTreeSet<&'static str> {
     let template = Template::shared();
-    let routes: BTreeSet<&str> =
-        template.all("AWS::ApiGatewayV2::Route").map(|(_, route)| route["RouteKey"].as_str().unwrap()).collect();
+    let leads = |route: &&(&str, &'static Value)| {
+        let integration = target(&route.1["Target"]).unwrap();
+        let integration = template.properties(integration, "AWS::ApiGatewayV2::Integration");
+        target(&integration["IntegrationUri"]) == Some(template.function(function).0)
+    };
+    let routes: Vec<_> = template.all("AWS::ApiGatewayV2::Route").collect();
+    routes.iter().filter(leads).map(|(_, route)| route["RouteKey"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_consents_routes_are_its_handlers_and_everything_else_is_the_consoles() {
+    let consents = routes_to("consent-callback");
     let expected = ["GET /connect/{invitation}", "POST /connect/{invitation}/start", "GET /consent/callback"];
-    assert_eq!(routes, BTreeSet::from(expected));
-    let paths: BTreeSet<String> = routes.iter().map(|route| route.split_once(' ').unwrap().1.to_owned()).collect();
+    assert_eq!(consents, BTreeSet::from(expected));
+    let paths: BTreeSet<String> = consents.iter().map(|route| route.split_once(' ').unwrap().1.to_owned()).collect();
     assert_eq!(paths, paths_of_the_card());
-    let (_, integration) = template.only("AWS::ApiGatewayV2::Integration");
-    assert_eq!(target(&integration["IntegrationUri"]), Some(template.function("consent-callback").0));
-    assert_eq!(integration["PayloadFormatVersion"], "2.0");
+    let consoles = routes_to("console");
+    assert_eq!(consoles, BTreeSet::from(["$default", "GET /api/health"]));
+    let template = Template::shared();
+    assert_eq!(template.all("AWS::ApiGatewayV2::Route").count(), consents.len() + consoles.len());
+    for (name, integration) in template.all("AWS::ApiGatewayV2::Integration") {
+        assert_eq!(integration["PayloadFormatVersion"], "2.0", "{name}");
+    }
 }
 
 #[test]
@@ -32,7 +48,7 @@ fn the_door_is_throttled() {
     assert!((1..=50).contains(&limit("ThrottlingRateLimit")) && (1..=100).contains(&limit("ThrottlingBurstLimit")));
 }
 
-/// The path of an invitation is a secret link, and the query of the callback carries codes.
+/// The path of an invitation is a secret link, and the queries of both callbacks carry codes.
 #[test]
 fn the_access_log_names_neither_path_nor_query() {
     let (_, stage) = Template::shared().only("AWS::ApiGatewayV2::Stage");
@@ -57,13 +73,14 @@ fn the_access_log_names_neither_path_nor_query() {
 }
 
 #[test]
-fn only_this_api_may_call_the_function() {
+fn only_this_api_may_call_the_functions_behind_it() {
     let template = Template::shared();
-    let (function, _) = template.function("consent-callback");
     let (api, _) = template.only("AWS::ApiGatewayV2::Api");
-    let permissions = template.all("AWS::Lambda::Permission");
-    let of_the_api: Vec<_> = permissions.filter(|(_, of)| of["Principal"] == "apigateway.amazonaws.com").collect();
-    let [(_, permission)] = of_the_api[..] else { panic!("{of_the_api:?}") };
-    assert_eq!(target(&permission["FunctionName"]), Some(function));
-    assert!(permission["SourceArn"]["Fn::Sub"].as_str().unwrap().contains(&format!("${{{api}}}/")));
+    let permissions = template.all("AWS::Lambda::Permission").map(|(_, of)| of);
+    let of_the_api: Vec<_> = permissions.filter(|of| of["Principal"] == "apigateway.amazonaws.com").collect();
+    let functions: Vec<_> = of_the_api.iter().filter_map(|of| target(&of["FunctionName"])).collect();
+    assert_eq!(functions, ["consent-callback", "console"].map(|name| template.function(name).0));
+    for permission in of_the_api {
+        assert!(permission["SourceArn"]["Fn::Sub"].as_str().unwrap().contains(&format!("${{{api}}}/")));
+    }
 }

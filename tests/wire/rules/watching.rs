@@ -66,6 +66,10 @@ fn everything_that_a_person_must_know_rings() {
         let (function, _) = template.function(&name);
         assert_eq!(alarms("AWS/Lambda", "Errors", Some(function)).len(), 1, "errors of {name}");
     }
+    // Who waits for a page is turned away; what ticks is not, and comes again.
+    for pages in ["consent-callback", "console"] {
+        watcher("AWS/Lambda", "Throttles", "Sum", pages);
+    }
 }
 
 /// At the slowest pace that a stack may be given, too: a period that holds nothing would be taken for silence, and what
