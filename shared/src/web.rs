@@ -83,8 +83,12 @@ impl Request {
 
     /// Whether a page of ours sent it, as far as the browser says. One that says nothing is old, or no browser.
     pub fn is_from(&self, public_url: &Url) -> bool {
-        self.fetch_site.as_deref().is_none_or(|site| matches!(site, "same-origin" | "none"))
-            && self.origin.as_deref().is_none_or(|origin| origin == public_url.origin().ascii_serialization())
+        let site = self.fetch_site.as_deref();
+        // A page that sends no referrer, as ours do, keeps its origin to itself: the form's is `null` then (Fetch 3.2).
+        let kept = |origin: &&str| *origin == "null" && site == Some("same-origin");
+        let origin = self.origin.as_deref().filter(|origin| !kept(origin));
+        site.is_none_or(|site| matches!(site, "same-origin" | "none"))
+            && origin.is_none_or(|origin| origin == public_url.origin().ascii_serialization())
     }
 
     pub fn has_type(&self, media_type: &str) -> bool {
@@ -240,6 +244,8 @@ mod tests {
             Request { fetch_site, origin, ..Request::default() }.is_from(&ours)
         };
         assert!(is_ours(Some("same-origin"), Some("https://muster.example.com")) && is_ours(None, None));
+        assert!(is_ours(Some("same-origin"), Some("null")), "what a browser says of a page without a referrer");
+        assert!(!is_ours(Some("none"), Some("null")) && !is_ours(Some("same-origin"), Some("https://evil.example")));
         for origin in ["null", "https://evil.example", "http://muster.example.com", "https://muster.example.com:444"] {
             assert!(!is_ours(None, Some(origin)), "{origin}");
         }
