@@ -4,6 +4,7 @@
 //! simulator is another process: this program again, with an argument.
 
 mod cold;
+mod console;
 mod counting;
 mod floor;
 mod inventory;
@@ -51,11 +52,19 @@ async fn main() -> ExitCode {
         let _the_system_clears_its_temporary_files_too = std::fs::remove_dir_all(&data);
         return ended(outcome);
     }
-    let outcome = run(&data).await;
+    if std::env::args().nth(1).as_deref() == Some(console::ARGUMENT) {
+        let outcome = console::measure(&data).await;
+        let _the_system_clears_its_temporary_files_too = std::fs::remove_dir_all(&data);
+        return ended(outcome);
+    }
+    let outcome = match run(&data).await {
+        Ok(report) => console::measure(&data).await.map(|console| (report, console)),
+        Err(error) => Err(error),
+    };
     let _the_system_clears_its_temporary_files_too = std::fs::remove_dir_all(&data);
-    let outcome = outcome.and_then(|report| {
+    let outcome = outcome.and_then(|(report, console)| {
         println!("{report}");
-        let others = [inventory::measure()?, telemetry::measure()?];
+        let others = [console, inventory::measure()?, telemetry::measure()?];
         let starts = cold::measure()?;
         println!("{starts}");
         // Over its budget as yet, and known to be: most of it is the platform's certificates, read once by each TLS client.
