@@ -5,7 +5,7 @@ use std::{fmt::Display, thread, time::Duration};
 use laboratory::{Chromium, Element, Refused, Scripts, Session, within};
 use serde_json::Value;
 
-use crate::judge::keep;
+use crate::judge::{forget, keep};
 
 /// How long a page may take to show what is looked for. It takes milliseconds; a busy machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -146,12 +146,13 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// What a story that failed saw last is kept as a picture.
+    /// What a story that failed saw last is kept as a picture, until the story succeeds.
     fn drop(&mut self) {
-        if thread::panicking()
-            && let Ok(picture) = self.0.picture()
-        {
-            keep(&format!("failed-{}", thread::current().name().unwrap_or("story").replace("::", "-")), &picture);
+        let name = format!("failed-{}", thread::current().name().unwrap_or("story").replace("::", "-"));
+        if !thread::panicking() {
+            forget(&name);
+        } else if let Ok(picture) = self.0.picture() {
+            keep(&name, &picture);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What every page must be, whatever it says: fit for everybody to read, on any screen, in light and in dark.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use laboratory::{axe_core, target_folder};
 use serde_json::{Value, json};
@@ -96,9 +96,18 @@ fn describe(violation: &Value) -> String {
 
 /// Puts a picture where people find it.
 pub fn keep(name: &str, picture: &[u8]) {
-    let folder = target_folder().join("browser");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join(format!("{name}.png")), picture).unwrap();
+    let path = place_of(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, picture).unwrap();
+}
+
+/// Takes away a picture that tells nothing any more.
+pub fn forget(name: &str) {
+    let _there_was_none = fs::remove_file(place_of(name));
+}
+
+fn place_of(name: &str) -> PathBuf {
+    target_folder().join("browser").join(format!("{name}.png"))
 }
 
 #[test]

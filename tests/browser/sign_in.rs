@@ -26,6 +26,10 @@ fn a_reader_is_offered_nothing_that_changes_anything() {
     reader.reads(&format!("{READER} (reader)"));
     assert!(!reader.offers("Create account"));
     assert_eq!(reader.script("return document.querySelectorAll('form:not([action=\"/logout\"])').length"), 0);
+    // Who makes up the form that is not offered, with a token that is theirs.
+    reader.script("const form = document.forms[0]; form.action = '/accounts'; form.submit()");
+    reader.sees("You may look, and change nothing");
+    reader.check("console-reader-refused");
 }
 
 #[test]
