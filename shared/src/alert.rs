@@ -16,7 +16,29 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{microsoft::time, record::usable_id};
+use crate::{
+    App,
+    microsoft::time,
+    record::{CommitError, Progress, usable_id},
+    tenant::{State, TenantId},
+};
+use progress::AlertFeed;
+
+/// Lets go of the state of a removed tenant, but for what keeps alerts from leaving twice. How many items it was.
+///
+/// # Errors
+/// [`CommitError::Conflict`] when somebody else wrote first.
+pub async fn leave(app: &App, tenant: TenantId) -> Result<usize, CommitError> {
+    match commit::Desk::open(app, tenant).await? {
+        Some(desk) if desk.state.connection.state == State::Removed => desk.leave().await.map(|()| 1),
+        _ => Ok(0),
+    }
+}
+
+/// Whether an item of the tenant's partition outlives its removal.
+pub fn outlives_removal(sort: &str) -> bool {
+    sort == AlertFeed::ITEM || sort.starts_with(seen::PREFIX)
+}
 
 /// One version of an alert, as a look shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -71,6 +71,14 @@ impl Cloud {
         }
     }
 
+    /// Where administrators look after their directory.
+    fn entra_portal(self) -> &'static str {
+        match self {
+            Self::Commercial | Self::Gcc => "https://entra.microsoft.com",
+            Self::GccHigh | Self::Dod => "https://entra.microsoft.us",
+        }
+    }
+
     fn defender(self) -> &'static str {
         match self {
             Self::Commercial => "https://api.security.microsoft.com",
@@ -270,6 +278,13 @@ impl Config {
     /// The resource Graph's tokens are for, whatever origin serves it.
     pub fn graph_audience(&self) -> &'static str {
         self.cloud.graph()
+    }
+
+    /// The page on which an administrator takes applications away, ours among them.
+    pub fn enterprise_applications(&self) -> Url {
+        let mut page = known(self.cloud.entra_portal());
+        page.set_fragment(Some("view/Microsoft_AAD_IAM/StartboardApplicationsMenuBlade/~/AppAppsPreview"));
+        page
     }
 
     /// The resource Defender's tokens are for, without `/.default`.

@@ -7,6 +7,7 @@ pub mod ownership;
 pub mod passwords;
 mod read;
 pub mod rotation;
+pub mod status;
 
 use serde_json::Value;
 

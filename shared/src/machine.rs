@@ -13,7 +13,29 @@ pub mod snapshot;
 
 use serde_json::{Map, Value};
 
-use crate::record::{Mark, mark, usable_id};
+use crate::{
+    App,
+    record::{CommitError, Mark, Progress, mark, usable_id},
+    tenant::{State, TenantId},
+};
+use progress::MachineFeed;
+
+/// Lets go of the state of a removed tenant, but for the snapshot, by which a return is told from news. How many items it
+/// was.
+///
+/// # Errors
+/// [`CommitError::Conflict`] when somebody else wrote first.
+pub async fn leave(app: &App, tenant: TenantId) -> Result<usize, CommitError> {
+    match commit::Desk::open(app, tenant).await? {
+        Some(desk) if desk.state.connection.state == State::Removed => desk.leave().await.map(usize::from),
+        _ => Ok(0),
+    }
+}
+
+/// Whether an item of the tenant's partition outlives its removal.
+pub fn outlives_removal(sort: &str) -> bool {
+    sort == MachineFeed::ITEM
+}
 
 /// What identifies a machine's record, and what tells whether it has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,8 @@ pub mod marks;
 mod news;
 pub mod progress;
 
+pub use progress::outlives_removal;
+
 use crate::{
     App,
     microsoft::{
@@ -19,9 +21,22 @@ use crate::{
         token::TokenError,
         tokens::ApplicationName,
     },
+    record::CommitError,
     storage::Storage,
-    tenant::TenantId,
+    tenant::{State, TenantId},
 };
+
+/// Lets go of the state of a removed tenant, but for the registry of its blobs, by which a return goes on where it was.
+/// How many items it was.
+///
+/// # Errors
+/// [`CommitError::Conflict`] when somebody else wrote first.
+pub async fn leave(app: &App, tenant: TenantId) -> Result<usize, CommitError> {
+    match commit::Desk::open(app, tenant).await? {
+        Some(desk) if desk.state.connection.state == State::Removed => desk.leave().await.map(usize::from),
+        _ => Ok(0),
+    }
+}
 
 /// A tenant's storage, asked in the name of this application.
 async fn open_account(

@@ -10,9 +10,11 @@ pub mod detail;
 pub mod dispatch;
 pub mod glance;
 pub mod list;
+pub mod missing;
 pub mod overview;
 pub mod proof;
 pub mod pull_now;
+pub mod remove;
 mod verdict;
 
 use std::{fmt, str::FromStr};
@@ -238,6 +240,15 @@ impl Consent {
     }
 }
 
+/// What is left to know of a removal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    pub at: Timestamp,
+    /// Until when the secret of the tenant's own application can be restored, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_until: Option<Timestamp>,
+}
+
 /// A tenant, how we authenticate there, and which feeds it gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
@@ -259,6 +270,9 @@ pub struct Connection {
     /// Who signed in to approve, oldest first; of those for whom neither a role nor an operator speaks, the last few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consents: Vec<Consent>,
+    /// Of a tenant that is removed: this and the consents are all that stays of its connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
     pub feeds: std::collections::BTreeMap<Feed, FeedState>,
 }
 
@@ -449,6 +463,7 @@ mod tests {
             paused: false,
             claimed_at: None,
             consents: Vec::new(),
+            removal: None,
             feeds: [(Feed::Alerts, FeedState { capability, refused: None, asleep_until: None, backlog: false })].into(),
         }
     }

@@ -10,6 +10,7 @@
 
 mod chaos;
 mod consent;
+mod leaving;
 mod machines;
 mod rotation;
 mod story;
@@ -18,6 +19,7 @@ mod telemetry;
 use chaos::CrashPoint;
 use machines::Inventory;
 use rotation::Rotations;
+use shared::tenant::Feed;
 use story::Story;
 use telemetry::Export;
 
@@ -234,4 +236,35 @@ fn a_blob_that_is_replaced_at_any_point_of_a_drain_is_delivered_once() {
 #[test]
 fn the_same_seed_tells_the_same_exports() {
     assert_eq!(Export::random(42), Export::random(42));
+}
+
+#[test]
+fn a_removal_that_is_cut_short_at_any_point_is_completed_by_the_next() {
+    let points = (1..).take_while(|point| leaving::removal(CrashPoint::At(*point))).count();
+    assert!(points > 40, "only {points} points: the removal no longer reaches what it is about");
+}
+
+#[test]
+fn an_outage_at_every_point_of_a_removal_is_made_good_by_the_next() {
+    let points = (1..).take_while(|point| leaving::removal(CrashPoint::Fail(*point))).count();
+    assert!(points > 40, "only {points} points");
+}
+
+#[test]
+fn a_return_after_a_removal_that_was_cut_short_gets_everything_once() {
+    let points = (1..).take_while(|point| leaving::removal_cut_short(CrashPoint::At(*point))).count();
+    assert!(points > 30, "only {points} points");
+}
+
+#[test]
+fn a_removal_at_any_point_of_a_pull_loses_and_doubles_nothing() {
+    for feed in Feed::ALL {
+        for back in [false, true] {
+            let under = |point: &u32| leaving::removal_under_a_pull(feed, CrashPoint::Stall(*point), back);
+            let points = (1..).take_while(under).count();
+            assert!(points > 15, "only {points} points of {feed:?}");
+        }
+        let dead = |point: &u32| leaving::removal_under_a_pull(feed, CrashPoint::At(*point), false);
+        assert!((1..).take_while(dead).count() > 15, "{feed:?}");
+    }
 }

@@ -9,6 +9,7 @@
 mod canary;
 mod functions;
 mod lake;
+mod leaving;
 mod machines;
 mod rotation;
 mod stage;

@@ -16,6 +16,7 @@ mod feeds;
 mod history;
 mod inventory;
 mod invitations;
+mod leaving;
 mod machines;
 mod measures;
 mod ocsf;

@@ -231,6 +231,15 @@ impl<'a> Desk<'a> {
         if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
     }
 
+    /// The tenant has left: what somebody left open is settled, and the item is done with. The seen-set stays.
+    ///
+    /// # Errors
+    /// As [`Desk::commit`].
+    pub async fn leave(mut self) -> Result<(), CommitError> {
+        self.finish_open_intent().await?;
+        self.state.leave(self.app.ports.store.as_ref(), self.app.clock.now()).await
+    }
+
     /// Finishes an open intent, whoever left it, and tells what it had brought.
     ///
     /// The object exists: its own lines say what was delivered. It does not: an empty object takes its place, so that

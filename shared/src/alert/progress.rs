@@ -8,7 +8,11 @@ use super::{
     ladder::{self, Trouble},
     window::Window,
 };
-use crate::record::{History, Ledger, Progress};
+use crate::{
+    ports::store::{Expect, Store, StoreError, Write},
+    record::{History, Ledger, Progress},
+    tenant::TenantId,
+};
 
 /// Without news the state is written this often, which also moves the watermarks.
 pub const HEARTBEAT: SignedDuration = SignedDuration::from_mins(15);
@@ -320,6 +324,24 @@ impl Progress for AlertFeed {
     /// Live begins at the moment of connection, so the binding writes it.
     fn unwritten() -> Option<Self> {
         None
+    }
+}
+
+/// The write with which the feed begins, unless it has begun already. With `anew` it begins in any case, and only an open
+/// intent stays, for the next pass to settle.
+///
+/// # Errors
+/// As the store's.
+pub async fn begin(
+    store: &dyn Store,
+    tenant: TenantId,
+    feed: AlertFeed,
+    anew: bool,
+) -> Result<Option<Write>, StoreError> {
+    match AlertFeed::load(store, tenant).await? {
+        Some((known, expect)) if anew => AlertFeed { intent: known.intent, ..feed }.put(tenant, expect).map(Some),
+        Some(_) => Ok(None),
+        None => feed.put(tenant, Expect::as_read(store.get(&AlertFeed::key(tenant)).await?.as_ref())).map(Some),
     }
 }
 

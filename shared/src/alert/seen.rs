@@ -23,7 +23,7 @@ use crate::{
 pub(super) const MARKS_PER_ITEM: usize = 1_500;
 /// Microsoft keeps alerts for 180 days; a look never goes further back.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 190);
-const PREFIX: &str = "alerts#seen#";
+pub(super) const PREFIX: &str = "alerts#seen#";
 
 /// Which item a mark is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

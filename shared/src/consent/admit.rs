@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     App,
+    audit::{Action, Actor, Entry},
     microsoft::{id_token::Person, tokens::ApplicationName},
     ports::store::{StoreError, Write},
     tenant::{
@@ -89,7 +90,8 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         let proof = proof.as_ref().map(|(_, proof)| proof).filter(|_| vouched);
         let consent = consent(app, &open.invitation, person, &standing, proof);
         let binding = Binding { application, ..binding(&open.invitation, tenant, consent, proof) };
-        match bind(app, known.as_ref(), &binding, vec![spend(app, &open, &binding)?]).await {
+        let writes = vec![spend(app, &open, &binding)?, entry(app, person, &binding).write()?];
+        match bind(app, known.as_ref(), &binding, writes).await {
             Ok(connection) => {
                 pull_at_once(app, &connection).await;
                 let receipt = Receipt { account: Some(connection.account.clone()), ..receipt };
@@ -100,6 +102,20 @@ pub async fn admit(app: &App, invitation: Uuid, tenant: TenantId, person: &Perso
         }
     }
     Ok(Outcome::TryAgainSoon.into())
+}
+
+/// What the trail says of it.
+fn entry(app: &App, person: &Person, binding: &Binding) -> Entry {
+    let actor = Actor::Administrator { oid: person.oid.clone(), name: person.name.clone() };
+    let feeds: Vec<&str> = binding.feeds.keys().map(|feed| feed.name()).collect();
+    let feeds = feeds.join(", ");
+    let said = match binding.state {
+        State::Confirming => format!("Asked for: {feeds}. An operator has to vouch for the person."),
+        _ if binding.proven => format!("Asked for: {feeds}. Access is proven."),
+        _ => format!("Asked for: {feeds}. Access is not proven yet."),
+    };
+    let entry = Entry::new(app.clock.now(), &actor, Action::Consented);
+    entry.of_tenant(binding.tenant_id).of_account(&binding.account).saying(said)
 }
 
 /// A browser waits for the answer, and API Gateway no longer than 30 seconds.

@@ -7,16 +7,17 @@ use crate::{
     config::Region,
     microsoft::tokens::ApplicationName,
     ports::{
-        store::StoreError,
+        store::{StoreError, Write},
         vault::{Stage, VaultError},
     },
     storage::Storage,
     tenant::{
-        Connection, Feed, State, TenantId,
+        Connection, Feed, Loaded, State, TenantId,
         account::{self, AccountError, Prepared},
         bind::{Binding, bind},
         load,
-        proof::{Subject, prove},
+        missing::{Missing, lines},
+        proof::{Proof, Subject, prove},
     },
 };
 
@@ -33,10 +34,9 @@ pub struct NewConnection {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Access could not be proven to all that was asked for; nothing was changed. One sentence for each thing missing, each
-    /// with what to do.
-    #[error("{}", missing.join("\n"))]
-    NotProven { missing: Vec<String>, connected_already: bool },
+    /// Access could not be proven to all that was asked for; nothing was changed. As text, one line for each thing missing.
+    #[error("{}", lines(missing).join("\n"))]
+    NotProven { missing: Vec<Missing>, connected_already: bool },
     /// A tenant belongs to one account; another one is a matter for people, never an overwrite.
     #[error("It belongs to the account `{0}` already, and a tenant belongs to one account.")]
     BoundElsewhere(String),
@@ -61,15 +61,21 @@ impl From<StoreError> for ConnectError {
     }
 }
 
+impl From<VaultError> for ConnectError {
+    fn from(error: VaultError) -> Self {
+        Self::Platform(error.to_string())
+    }
+}
+
 /// Proves access to each feed and binds the tenant. Connecting a tenant of the same account again proves these feeds anew,
 /// adds those it did not have, wakes it up, and changes nothing of its other feeds and of what has been pulled. Another
-/// application or region is everybody's, so what works now is proven by it too.
+/// application or region is everybody's, so what works now is proven by it too. A tenant that was removed gets the secret
+/// of its own application back, while it can be restored.
 ///
 /// # Errors
 /// [`ConnectError`]; nothing is bound then.
 pub async fn connect(app: &App, new: &NewConnection, by: &Actor) -> Result<Connection, ConnectError> {
-    let feeds: Vec<&str> = new.feeds.iter().map(|feed| feed.name()).collect();
-    take_in(app, new, by, Action::Connected, &format!("Access is proven to {}.", feeds.join(", "))).await
+    take_in(app, new, by, Action::Connected, &proven_words(&new.feeds)).await
 }
 
 /// As [`connect`]; the trail calls it this.
@@ -81,34 +87,119 @@ pub(crate) async fn take_in(
     detail: &str,
 ) -> Result<Connection, ConnectError> {
     check(new)?;
-    let store = app.ports.store.as_ref();
-    let Prepared { account, mut writes } = account::prepare(store, &new.account, app.clock.now(), by).await?;
-    let account = account.name;
-    let known = load(store, new.tenant_id).await?;
-    if let Some(bound) = known.as_ref().filter(|known| known.connection.is_bound_elsewhere(&account)) {
-        return Err(ConnectError::BoundElsewhere(bound.connection.account.clone()));
-    }
-    let ours = known.as_ref().map(|known| &known.connection).filter(|known| known.is_bound_to(&account));
-    let storage = new.storage.clone().or(ours.and_then(|known| known.storage.clone()));
-    if new.feeds.contains(&Feed::Telemetry) && storage.is_none() {
+    let ground = Ground::survey(app, new, by).await?;
+    if new.feeds.contains(&Feed::Telemetry) && ground.storage.is_none() {
         return Err(ConnectError::Unsupported(
             "the feed `telemetry` lies in a storage account of the tenant's; say which and which queue announces its blobs, \
              with --storage ACCOUNT/QUEUE"
                 .to_owned(),
         ));
     }
-    let application = choose_application(app, new.tenant_id).await?;
-    let region = new.region.or(ours.and_then(|known| known.region));
-    let subject = Subject { tenant: new.tenant_id, application: &application, region, storage: storage.as_ref() };
-    let feeds = feeds_to_prove(new, ours, &subject);
-    let proof = prove(app, &subject, &feeds).await;
-    let missing = proof.missing();
-    if !missing.is_empty() {
-        return Err(ConnectError::NotProven { missing, connected_already: ours.is_some() });
+    let name = ApplicationName::Own.vault_name(&app.config.secrets_prefix, new.tenant_id);
+    let restored = ground.is_return() && app.ports.vault.restore(&name).await?;
+    let mut trail = vec![ground.entry(app, new, by, action).saying(detail)];
+    if restored {
+        trail.push(ground.entry(app, new, by, Action::SecretRestored).saying(format!("{name} is in use again.")));
     }
+    let taken = prove_and_bind(app, new, &ground, &trail).await;
+    if taken.is_err() && restored {
+        // A tenant that is not connected keeps no secret.
+        app.ports.vault.remove(&name).await?;
+    }
+    taken
+}
+
+async fn prove_and_bind(
+    app: &App,
+    new: &NewConnection,
+    ground: &Ground,
+    trail: &[Entry],
+) -> Result<Connection, ConnectError> {
+    let application = choose_application(app, new.tenant_id).await?;
+    let subject = ground.subject(new, &application);
+    // Storage knows no region.
+    let moves = |known: &Connection, feed: Feed| {
+        known.application != application || (known.region != subject.region && feed != Feed::Telemetry)
+    };
+    let proof = ground.prove(app, &subject, &feeds_to_prove(new, ground.ours(), moves)).await?;
+    let writes = trail.iter().map(Entry::write).collect::<Result<Vec<_>, _>>()?;
+    let bound = bind_proven(app, new, ground, application.clone(), &proof, writes).await?;
+    bound.ok_or_else(|| ConnectError::Platform("the tenant changed meanwhile; run the command again".to_owned()))
+}
+
+fn proven_words(feeds: &[Feed]) -> String {
+    let names: Vec<&str> = feeds.iter().map(|feed| feed.name()).collect();
+    format!("Access is proven to {}.", names.join(", "))
+}
+
+/// What is there before a tenant is connected.
+struct Ground {
+    /// As the account calls itself.
+    account: String,
+    /// What makes the account, where it is new.
+    making: Vec<Write>,
+    known: Option<Loaded>,
+    storage: Option<Storage>,
+    region: Option<Region>,
+}
+
+impl Ground {
+    async fn survey(app: &App, new: &NewConnection, by: &Actor) -> Result<Self, ConnectError> {
+        let store = app.ports.store.as_ref();
+        let Prepared { account, writes } = account::prepare(store, &new.account, app.clock.now(), by).await?;
+        let account = account.name;
+        let known = load(store, new.tenant_id).await?;
+        if let Some(bound) = known.as_ref().filter(|known| known.connection.is_bound_elsewhere(&account)) {
+            return Err(ConnectError::BoundElsewhere(bound.connection.account.clone()));
+        }
+        let ours = known.as_ref().map(|known| &known.connection).filter(|known| known.is_bound_to(&account));
+        let storage = new.storage.clone().or(ours.and_then(|known| known.storage.clone()));
+        let region = new.region.or(ours.and_then(|known| known.region));
+        Ok(Self { account, making: writes, known, storage, region })
+    }
+
+    /// The connection, if the account has it already.
+    fn ours(&self) -> Option<&Connection> {
+        self.known.as_ref().map(|known| &known.connection).filter(|known| known.is_bound_to(&self.account))
+    }
+
+    fn is_return(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.connection.state == State::Removed)
+    }
+
+    fn subject<'a>(&'a self, new: &NewConnection, application: &'a ApplicationName) -> Subject<'a> {
+        Subject { tenant: new.tenant_id, application, region: self.region, storage: self.storage.as_ref() }
+    }
+
+    fn entry(&self, app: &App, new: &NewConnection, by: &Actor, action: Action) -> Entry {
+        Entry::new(app.clock.now(), by, action).of_tenant(new.tenant_id).of_account(&self.account)
+    }
+
+    /// # Errors
+    /// [`ConnectError::NotProven`]
+    async fn prove(&self, app: &App, subject: &Subject<'_>, feeds: &[Feed]) -> Result<Proof, ConnectError> {
+        let proof = prove(app, subject, feeds).await;
+        let missing = proof.missing();
+        if missing.is_empty() {
+            Ok(proof)
+        } else {
+            Err(ConnectError::NotProven { missing, connected_already: self.ours().is_some() })
+        }
+    }
+}
+
+/// Binds what is proven, together with these writes. `None` when the tenant changed meanwhile.
+async fn bind_proven(
+    app: &App,
+    new: &NewConnection,
+    ground: &Ground,
+    application: ApplicationName,
+    proof: &Proof,
+    mut writes: Vec<Write>,
+) -> Result<Option<Connection>, ConnectError> {
     let binding = Binding {
         tenant_id: new.tenant_id,
-        account,
+        account: ground.account.clone(),
         application,
         region: new.region,
         storage: new.storage.clone(),
@@ -117,29 +208,30 @@ pub(crate) async fn take_in(
         proven: true,
         consent: None,
     };
-    if let Some(consent) = known.as_ref().and_then(|known| known.connection.consent_for(&binding.account)) {
+    writes.extend(ground.making.iter().cloned());
+    let known = ground.known.as_ref();
+    if let Some(consent) = known.and_then(|known| known.connection.consent_for(&binding.account)) {
         // What this person came by is used up with it.
         writes.extend(invitation::spend_by_vouching(app, consent, new.tenant_id).await?);
     }
-    let entry = Entry::new(app.clock.now(), by, action).of_tenant(new.tenant_id).of_account(&binding.account);
-    writes.push(entry.saying(detail).write()?);
-    bind(app, known.as_ref(), &binding, writes).await.map_err(|error| match error {
-        StoreError::Conflict => {
-            ConnectError::Platform("the tenant changed meanwhile; run the command again".to_owned())
-        }
-        other => other.into(),
-    })
+    match bind(app, known, &binding, writes).await {
+        Ok(connection) => Ok(Some(connection)),
+        Err(StoreError::Conflict) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Those asked for; and where their application or region becomes another one, also those that go on with it and that
-/// nothing refuses now: what works must not be moved untried. Storage knows no region.
-fn feeds_to_prove(new: &NewConnection, ours: Option<&Connection>, subject: &Subject<'_>) -> Vec<Feed> {
-    let moves = |known: &Connection, feed: Feed| {
-        known.application != *subject.application || (known.region != subject.region && feed != Feed::Telemetry)
-    };
+/// Those asked for; and of the others that nothing refuses now those that `moves`, because their application or region
+/// becomes another one: what works must not be moved untried.
+fn feeds_to_prove(
+    new: &NewConnection,
+    ours: Option<&Connection>,
+    moves: impl Fn(&Connection, Feed) -> bool,
+) -> Vec<Feed> {
     let others = ours.into_iter().flat_map(|known| {
         let works = known.feeds.iter().filter(|(_, state)| state.refused.is_none()).map(|(feed, _)| *feed);
-        works.filter(|feed| !new.feeds.contains(feed) && moves(known, *feed))
+        let others: Vec<Feed> = works.filter(|feed| !new.feeds.contains(feed) && moves(known, *feed)).collect();
+        others
     });
     new.feeds.iter().copied().chain(others).collect()
 }
@@ -169,6 +261,6 @@ async fn choose_application(app: &App, tenant: TenantId) -> Result<ApplicationNa
     match app.ports.vault.read(&own, Stage::Current, None).await {
         Ok(_) => Ok(ApplicationName::Own),
         Err(VaultError::NotFound(_)) => Ok(ApplicationName::App),
-        Err(error) => Err(ConnectError::Platform(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }

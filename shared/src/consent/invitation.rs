@@ -115,6 +115,15 @@ impl Open {
         put(&used, Expect::Version(self.version))
     }
 
+    /// The write that takes it back.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] if it cannot be encoded.
+    pub fn withdraw(&self, now: Timestamp) -> Result<Write, StoreError> {
+        let withdrawn = Invitation { withdrawn_at: Some(now), ..self.invitation.clone() };
+        put(&withdrawn, Expect::Version(self.version))
+    }
+
     /// The condition that nobody has spent it meanwhile.
     pub fn check(&self) -> Write {
         Write::Check { key: key(self.invitation.id), expect: Expect::Version(self.version) }
@@ -210,6 +219,28 @@ pub async fn list_of(store: &dyn Store, account: Uuid, now: Timestamp) -> Result
         found.into_iter().flatten().map(|invitation| Listed { state: invitation.state(now), invitation }).collect();
     listed.sort_by_key(|listed| (std::cmp::Reverse(listed.invitation.created_at), listed.invitation.id));
     Ok(listed)
+}
+
+/// The open invitations of an account that nobody but this tenant may answer.
+///
+/// # Errors
+/// As the store's.
+pub async fn expecting(
+    store: &dyn Store,
+    tenant: TenantId,
+    account: &str,
+    now: Timestamp,
+) -> Result<Vec<Open>, StoreError> {
+    let items = store.query(PARTITION, "").await?;
+    // One that cannot be read admits nobody.
+    let readable = items.into_iter().filter_map(|(_, item)| {
+        let invitation: Invitation = serde_json::from_value(item.value).ok()?;
+        Some(Open { invitation, version: item.version })
+    });
+    let open = readable.filter(|Open { invitation, .. }| invitation.state(now) == InvitationState::Open);
+    let theirs = open
+        .filter(|Open { invitation, .. }| invitation.expected_tenant == Some(tenant) && invitation.account == account);
+    Ok(theirs.collect())
 }
 
 /// An operator vouches for whoever gave this consent: the write that spends their invitation, if it is still open.

@@ -238,6 +238,22 @@ impl<'a> Desk<'a> {
         if changed { self.store().await } else { Ok(()) }
     }
 
+    /// The tenant has left: what somebody left open is settled, and of the state stays what we know of its machines. Whether
+    /// that changed anything.
+    ///
+    /// # Errors
+    /// As [`Desk::commit`].
+    pub async fn leave(mut self) -> Result<bool, CommitError> {
+        let before = self.state.feed.clone();
+        self.finish_open_intent().await?;
+        self.state.feed = std::mem::take(&mut self.state.feed).left();
+        self.settle().await?;
+        // Whoever still reads what they are named in can no longer commit.
+        self.clear_away().await?;
+        self.settle().await?;
+        Ok(self.state.feed != before)
+    }
+
     /// Finishes an open intent, whoever left it, and tells what it had brought.
     ///
     /// # Errors

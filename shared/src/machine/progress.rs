@@ -138,6 +138,15 @@ impl MachineFeed {
         self.last_run = Some(began);
     }
 
+    /// What stays when the tenant has left: whom we know, and the counters that this knowledge is written with.
+    #[must_use]
+    pub fn left(mut self) -> Self {
+        let run = self.run.take();
+        self.let_go(run.map(|run| run.seen));
+        let Self { segments, superseded, complete_runs, accepted_through, .. } = self;
+        Self { segments, superseded, complete_runs, accepted_through, ..Self::default() }
+    }
+
     /// Remembers whom to ask for. More than fit are let go: their own records bring them sooner or later.
     pub fn ask_for(&mut self, target: &str) {
         if self.merge_targets.len() < MAX_TARGETS && !self.merge_targets.iter().any(|known| known == target) {

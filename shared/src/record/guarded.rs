@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 
 use super::{CommitError, History, Ledger};
 use crate::{
@@ -12,6 +13,10 @@ use crate::{
     },
     tenant::{self, Connection, Loaded, TenantId},
 };
+
+/// All that an item says whose tenant has left, where nothing of it is worth keeping but its version: that goes on, or a
+/// tenant that returns would plan keys that it has planned before.
+const LEFT_AT: &str = "left_at";
 
 /// How far a feed has come: one item for each tenant, whose version is the guard of everything. An intent is written only
 /// over the version that the plan was made from, so of two workers on one tenant one finds out before it puts anything into
@@ -47,6 +52,7 @@ pub trait Progress: Clone + PartialEq + Serialize + DeserializeOwned {
             let expect = Expect::as_read(item.as_ref());
             let feed = match item {
                 None => Self::unwritten(),
+                Some(item) if item.value.get(LEFT_AT).is_some() => Self::unwritten(),
                 Some(item) => Some(serde_json::from_value(item.value).map_err(|cause| {
                     StoreError::Invalid(format!("{} of tenant {tenant} cannot be read: {cause}", Self::ITEM))
                 })?),
@@ -128,6 +134,16 @@ impl<F: Progress> Guarded<F> {
         self.expect = Expect::Version(self.attempt());
         self.feed_stored = with_intent;
         Ok(())
+    }
+
+    /// The tenant has left, and nothing of the item is worth keeping.
+    ///
+    /// # Errors
+    /// As [`Guarded::open_intent`].
+    pub async fn leave(self, store: &dyn Store, now: Timestamp) -> Result<(), CommitError> {
+        let value = json!({ LEFT_AT: now });
+        let left = Write::Put { key: F::key(self.tenant()), value, expect: self.expect };
+        Ok(store.commit(vec![left, self.connection_stored.check()]).await?)
     }
 
     /// One transaction of these writes, the feed and the connection. What it changes at `now` is the feed's history too.

@@ -11,7 +11,7 @@ use crate::{
         tokens::ApplicationName,
     },
     storage::Storage,
-    tenant::{Ability, TenantId},
+    tenant::{Ability, TenantId, missing::Field},
 };
 
 /// What a leftover probe says, should we die between putting and deleting it; the drain knows it and deletes it.
@@ -33,17 +33,19 @@ pub enum Right {
 pub struct Finding {
     pub right: Right,
     pub ability: Ability,
+    /// Where an operator would look first.
+    pub field: Field,
     /// What is missing, and who can give it.
     pub next_step: String,
 }
 
 impl Finding {
     fn granted(right: Right) -> Self {
-        Self { right, ability: Ability::Ok, next_step: "Nothing to do.".to_owned() }
+        Self { right, ability: Ability::Ok, field: Field::StorageAccount, next_step: "Nothing to do.".to_owned() }
     }
 
     fn not_yet(right: Right, next_step: String) -> Self {
-        Self { right, ability: Ability::NotConfigured, next_step }
+        Self { right, ability: Ability::NotConfigured, field: Field::StorageAccount, next_step }
     }
 
     /// Whether nobody keeps the right from us.
@@ -119,6 +121,7 @@ pub fn blob_trouble(right: Right, storage: &Storage, error: &StorageError) -> Fi
         StorageError::RoleMissing => Finding {
             right,
             ability: Ability::RoleMissing,
+            field: Field::StorageAccount,
             next_step: format!(
                 "Ask the customer to give our application the role Storage Blob Data Reader on the storage account {account}: we \
                  may not {} blobs. Owner or Contributor let nobody read data, and a new role takes some minutes.",
@@ -143,6 +146,7 @@ pub fn queue_trouble(right: Right, storage: &Storage, error: &StorageError) -> F
         StorageError::RoleMissing => Finding {
             right,
             ability: Ability::RoleMissing,
+            field: Field::StorageQueue,
             next_step: format!(
                 "Ask the customer to give our application the role Storage Queue Data Message Processor on the queue {queue_name} \
                  of the storage account {account_name}: we may not {} messages there. A new role takes some minutes.",
@@ -196,5 +200,5 @@ fn trouble(right: Right, storage: &Storage, error: &StorageError) -> Finding {
             ),
         ),
     };
-    Finding { right, ability, next_step }
+    Finding { right, ability, field: Field::StorageAccount, next_step }
 }

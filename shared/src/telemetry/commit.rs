@@ -305,6 +305,24 @@ impl<'a> Desk<'a> {
         if heartbeat || changed { self.store(Vec::new()).await } else { Ok(()) }
     }
 
+    /// The tenant has left: what somebody left open is settled, however young it is, for nobody can keep it any more; and of
+    /// the feed's item stays little. Whether that changed anything.
+    ///
+    /// # Errors
+    /// As [`Desk::register`].
+    pub async fn leave(mut self) -> Result<bool, CommitError> {
+        let before = self.state.feed.clone();
+        self.finish_open_intent().await?;
+        self.state.feed = std::mem::take(&mut self.state.feed).left();
+        self.settle().await?;
+        while !self.state.feed.superseded.is_empty() {
+            // Whoever still reads what they are named in can no longer commit.
+            self.clear_away().await?;
+            self.settle().await?;
+        }
+        Ok(self.state.feed != before)
+    }
+
     /// Finishes an open intent, whoever left it, and tells what it had brought.
     ///
     /// # Errors

@@ -99,6 +99,20 @@ impl Progress for TelemetryFeed {
     }
 }
 
+impl TelemetryFeed {
+    /// What stays when the tenant has left. The registry of blobs, whose offsets and marks say what has been delivered, has
+    /// items of its own.
+    #[must_use]
+    pub fn left(self) -> Self {
+        Self { superseded: self.superseded, ..Self::default() }
+    }
+}
+
+/// Whether an item of the tenant's partition outlives its removal.
+pub fn outlives_removal(sort: &str) -> bool {
+    sort == TelemetryFeed::ITEM || sort.starts_with(LIVE) || sort.starts_with(RETIRED)
+}
+
 fn read(key: &Key, item: Item) -> Result<Blob, StoreError> {
     serde_json::from_value(item.value)
         .map_err(|cause| StoreError::Invalid(format!("{}/{} cannot be read: {cause}", key.partition, key.sort)))

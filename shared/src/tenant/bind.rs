@@ -9,11 +9,10 @@ use super::{
 };
 use crate::{
     App,
-    alert::progress::AlertFeed,
+    alert::progress::{self, AlertFeed},
     config::Region,
     microsoft::tokens::ApplicationName,
     ports::store::{Expect, StoreError, Write},
-    record::Progress,
     storage::Storage,
 };
 
@@ -71,6 +70,7 @@ pub fn bound(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Conne
         paused: same.is_some_and(|known| known.paused),
         claimed_at: (!new.proven && !is_bound).then_some(now),
         consents: evidence(known, new, now),
+        removal: None,
         feeds,
     }
 }
@@ -110,7 +110,8 @@ fn feed_state(feed: Feed, condition: &Condition, now: Timestamp) -> FeedState {
     }
 }
 
-/// Binds in one transaction, together with the caller's own writes.
+/// Binds in one transaction, together with the caller's own writes. A tenant that comes back begins anew, with what was
+/// kept of it so that nothing leaves twice, also where its removal was cut short.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when the tenant, or what the caller's writes expect, changed meanwhile; nothing is bound then.
@@ -123,22 +124,23 @@ pub async fn bind(
     let now = app.clock.now();
     let connection = bound(known.map(|known| &known.connection), new, now);
     writes.push(put(&connection, known.map_or(Expect::Absent, |known| Expect::Version(known.version)))?);
-    writes.extend(begin_alerts(app, &connection, now).await?);
+    let returns = known.is_some_and(|known| known.connection.state == State::Removed);
+    writes.extend(begin_alerts(app, &connection, now, returns).await?);
     app.ports.store.commit(writes).await?;
     Ok(connection)
 }
 
-/// The write that begins the alerts of a tenant that has them and never had. The other feeds begin with what they find, so
-/// they make their own.
+/// The write that begins the alerts of a tenant that has them and has not begun, or begins `anew`. The other feeds begin
+/// with what they find, so they make their own.
 pub(super) async fn begin_alerts(
     app: &App,
     connection: &Connection,
     now: Timestamp,
+    anew: bool,
 ) -> Result<Option<Write>, StoreError> {
-    let tenant = connection.tenant_id;
-    let begun = AlertFeed::load(app.ports.store.as_ref(), tenant).await?.is_some();
-    if begun || !connection.feeds.contains_key(&Feed::Alerts) {
+    if !connection.feeds.contains_key(&Feed::Alerts) {
         return Ok(None);
     }
-    AlertFeed::starting(now, app.config.first_look).put(tenant, Expect::Absent).map(Some)
+    let feed = AlertFeed::starting(now, app.config.first_look);
+    progress::begin(app.ports.store.as_ref(), connection.tenant_id, feed, anew).await
 }

@@ -256,7 +256,7 @@ async fn attempt(
     for entry in entries {
         writes.push(entry.write()?);
     }
-    writes.extend(begin_alerts(app, &connection, now).await?);
+    writes.extend(begin_alerts(app, &connection, now, false).await?);
     let after = Loaded { connection, version: known.version };
     writes.push(after.put()?);
     store.commit(writes).await?;

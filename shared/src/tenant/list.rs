@@ -12,6 +12,7 @@ use crate::{
         progress::{AlertFeed, Lateness, WalkReason},
     },
     config::Region,
+    credential::status::{self, Status},
     machine::progress::MachineFeed,
     microsoft::tokens::ApplicationName,
     ports::store::{Store, StoreError},
@@ -51,6 +52,32 @@ pub struct TenantView {
     pub paused: bool,
     /// Who approved last: the evidence.
     pub consent: Option<Consent>,
+    /// What we sign in there with, as far as it has been looked at.
+    pub credential: Option<CredentialView>,
+}
+
+/// The credential that a tenant is read with. Never a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CredentialView {
+    pub application: ApplicationName,
+    /// `client_secret`, `certificate` or `federated`; none of an entry that cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    pub checked_at: Timestamp,
+}
+
+impl CredentialView {
+    fn of(connection: &Connection, known: &BTreeMap<String, Status>) -> Option<Self> {
+        let name = match connection.application {
+            ApplicationName::App => "app".to_owned(),
+            ApplicationName::Own => status::own(connection.tenant_id),
+        };
+        let Status { kind, expires_at, checked_at, .. } = known.get(&name)?.clone();
+        let is_used = connection.state != State::Removed;
+        is_used.then(|| Self { application: connection.application.clone(), kind, expires_at, checked_at })
+    }
 }
 
 /// How far one feed of a tenant is, and what it has delivered.
@@ -89,9 +116,11 @@ impl FeedView {
 /// As the store's.
 pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, StoreError> {
     let mut views = Vec::new();
+    let credentials = status::all(store).await?;
     for shard in 0..SHARDS {
         for loaded in load_shard(store, shard).await? {
-            views.push(view(store, loaded.connection, now).await?);
+            let credential = CredentialView::of(&loaded.connection, &credentials);
+            views.push(TenantView { credential, ..view(store, loaded.connection, now).await? });
         }
     }
     views.sort_by(|a, b| (&a.account, a.tenant_id).cmp(&(&b.account, b.tenant_id)));
@@ -148,6 +177,7 @@ pub(super) async fn view(store: &dyn Store, connection: Connection, now: Timesta
         claimed_at: connection.claimed_at,
         paused: connection.paused,
         consent,
+        credential: None,
     })
 }
 

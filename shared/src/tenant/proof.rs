@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use jiff::SignedDuration;
 
-use super::{Ability, Condition, Feed, TenantId};
+use super::{
+    Ability, Condition, Feed, TenantId,
+    missing::{Field, Missing},
+};
 use crate::{
     App,
     config::Region,
@@ -33,8 +36,8 @@ pub struct Subject<'a> {
 pub struct Found {
     pub condition: Condition,
     pub is_proven: bool,
-    /// What is missing, each with who must do what; nothing where access is proven.
-    pub missing: Vec<String>,
+    /// Nothing where access is proven.
+    pub missing: Vec<Missing>,
 }
 
 impl Found {
@@ -43,8 +46,15 @@ impl Found {
     }
 
     /// The condition says why and who must act.
-    fn not_yet(condition: Condition) -> Self {
-        Self { missing: vec![condition.next_step.clone()], condition, is_proven: false }
+    fn not_yet(feed: Feed, field: Field, condition: Condition) -> Self {
+        let missing = vec![Missing::of_feed(feed, field, &condition.next_step)];
+        Self { missing, condition, is_proven: false }
+    }
+
+    fn no_token(feed: Feed, error: &TokenError) -> Self {
+        let condition = Condition::from_token_error(error, feed);
+        let missing = vec![Missing::of_token(feed, error, &condition.next_step)];
+        Self { missing, condition, is_proven: false }
     }
 }
 
@@ -59,7 +69,7 @@ pub struct Proof {
 impl Proof {
     /// None of these feeds is proven, for this reason.
     pub fn not_yet(feeds: &[Feed], condition: &Condition) -> Self {
-        let feeds = feeds.iter().map(|feed| (*feed, Found::not_yet(condition.clone()))).collect();
+        let feeds = feeds.iter().map(|feed| (*feed, Found::not_yet(*feed, Field::Feeds, condition.clone()))).collect();
         Self { feeds, roles: Vec::new() }
     }
 
@@ -69,21 +79,9 @@ impl Proof {
         self.feeds.iter().any(|(feed, found)| found.is_proven && (alone || *feed != Feed::Telemetry))
     }
 
-    /// Everything that is missing, each once, with the feeds that it keeps from working.
-    pub fn missing(&self) -> Vec<String> {
-        let mut missing: Vec<(String, &str)> = Vec::new();
-        for (feed, found) in &self.feeds {
-            for what in &found.missing {
-                match missing.iter_mut().find(|(_, known)| known == what) {
-                    Some((feeds, _)) => {
-                        feeds.push_str(", ");
-                        feeds.push_str(feed.name());
-                    }
-                    None => missing.push((feed.name().to_owned(), what)),
-                }
-            }
-        }
-        missing.into_iter().map(|(feeds, what)| format!("{feeds}: {what}")).collect()
+    /// Everything that is missing, feed by feed.
+    pub fn missing(&self) -> Vec<Missing> {
+        self.feeds.values().flat_map(|found| found.missing.iter().cloned()).collect()
     }
 
     pub fn conditions(&self) -> BTreeMap<Feed, Condition> {
@@ -123,14 +121,14 @@ async fn prove_defender(
 ) -> Found {
     let token = match token {
         Ok(token) => token,
-        Err(error) => return Found::not_yet(Condition::from_token_error(error, feed)),
+        Err(error) => return Found::no_token(feed, error),
     };
     if !token.has_any(feed.roles()) {
-        return Found::not_yet(Condition::role_missing(feed));
+        return Found::not_yet(feed, Field::Feeds, Condition::role_missing(feed));
     }
     match call_once(app, subject.region, feed, token).await {
         Ok(condition) => Found::proven(condition),
-        Err(condition) => Found::not_yet(condition),
+        Err(condition) => Found::not_yet(feed, Field::Feeds, condition),
     }
 }
 
@@ -171,13 +169,14 @@ fn smallest_request(app: &App, region: Option<Region>, feed: Feed) -> Request {
 /// Each right on the storage account and its queue is tried. That the export has not begun yet is no lack of a right.
 async fn prove_storage(app: &App, subject: &Subject<'_>) -> Found {
     let Some(storage) = subject.storage else {
-        return Found::not_yet(Condition::not_configured(
+        let condition = Condition::not_configured(
             "Operator: say where the telemetry is, with `muster connect TENANT_ID --storage ACCOUNT/QUEUE`.",
-        ));
+        );
+        return Found::not_yet(Feed::Telemetry, Field::StorageAccount, condition);
     };
     match check::check(app, subject.tenant, subject.application, storage).await {
         Ok(check) => found_of(&check),
-        Err(error) => Found::not_yet(Condition::from_token_error(&error, Feed::Telemetry)),
+        Err(error) => Found::no_token(Feed::Telemetry, &error),
     }
 }
 
@@ -189,7 +188,12 @@ fn found_of(check: &StorageCheck) -> Found {
             Ability::Failing => Condition::failing(sentences.join(" ")),
             ability => Condition { ability, ..Condition::storage_refused(sentences.join(" ")) },
         };
-        return Found { condition, is_proven: false, missing: sentences };
+        let missing =
+            missing.iter().map(|finding| Missing::of_feed(Feed::Telemetry, finding.field, &finding.next_step));
+        let mut missing: Vec<Missing> = missing.collect();
+        // A firewall keeps us out whatever right is tried.
+        missing.dedup();
+        return Found { condition, is_proven: false, missing };
     }
     let waiting = check.findings.iter().find(|finding| finding.ability == Ability::NotConfigured);
     Found::proven(waiting.map_or_else(Condition::ok, |finding| Condition::not_configured(finding.next_step.clone())))

@@ -130,6 +130,7 @@ mod tests {
             paused: false,
             claimed_at: None,
             consents: Vec::new(),
+            removal: None,
             feeds: feeds.iter().map(state).collect(),
         }
     }

@@ -1,5 +1,7 @@
 //! Gathers what [`examine`] decides about, entry by entry, and removes what nobody needs any more.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Access, CheckEvent, Facts, Finding, Kind, Listing, Report, Severity, examine};
@@ -13,6 +15,7 @@ use crate::{
         passwords::{Passwords, home_token},
         read,
         rotation::RotationError,
+        status::{self, Status},
     },
     microsoft::{
         entra::Refusal,
@@ -20,7 +23,7 @@ use crate::{
         token::{AccessToken, TokenError},
         tokens::ApplicationName,
     },
-    ports::{Unavailable, vault::VaultError},
+    ports::{Unavailable, store::StoreError, vault::VaultError},
     tenant::{SHARDS, State, TenantId, load_shard},
 };
 
@@ -36,36 +39,73 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
     let (prefix, began) = (&app.config.secrets_prefix, app.clock.now());
     let until = app.clock.now().saturating_add(left).unwrap_or(Timestamp::MAX);
     let mut report = Report::default();
+    let mut listed = BTreeSet::new();
     for full in app.ports.vault.list(&format!("{prefix}/")).await? {
         let Some(name) = EntryName::parse(&full, prefix).filter(|name| name.kind != EntryKind::Signing) else {
             continue;
         };
         let short = name.short(prefix).to_owned();
+        listed.insert(short.clone());
         if app.clock.now() >= until {
             let text = "There was no time left for this entry: give the function more.".to_owned();
             report.findings.push(Finding { vault: full, kind: Kind::NotChecked, severity: Severity::Warning, text });
             continue;
         }
         report.checked += 1;
-        match gather(app, &name, &short, until).await {
+        let (status, findings) = match gather(app, &name, &short, until).await {
             Ok(facts) => {
                 let (findings, is_due) = examine(&facts, app.clock.now());
-                report.findings.extend(findings);
                 report.due.extend(is_due.then_some(full));
-                report.first_end = report.first_end.into_iter().chain(facts.end()).min();
+                let status = Status::new(&short, Some(&facts.holding.current), app.clock.now());
+                (Status { expires_at: facts.end(), ..status }, findings)
             }
             Err(error) => {
                 // Whatever went wrong must not hide when the credential ends.
-                let stored = read::current(app, &full).await.ok().and_then(|entry| entry.expires_at);
-                report.first_end = report.first_end.into_iter().chain(stored).min();
-                report.findings.push(failed(full, &error, &short));
+                let stored = read::current(app, &full).await.ok();
+                let status = Status::new(&short, stored.as_ref(), app.clock.now());
+                (status, vec![failed(full, &error, &short)])
             }
-        }
+        };
+        report.first_end = report.first_end.into_iter().chain(status.expires_at).min();
+        let pressing = findings.iter().filter(|finding| finding.severity >= Severity::Warning);
+        let warnings = pressing.map(|finding| finding.text.clone()).collect();
+        keep(app, &Status { warnings, ..status }).await;
+        report.findings.extend(findings);
     }
+    forget_the_gone(app, &listed, began).await;
     report.findings.iter().for_each(tell);
     let (findings, duration_ms) = (report.findings.len(), app.clock.milliseconds_since(began));
     tracing::info!(checked = report.checked, findings, due = ?report.due, duration_ms, "credentials are checked");
     Ok(report)
+}
+
+/// Writes down what people are shown. Whoever saves the same application at this moment knows as much.
+async fn keep(app: &App, status: &Status) {
+    let store = app.ports.store.as_ref();
+    let kept = async { store.commit(vec![status.write(store).await?]).await };
+    match kept.await {
+        Ok(()) | Err(StoreError::Conflict) => {}
+        Err(error) => {
+            tracing::warn!(vault.name = status.name, %error, "what is known of a credential is not written down")
+        }
+    }
+}
+
+/// Forgets what is no longer in the vault; not what has come since it was listed.
+async fn forget_the_gone(app: &App, listed: &BTreeSet<String>, began: Timestamp) {
+    let store = app.ports.store.as_ref();
+    let forgotten = async {
+        let known = status::all(store).await?.into_values();
+        for gone in known.filter(|status| !listed.contains(&status.name) && status.checked_at < began) {
+            if let Some(write) = status::forget(store, &gone.name, app.clock.now()).await? {
+                store.commit(vec![write]).await?;
+            }
+        }
+        Ok::<_, StoreError>(())
+    };
+    if let Err(error) = forgotten.await {
+        tracing::warn!(%error, "what is known of credentials that are gone is not cleared away");
+    }
 }
 
 fn failed(vault: String, error: &RotationError, short: &str) -> Finding {
