@@ -1,5 +1,6 @@
 //! An application and how it authenticates, as its vault entry says (the vault table in the README).
 
+pub mod candidate;
 pub mod check;
 pub mod entry;
 pub mod name;

@@ -21,6 +21,7 @@ mod machines;
 mod measures;
 mod ocsf;
 mod overview;
+mod own;
 mod platform;
 mod pulling;
 mod renewal;

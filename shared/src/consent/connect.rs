@@ -1,5 +1,9 @@
 //! Taking in a tenant that has approved the application already: an operator vouches for it, Microsoft proves it.
 
+mod own;
+
+pub use own::connect_own;
+
 use super::invitation;
 use crate::{
     App,

@@ -1,0 +1,191 @@
+//! Taking in a tenant by an application of its own: tried for real first, and stored only once it is proven.
+
+use super::{ConnectError, Ground, NewConnection, bind_proven, feeds_to_prove, proven_words};
+use crate::{
+    App,
+    audit::{Action, Actor},
+    credential::{
+        candidate::Candidate,
+        status::{self, Status},
+    },
+    microsoft::tokens::ApplicationName,
+    ports::vault::{Stage, VaultError},
+    random,
+    secret::Secret,
+    tenant::{
+        Connection, Feed, account,
+        missing::{Field, Missing},
+        proof::Proof,
+    },
+};
+
+/// Times a binding is tried anew because a puller wrote first.
+const TRIES: usize = 5;
+
+/// As [`super::connect`], with the application that is given: `{"client_id","home_tenant_id"?,"credential"}`, of kind
+/// `client_secret` or `certificate`. It is tried with tokens of its own, and stored when every feed is proven by it, those
+/// included that work by what the tenant has now.
+///
+/// # Errors
+/// [`ConnectError`]; nothing is stored and nothing is bound then.
+pub async fn connect_own(
+    app: &App,
+    new: &NewConnection,
+    application: &Secret<String>,
+    by: &Actor,
+) -> Result<Connection, ConnectError> {
+    let ground = match account::name(&new.account) {
+        Ok(_) => Ground::survey(app, new, by).await?,
+        Err(error) => return Err(not_proven(vec![Missing::of(Field::Account, format!("Sorry, {error}."))], false)),
+    };
+    let already = ground.ours().is_some();
+    let candidate = read(app, new, &ground, application).map_err(|missing| not_proven(missing, already))?;
+    let name = ApplicationName::Own.vault_name(&app.config.secrets_prefix, new.tenant_id);
+    let subject = ground.subject(new, &ApplicationName::Own);
+    // Whatever works now is to work by this.
+    let feeds = feeds_to_prove(new, ground.ours(), |_, _| true);
+    let proof = ground.prove(&candidate.trial(app, &name), &subject, &feeds).await;
+    let proof = proof.map_err(|error| in_words_of_a_form(error, &candidate, new))?;
+    let stored = Stored::put(app, &name, &candidate).await?;
+    let bound = bind_stored(app, new, ground, &proof, &candidate, &stored, by).await;
+    if bound.is_err() {
+        stored.take_back(app).await?;
+    }
+    bound
+}
+
+fn not_proven(missing: Vec<Missing>, connected_already: bool) -> ConnectError {
+    ConnectError::NotProven { missing, connected_already }
+}
+
+/// Everything that is wrong with what was given, at once.
+fn read(
+    app: &App,
+    new: &NewConnection,
+    ground: &Ground,
+    application: &Secret<String>,
+) -> Result<Candidate, Vec<Missing>> {
+    let mut missing = Vec::new();
+    if new.feeds.is_empty() {
+        missing.push(Missing::of(Field::Feeds, "Choose at least one feed."));
+    }
+    if new.feeds.contains(&Feed::Telemetry) && ground.storage.is_none() {
+        let detail = "Say which storage account the tenant's Defender exports to, and which queue announces its blobs.";
+        missing.push(Missing { feed: Some(Feed::Telemetry), ..Missing::of(Field::StorageAccount, detail) });
+    }
+    match Candidate::read(application, new.tenant_id, app.clock.now()) {
+        Ok(candidate) if missing.is_empty() => Ok(candidate),
+        Ok(_) => Err(missing),
+        Err(more) => Err(missing.into_iter().chain(more).collect()),
+    }
+}
+
+/// Entra's refusals, for whoever has just filled in the fields.
+fn in_words_of_a_form(error: ConnectError, candidate: &Candidate, new: &NewConnection) -> ConnectError {
+    let ConnectError::NotProven { missing, connected_already } = error else { return error };
+    let (client_id, tenant) = (&candidate.entry.application.client_id, new.tenant_id);
+    let reworded = |one: Missing| {
+        let Some(code) = one.code else { return one };
+        let detail = match (one.field, code) {
+            (Field::Credential, 7_000_222) => {
+                format!("This client secret has expired (AADSTS{code}); make a new one in Entra and give its value.")
+            }
+            (Field::Credential, 7_000_215) => format!(
+                "Entra does not take this client secret (AADSTS{code}). Give its value and not its ID, and make sure that it \
+                 belongs to the application {client_id}; one that was just made may take a minute to work."
+            ),
+            (Field::Credential, 700_027) => format!(
+                "Entra does not take this certificate (AADSTS{code}): upload it to the application {client_id} (Certificates & \
+                 secrets) first."
+            ),
+            (Field::Credential, _) => format!("Entra does not take this credential (AADSTS{code})."),
+            (Field::ClientId, 700_016 | 7_000_229) => format!(
+                "Entra knows no application {client_id} in the tenant {tenant} (AADSTS{code}); compare both IDs with the \
+                 application's overview page."
+            ),
+            (Field::TenantId, 90_002) => format!("Entra knows no tenant {tenant} (AADSTS{code})."),
+            _ => return one,
+        };
+        Missing { detail, ..one }
+    };
+    not_proven(missing.into_iter().map(reworded).collect(), connected_already)
+}
+
+/// What was put into the vault, and how it was there before.
+struct Stored {
+    name: String,
+    version: String,
+    before: Option<String>,
+    /// It had been removed, and could be restored.
+    restored: bool,
+}
+
+impl Stored {
+    async fn put(app: &App, name: &str, candidate: &Candidate) -> Result<Self, ConnectError> {
+        let vault = app.ports.vault.as_ref();
+        let version = random::id().map_err(|error| ConnectError::Platform(error.to_string()))?.to_string();
+        let restored = vault.restore(name).await?;
+        let mut stored = Self { name: name.to_owned(), version, before: None, restored };
+        stored.before = match vault.describe(name).await {
+            Ok(description) => description.version(Stage::Current).map(str::to_owned),
+            Err(VaultError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Err(error) = vault.put(name, &stored.version, &candidate.text, &[Stage::Current], None).await {
+            stored.take_back(app).await?;
+            return Err(error.into());
+        }
+        Ok(stored)
+    }
+
+    /// As if it had never been put.
+    async fn take_back(&self, app: &App) -> Result<(), ConnectError> {
+        let vault = app.ports.vault.as_ref();
+        if let Some(before) = &self.before {
+            match vault.promote(&self.name, before, &self.version).await {
+                // It did not get as far as that.
+                Ok(()) | Err(VaultError::InvalidRequest(_) | VaultError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.before.is_none() || self.restored {
+            vault.remove(&self.name).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Binds the tenant; the trail tells of both in the same transaction.
+async fn bind_stored(
+    app: &App,
+    new: &NewConnection,
+    mut ground: Ground,
+    proof: &Proof,
+    candidate: &Candidate,
+    stored: &Stored,
+    by: &Actor,
+) -> Result<Connection, ConnectError> {
+    let (store, application) = (app.ports.store.as_ref(), &candidate.entry.application);
+    let kind = match application.credential.kind() {
+        "certificate" => "certificate",
+        _ => "client secret",
+    };
+    for _ in 0..TRIES {
+        let mut trail = vec![ground.entry(app, new, by, Action::Connected).saying(proven_words(&new.feeds))];
+        if stored.restored {
+            let entry = ground.entry(app, new, by, Action::SecretRestored);
+            trail.push(entry.saying(format!("{} is in use again.", stored.name)));
+        }
+        let entry = ground.entry(app, new, by, Action::CredentialStored);
+        let client_id = &application.client_id;
+        trail.push(entry.saying(format!("A {kind} of the application {client_id} is stored as {}.", stored.name)));
+        let mut writes = trail.iter().map(|entry| entry.write()).collect::<Result<Vec<_>, _>>()?;
+        let status = Status::new(&status::own(new.tenant_id), Some(&candidate.entry), app.clock.now());
+        writes.push(status.write(store).await?);
+        if let Some(connection) = bind_proven(app, new, &ground, ApplicationName::Own, proof, writes).await? {
+            return Ok(connection);
+        }
+        ground = Ground::survey(app, new, by).await?;
+    }
+    Err(ConnectError::Platform("the tenant is changed by others all the time; try again".to_owned()))
+}

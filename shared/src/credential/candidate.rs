@@ -1,0 +1,307 @@
+//! An application that somebody has just given us: judged as far as it goes without asking anybody, then tried for real
+//! before it is stored.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_lc_rs::{rsa, signature::KeyPair};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use x509_cert::{
+    Certificate,
+    der::{DecodePem, pem},
+};
+
+use super::{entry::Entry, is_guid};
+use crate::{
+    App,
+    microsoft::{time, tokens::Tokens},
+    ports::vault::{Description, Stage, Vault, VaultError, Version},
+    secret::Secret,
+    tenant::{
+        TenantId,
+        missing::{Field, Missing},
+    },
+};
+
+/// An entry that is well formed, and not stored yet.
+#[derive(Debug)]
+pub struct Candidate {
+    pub entry: Entry,
+    /// As it is going to lie in the vault.
+    pub text: Secret<String>,
+}
+
+impl Candidate {
+    /// Reads `{"client_id","home_tenant_id"?,"credential"}`; without a home tenant it is this tenant's own. A certificate's
+    /// end is written down beside it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each beside its field, nothing of its content repeated.
+    pub fn read(text: &Secret<String>, tenant: TenantId, now: Timestamp) -> Result<Self, Vec<Missing>> {
+        let fields: Result<Map<String, Value>, _> = serde_json::from_str(text.expose());
+        let mut fields =
+            fields.map_err(|_| vec![Missing::of(Field::Credential, "The application is no JSON object.")])?;
+        fields.entry("home_tenant_id").or_insert_with(|| json!(tenant));
+        let mut missing = Vec::new();
+        let is_id = |name: &str| fields.get(name).and_then(Value::as_str).is_some_and(is_guid);
+        if !is_id("client_id") {
+            let detail = "Give the application (client) ID: a GUID, from the application's overview page in Entra.";
+            missing.push(Missing::of(Field::ClientId, detail));
+        }
+        if !is_id("home_tenant_id") {
+            missing.push(Missing::of(Field::TenantId, "The application's home tenant is no GUID."));
+        }
+        let judged = match fields.get("credential") {
+            Some(credential) => judge(credential, now),
+            None => Err(vec![GIVE_ONE.to_owned()]),
+        };
+        match judged {
+            Ok(Some(end)) if fields["credential"].get("expires_at").is_none() => {
+                fields["credential"]["expires_at"] = end.to_string().into();
+            }
+            Ok(_) => {}
+            Err(wrong) => missing.extend(wrong.into_iter().map(|detail| Missing::of(Field::Credential, detail))),
+        }
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let text = Secret::new(Value::Object(fields).to_string());
+        let entry = Entry::parse(&text);
+        let entry = entry.map_err(|malformed| vec![Missing::of(Field::Credential, malformed.to_string())])?;
+        Ok(Self { entry, text })
+    }
+
+    /// The app of a trial: it finds this application in the vault under `name`, keeps tokens of its own, and stores nothing.
+    pub fn trial(&self, app: &App, name: &str) -> App {
+        let version = Version { id: "candidate".to_owned(), value: self.text.clone() };
+        let vault = Arc::new(Trial { vault: app.ports.vault.clone(), name: name.to_owned(), version });
+        let tokens = Tokens::new(app.http.clone(), vault, app.config.clone(), app.clock.clone());
+        App { tokens: Arc::new(tokens), ..app.clone() }
+    }
+}
+
+const GIVE_ONE: &str = "Give a client secret or a certificate.";
+
+/// Whether a credential can work at all. Of a certificate, when it ends.
+fn judge(credential: &Value, now: Timestamp) -> Result<Option<Timestamp>, Vec<String>> {
+    let text = |name: &str| credential.get(name).and_then(Value::as_str).map(str::trim).unwrap_or_default();
+    let told_end = credential.get("expires_at").and_then(Value::as_str);
+    let mut wrong = Vec::new();
+    match told_end.map(time::parse) {
+        Some(None) => wrong.push("The end of the credential is no time, as in 2027-05-01T00:00:00Z.".to_owned()),
+        Some(Some(end)) if end <= now => wrong.push(format!("This credential ended on {end}; give one that is valid.")),
+        _ => {}
+    }
+    let mut end = None;
+    match text("kind") {
+        "client_secret" => wrong.extend(judge_secret(text("value"))),
+        "certificate" => match judge_certificate(text("certificate_pem"), text("private_key_pem"), now) {
+            Ok(until) => end = Some(until),
+            Err(more) => wrong.extend(more),
+        },
+        "" => wrong.push(GIVE_ONE.to_owned()),
+        "federated" => {
+            wrong.push(format!("A federated credential is of no use in a tenant's own application yet. {GIVE_ONE}"));
+        }
+        _ => wrong.push(format!("This kind of credential is not known. {GIVE_ONE}")),
+    }
+    if wrong.is_empty() { Ok(end) } else { Err(wrong) }
+}
+
+fn judge_secret(value: &str) -> Option<String> {
+    if value.is_empty() {
+        return Some("The client secret's value is missing.".to_owned());
+    }
+    // Entra shows both side by side, and the value only once. No value has the form of a GUID.
+    let is_id = is_guid(value);
+    is_id.then(|| "This is the secret's ID. Give its value, which Entra shows only when the secret is made.".to_owned())
+}
+
+fn judge_certificate(certificate_pem: &str, private_key_pem: &str, now: Timestamp) -> Result<Timestamp, Vec<String>> {
+    let certificate = read_certificate(certificate_pem);
+    let key = read_key(private_key_pem);
+    let (certificate, key) = match (certificate, key) {
+        (Ok(certificate), Ok(key)) => (certificate, key),
+        (certificate, key) => return Err([certificate.err(), key.err()].into_iter().flatten().collect()),
+    };
+    let tbs = certificate.tbs_certificate();
+    let mut wrong = Vec::new();
+    if tbs.subject_public_key_info().subject_public_key.raw_bytes() != key.public_key().as_ref() {
+        wrong.push("The certificate and the private key do not belong together.".to_owned());
+    }
+    let at = |time: &x509_cert::time::Time| {
+        let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+    };
+    let (begin, end) = (at(&tbs.validity().not_before), at(&tbs.validity().not_after));
+    if end <= now {
+        wrong.push(format!("The certificate ended on {end}; give one that is valid."));
+    }
+    if begin > now {
+        wrong.push(format!("The certificate is not valid before {begin}."));
+    }
+    if wrong.is_empty() { Ok(end) } else { Err(wrong) }
+}
+
+fn read_certificate(text: &str) -> Result<Certificate, String> {
+    if text.is_empty() {
+        return Err("The certificate is missing; give it as PEM text.".to_owned());
+    }
+    Certificate::from_pem(text.as_bytes())
+        .map_err(|_| "The certificate is no PEM text that begins with -----BEGIN CERTIFICATE-----.".to_owned())
+}
+
+/// Entra takes RSA keys alone for what we sign (PS256).
+fn read_key(text: &str) -> Result<rsa::KeyPair, String> {
+    if text.is_empty() {
+        return Err("The certificate's private key is missing; give it as PEM text.".to_owned());
+    }
+    let unreadable = || "The private key is no PEM text of an RSA key of 2048 bits or more.".to_owned();
+    let (label, der) = pem::decode_vec(text.as_bytes()).map_err(|_| unreadable())?;
+    let der = Secret::new(der);
+    match label {
+        "ENCRYPTED PRIVATE KEY" => Err("The private key is protected by a passphrase; give it without.".to_owned()),
+        "PRIVATE KEY" => rsa::KeyPair::from_pkcs8(der.expose()).map_err(|_| unreadable()),
+        "RSA PRIVATE KEY" => rsa::KeyPair::from_der(der.expose()).map_err(|_| unreadable()),
+        _ => Err(unreadable()),
+    }
+}
+
+/// A vault in which one name holds something else, for as long as it is tried.
+#[derive(Debug)]
+struct Trial {
+    vault: Arc<dyn Vault>,
+    name: String,
+    version: Version,
+}
+
+impl Trial {
+    fn nothing_is_stored() -> VaultError {
+        VaultError::InvalidRequest("a trial changes nothing".to_owned())
+    }
+}
+
+#[async_trait]
+impl Vault for Trial {
+    async fn read(&self, name: &str, stage: Stage, version: Option<&str>) -> Result<Version, VaultError> {
+        match stage {
+            _ if name != self.name => self.vault.read(name, stage, version).await,
+            Stage::Current => Ok(self.version.clone()),
+            // What was stored before must not stand in for what is tried.
+            Stage::Pending | Stage::Previous => Err(VaultError::NotFound(format!("{name} {}", stage.label()))),
+        }
+    }
+
+    async fn put(&self, _: &str, _: &str, _: &Secret<String>, _: &[Stage], _: Option<&str>) -> Result<(), VaultError> {
+        Err(Self::nothing_is_stored())
+    }
+
+    async fn promote(&self, _: &str, _: &str, _: &str) -> Result<(), VaultError> {
+        Err(Self::nothing_is_stored())
+    }
+
+    async fn describe(&self, name: &str) -> Result<Description, VaultError> {
+        self.vault.describe(name).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, VaultError> {
+        self.vault.list(prefix).await
+    }
+
+    async fn remove(&self, _: &str) -> Result<Option<Timestamp>, VaultError> {
+        Err(Self::nothing_is_stored())
+    }
+
+    async fn restore(&self, _: &str) -> Result<bool, VaultError> {
+        Err(Self::nothing_is_stored())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "a0000000-0000-4000-8000-00000000c11e";
+
+    fn noon() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+
+    fn read(value: &Value) -> Result<Candidate, Vec<(Field, String)>> {
+        let tenant = "a0000000-0000-4000-8000-0000000000aa".parse().unwrap();
+        let candidate = Candidate::read(&Secret::new(value.to_string()), tenant, noon());
+        candidate.map_err(|missing| missing.into_iter().map(|one| (one.field, one.detail)).collect())
+    }
+
+    fn wrong(credential: &Value) -> Vec<String> {
+        let missing = read(&json!({"client_id": ID, "credential": credential})).unwrap_err();
+        assert!(missing.iter().all(|(field, _)| *field == Field::Credential), "{missing:?}");
+        missing.into_iter().map(|(_, detail)| detail).collect()
+    }
+
+    /// A certificate and its key, as PEM; valid from the year `from` to the year `until`.
+    fn certificate(from: i32, until: i32) -> (String, String) {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
+        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn of_certificate(certificate: &str, key: &str) -> Value {
+        json!({"kind": "certificate", "certificate_pem": certificate, "private_key_pem": key})
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once_beside_its_field() {
+        let missing = read(&json!({"client_id": "Muster", "home_tenant_id": "contoso.com"})).unwrap_err();
+        let fields: Vec<Field> = missing.iter().map(|(field, _)| *field).collect();
+        assert_eq!(fields, [Field::ClientId, Field::TenantId, Field::Credential]);
+        assert_eq!(missing[2].1, GIVE_ONE);
+        assert_eq!(read(&json!([])).unwrap_err().len(), 1);
+        for (credential, expected) in [
+            (json!({}), "Give a client secret"),
+            (json!({"kind": "federated"}), "federated"),
+            (json!({"kind": "password", "value": "x"}), "not known"),
+            (json!({"kind": "client_secret", "value": " "}), "value is missing"),
+            (json!({"kind": "client_secret", "value": ID}), "This is the secret's ID"),
+            (
+                json!({"kind": "client_secret", "value": "x", "expires_at": "2026-11-22T12:00:00Z"}),
+                "ended on 2026-11-22",
+            ),
+            (json!({"kind": "client_secret", "value": "x", "expires_at": "May"}), "is no time"),
+            (json!({"kind": "certificate", "certificate_pem": "x"}), "no PEM text that begins"),
+        ] {
+            let wrong = wrong(&credential);
+            assert!(wrong[0].contains(expected), "{credential}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_own_key_and_has_to_be_valid() {
+        let (good, key) = certificate(2026, 2030);
+        let candidate = read(&json!({"client_id": ID, "credential": of_certificate(&good, &key)})).unwrap();
+        assert_eq!(candidate.entry.expires_at, Some("2030-01-01T00:00:00Z".parse().unwrap()));
+        let (other, _) = certificate(2026, 2030);
+        assert!(wrong(&of_certificate(&other, &key))[0].contains("do not belong together"));
+        let (old, old_key) = certificate(2020, 2026);
+        assert!(wrong(&of_certificate(&old, &old_key))[0].contains("ended on 2026-01-01"));
+        let (early, early_key) = certificate(2027, 2030);
+        assert!(wrong(&of_certificate(&early, &early_key))[0].contains("not valid before 2027-01-01"));
+        // Each half in the other's place, and neither.
+        assert_eq!(wrong(&of_certificate(&key, &good)).len(), 2);
+        assert_eq!(wrong(&of_certificate("", "")).len(), 2);
+        let locked = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        assert!(wrong(&of_certificate(&good, &locked))[0].contains("passphrase"));
+    }
+
+    #[test]
+    fn what_is_given_is_kept_and_the_tenant_is_its_home() {
+        let value = json!({"client_id": ID, "credential": {"kind": "client_secret", "value": "x", "note": "Kim's"}});
+        let candidate = read(&value).unwrap();
+        assert_eq!(candidate.entry.application.home_tenant_id, "a0000000-0000-4000-8000-0000000000aa");
+        assert!(candidate.text.expose().contains("Kim's"));
+        assert!(!format!("{candidate:?}").contains("Kim's"));
+    }
+}
