@@ -138,7 +138,7 @@ impl Cloud {
 }
 
 /// Where a commercial tenant's data lives; its API host is nearer (MICROSOFT.md 2.9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
     Us,

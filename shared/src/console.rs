@@ -24,6 +24,7 @@ use crate::{
     web,
 };
 
+pub use api::KnownKeys;
 pub use session::Role;
 
 /// Our own trouble. The person is asked to come back, the cause goes to the log.

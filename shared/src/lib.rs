@@ -44,6 +44,8 @@ pub struct App {
     pub http: http::Client,
     pub tokens: Arc<Tokens>,
     pub clock: Clock,
+    /// What the console remembers of Entra's keys.
+    pub known_keys: Arc<console::KnownKeys>,
     pub signing: Arc<signing::Remembered>,
     /// Where the numbers of an invocation go.
     pub metrics: Metrics,
@@ -54,6 +56,6 @@ impl App {
         let tokens = Arc::new(Tokens::new(http.clone(), ports.vault.clone(), config.clone(), clock.clone()));
         let function = config.function.clone();
         let metrics = function.map_or(Metrics::Unread, |function| Metrics::StandardOutput { function });
-        Self { config, ports, http, tokens, clock, signing: Arc::default(), metrics }
+        Self { config, ports, http, tokens, clock, known_keys: Arc::default(), signing: Arc::default(), metrics }
     }
 }

@@ -20,6 +20,15 @@ pub fn visible(text: &str, most: usize) -> String {
     text.chars().filter(|c| !is_hidden(*c)).take(most).collect()
 }
 
+/// An error as a sentence of its own. It is written to be continued, as on a command line.
+pub fn sentence(text: String) -> String {
+    let mut characters = text.chars();
+    let Some(first) = characters.next() else { return text };
+    let is_word = text.split(' ').next().is_some_and(|word| word.chars().all(char::is_alphabetic));
+    let end = if text.ends_with(['.', '!', '?', ':']) { "" } else { "." };
+    if is_word { format!("{}{}{end}", first.to_uppercase(), characters.as_str()) } else { format!("{text}{end}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ use std::{fmt, str::FromStr};
 
 pub use condition::Condition;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 pub use verdict::{Reach, Refused};
@@ -46,7 +47,7 @@ const PROPAGATION: SignedDuration = SignedDuration::from_hours(1);
 const UNCERTAIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// An Entra tenant, by GUID. Written in lower case with hyphens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct TenantId(Uuid);
 
@@ -101,7 +102,7 @@ pub fn shard_partition(shard: u8) -> String {
     format!("tenants#{shard:02}")
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Feed {
     Alerts,
@@ -150,7 +151,7 @@ impl FromStr for Feed {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Invited,
@@ -173,7 +174,7 @@ impl State {
 }
 
 /// What one feed of one tenant can do now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ability {
     Ok,
@@ -185,7 +186,7 @@ pub enum Ability {
 }
 
 /// An ability, since when, and one sentence that tells a person what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Capability {
     pub status: Ability,
     pub since: Timestamp,
@@ -215,7 +216,7 @@ pub struct FeedState {
 }
 
 /// Who approved our application in the tenant, and what came of it: the auditor's evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Consent {
     pub at: Timestamp,
     /// The person's object id in the tenant, from a validated id_token.

@@ -31,8 +31,8 @@ use shared::{
     },
 };
 use simulator::{
-    AdminRole, Alert, AppRole, AppRoleAssignment, Application, ClientSecret, Entry, Fault, GroupMembershipClaims,
-    Route, Simulator, Tenant, User, UserKind, World,
+    AccessTokenVersion, AdminRole, Alert, AppRole, AppRoleAssignment, Application, ClientSecret, Entry, Fault,
+    GroupMembershipClaims, Route, Simulator, Tenant, User, UserKind, World,
 };
 use url::Url;
 
@@ -208,6 +208,28 @@ impl Stage {
     /// A browser in which somebody has signed in who may only look.
     pub fn reader(&self) -> Visitor<'_> {
         self.signed_in("Muster.Reader", "a0000000-0000-4000-8000-0000000000e2")
+    }
+
+    /// An access token for our application that this tenant gives to a program of its own, which holds that role there.
+    pub fn script_token(&self, tenant: &str, role: Option<&str>) -> String {
+        let client = "a0000000-0000-4000-8000-00000000bee5";
+        self.world(|world| {
+            world.registration(CLIENT).access_token_version = AccessTokenVersion::V2;
+            let name = "Nightly script".to_owned();
+            let own =
+                Application { client_id: client.to_owned(), home_tenant_id: tenant.to_owned(), name, ..application() };
+            world.add_application(own);
+            if let Some(role) = role {
+                world.assign(tenant, AppRoleAssignment::to_application(CLIENT, client, role)).expect("Graph takes it");
+            }
+        });
+        let form = format!(
+            "client_id={client}&client_secret={SECRET}&grant_type=client_credentials&scope={CLIENT}%2F.default"
+        );
+        let target = format!("/{tenant}/oauth2/v2.0/token");
+        let asked = simulator::Request::post(&target, "application/x-www-form-urlencoded", form);
+        let answer: Value = serde_json::from_slice(&self.simulator.handle(asked).body.collect_bytes()).expect("JSON");
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
     fn signed_in(&self, role: &str, oid: &str) -> Visitor<'_> {

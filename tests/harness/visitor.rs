@@ -8,7 +8,7 @@ use aws_lambda_events::{
     http::HeaderValue,
 };
 use futures::executor::block_on;
-use serde_json::json;
+use serde_json::{Value, json};
 use simulator::Choice;
 
 use crate::{PUBLIC_URL, Stage, minutes};
@@ -80,6 +80,23 @@ impl<'a> Visitor<'a> {
         event.body = Some(body);
         event.headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
         self.send(event)
+    }
+
+    /// Calls the API, with the bearer token if there is one, and with the session if this browser has one.
+    pub fn call(&mut self, token: Option<&str>, method: &str, path: &str, body: Option<&Value>) -> (i64, Value) {
+        let mut event = self.event(method, path);
+        if let Some(token) = token {
+            let bearer = HeaderValue::from_str(&format!("Bearer {token}")).expect("a header");
+            event.headers.insert("authorization", bearer);
+        }
+        if let Some(body) = body {
+            event.headers.insert("content-type", HeaderValue::from_static("application/json"));
+            event.body = Some(body.to_string());
+        }
+        let page = self.send(event);
+        let expected = if page.status < 400 { "application/json" } else { "application/problem+json" };
+        assert_eq!(page.headers["content-type"], expected, "{}", page.body);
+        (page.status, serde_json::from_str(&page.body).expect("JSON"))
     }
 
     /// Hands the request to the function whose route it is, as API Gateway does.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this crate is a test from top to bottom")]
 
+mod api;
 mod attack;
 mod backfill;
 mod bad_input;

@@ -1,6 +1,7 @@
 //! Older alerts once more, from a date that an operator names: a walk of its own, which never delays what is new.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -24,7 +25,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24 * 180);
 const TRIES: usize = 5;
 
 /// How far a walk through older alerts is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Backfill {
     pub reason: WalkReason,
     pub since: Timestamp,

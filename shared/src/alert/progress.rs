@@ -1,6 +1,7 @@
 //! How far a tenant's alerts have come: watermarks, walks through older data, the open intent, the ledger.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -135,7 +136,7 @@ impl Looks {
 }
 
 /// Why older data is walked through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WalkReason {
     FirstLook,
@@ -187,7 +188,7 @@ pub struct Intent {
 
 /// How many alerts became visible how late: from `lastUpdateTime` to the moment we first saw them. This is what the
 /// three depths should be set from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lateness {
     pub within_2_minutes: u64,
     pub within_5_minutes: u64,

@@ -22,7 +22,7 @@ pub struct History(BTreeMap<i64, Sample>);
 struct Sample(Option<u32>, u64);
 
 /// One hour as shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Hour {
     pub begins_at: Timestamp,
     /// How old the newest data was at worst; none where nobody looked.

@@ -1,12 +1,13 @@
 //! What became of every record that came: the four numbers of a feed, and whether they balance.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Metric, Recorded};
 
 /// The counts that must balance: `fetched = delivered + deduplicated + quarantined`. A look at alerts is not a
 /// fetch; what it shows and we have is not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ledger {
     pub fetched: u64,
     pub delivered: u64,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     alert::progress::AlertFeed,
+    credential::status,
     machine::progress::MachineFeed,
     ports::store::{Store, StoreError},
     record::{Hour, Progress},
@@ -21,7 +23,7 @@ use crate::{
 /// Hours that are shown, the one under way included.
 const HOURS: u8 = 24;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Detail {
     #[serde(flatten)]
     pub view: TenantView,
@@ -44,7 +46,8 @@ pub async fn detail(store: &dyn Store, tenant: TenantId, now: Timestamp) -> Resu
         };
         history.insert(*feed, hours);
     }
-    let view = view(store, known.connection, now).await?;
+    let credentials = status::all(store).await?;
+    let view = view(store, known.connection, &credentials, now).await?;
     Ok(Some(Detail { view, history }))
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Capability, Connection, Consent, Feed, SHARDS, State, TenantId, load_shard};
@@ -21,8 +23,11 @@ use crate::{
     telemetry::progress::TelemetryFeed,
 };
 
+/// Tenants whose progress is read at a time.
+pub(super) const READ_AT_ONCE: usize = 32;
+
 /// One tenant, as shown. Never a secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TenantView {
     pub tenant_id: TenantId,
     pub account: String,
@@ -57,7 +62,7 @@ pub struct TenantView {
 }
 
 /// The credential that a tenant is read with. Never a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CredentialView {
     pub application: ApplicationName,
     /// `client_secret`, `certificate` or `federated`; none of an entry that cannot be read.
@@ -81,7 +86,7 @@ impl CredentialView {
 }
 
 /// How far one feed of a tenant is, and what it has delivered.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct FeedView {
     /// Everything up to here has been looked at and delivered.
     pub watermark: Option<Timestamp>,
@@ -115,14 +120,11 @@ impl FeedView {
 /// # Errors
 /// As the store's.
 pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, StoreError> {
-    let mut views = Vec::new();
     let credentials = status::all(store).await?;
-    for shard in 0..SHARDS {
-        for loaded in load_shard(store, shard).await? {
-            let credential = CredentialView::of(&loaded.connection, &credentials);
-            views.push(TenantView { credential, ..view(store, loaded.connection, now).await? });
-        }
-    }
+    let shards = try_join_all((0..SHARDS).map(|shard| load_shard(store, shard))).await?;
+    let connections = shards.into_iter().flatten().map(|loaded| loaded.connection);
+    let each = stream::iter(connections).map(|connection| view(store, connection, &credentials, now));
+    let mut views: Vec<TenantView> = each.buffered(READ_AT_ONCE).try_collect().await?;
     views.sort_by(|a, b| (&a.account, a.tenant_id).cmp(&(&b.account, b.tenant_id)));
     Ok(views)
 }
@@ -143,8 +145,14 @@ pub(super) async fn watermark(
     })
 }
 
-pub(super) async fn view(store: &dyn Store, connection: Connection, now: Timestamp) -> Result<TenantView, StoreError> {
+pub(super) async fn view(
+    store: &dyn Store,
+    connection: Connection,
+    credentials: &BTreeMap<String, Status>,
+    now: Timestamp,
+) -> Result<TenantView, StoreError> {
     let tenant = connection.tenant_id;
+    let credential = CredentialView::of(&connection, credentials);
     let consent = connection.evidence().cloned();
     let alerts = AlertFeed::load(store, tenant).await?.map(|(alerts, _)| alerts);
     let mut feeds = BTreeMap::new();
@@ -177,7 +185,7 @@ pub(super) async fn view(store: &dyn Store, connection: Connection, now: Timesta
         claimed_at: connection.claimed_at,
         paused: connection.paused,
         consent,
-        credential: None,
+        credential,
     })
 }
 

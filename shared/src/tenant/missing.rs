@@ -1,12 +1,13 @@
 //! What keeps us from a tenant, each thing beside the field of a form that it belongs to.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Feed;
 use crate::microsoft::token::{EntraError, Refusal, TokenError};
 
 /// What an operator gives to connect a tenant, as the JSON API names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Field {
     #[serde(rename = "account")]
     Account,
@@ -28,7 +29,7 @@ pub enum Field {
 }
 
 /// One thing that is missing, and who must do what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Missing {
     pub field: Field,
     /// The feed that it keeps from working; none where it is no feed's own.

@@ -9,12 +9,9 @@ use serde::Serialize;
 use super::{
     Ability, Connection, Feed, State,
     glance::{Count, connections, needs},
-    list::watermark,
+    list::{READ_AT_ONCE, watermark},
 };
 use crate::ports::store::{Store, StoreError};
-
-/// Tenants whose progress is read at a time.
-const READ_AT_ONCE: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Overview {

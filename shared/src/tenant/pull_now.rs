@@ -1,6 +1,7 @@
 //! A pull between two ticks, because somebody wants to see it.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// What was set going, and what was not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Pulled {
     /// Those whose messages are sent; a worker has them within seconds.
     pub feeds: Vec<Feed>,
@@ -22,7 +23,7 @@ pub struct Pulled {
 }
 
 /// A feed that is not pulled now, and why, in a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PassedBy {
     pub feed: Feed,
     pub reason: String,

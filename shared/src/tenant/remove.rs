@@ -5,6 +5,7 @@
 //! again completes the rest, and its return does not mind what is left.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 
@@ -33,7 +34,7 @@ const AT_ONCE: usize = 90;
 const SAME: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a removal came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Removed {
     pub tenant_id: TenantId,
     pub account: String,
@@ -47,7 +48,7 @@ pub struct Removed {
     pub microsoft_step: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Removed,
@@ -58,7 +59,7 @@ pub enum Outcome {
 }
 
 /// What this removal took away.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Parts {
     pub feeds: Vec<Feed>,
     pub secret: Option<RemovedSecret>,
@@ -68,7 +69,7 @@ pub struct Parts {
 }
 
 /// The secret of the tenant's own application.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RemovedSecret {
     /// In the vault, with its prefix.
     pub name: String,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
@@ -45,7 +46,7 @@ pub struct NewInvitation {
 }
 
 /// What the operator gets. The link is a secret until it is used.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Invited {
     pub id: Uuid,
     pub link: Url,

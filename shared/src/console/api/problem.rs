@@ -1,12 +1,13 @@
 //! What went wrong, as RFC 9457 has it, and the headers of every answer to a script.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::web;
+use crate::{plain, web};
 
 /// An error that a script can read.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is.
     #[serde(rename = "type")]
@@ -18,17 +19,39 @@ pub struct Problem {
     /// What finds the request in the log.
     #[serde(skip_serializing_if = "String::is_empty")]
     request_id: String,
+    /// Each thing that must be put right, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Value>,
+    #[serde(skip)]
+    header: Option<(&'static str, String)>,
 }
 
 impl Problem {
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
-        Self { kind: "about:blank", title: title(status), status, detail: detail.into(), request_id: String::new() }
+        Self {
+            kind: "about:blank",
+            title: title(status),
+            status,
+            detail: plain::sentence(detail.into()),
+            request_id: String::new(),
+            missing: Vec::new(),
+            header: None,
+        }
+    }
+
+    pub fn naming(self, missing: Vec<Value>) -> Self {
+        Self { missing, ..self }
+    }
+
+    pub fn with_header(self, name: &'static str, value: impl Into<String>) -> Self {
+        Self { header: Some((name, value.into())), ..self }
     }
 
     pub fn answer(mut self, request: &web::Request) -> web::Response {
         self.request_id = request.id.clone();
         let mut response = json(self.status, &serde_json::to_value(&self).unwrap_or_default());
         response.headers[0].1 = "application/problem+json".to_owned();
+        response.headers.extend(self.header);
         response
     }
 }
