@@ -199,5 +199,5 @@ fn the_trail_is_only_added_to() {
             writers.push(role);
         }
     }
-    assert_eq!(writers, [role_of("console")]);
+    assert_eq!(writers, [role_of("console"), OPERATOR]);
 }
