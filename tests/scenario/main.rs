@@ -1,6 +1,6 @@
 //! Stories: the simulator and the handlers in one process, time moved by hand.
 
-#![expect(clippy::unwrap_used, reason = "this crate is a test from top to bottom")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this crate is a test from top to bottom")]
 
 mod api;
 mod attack;

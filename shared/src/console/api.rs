@@ -21,20 +21,20 @@ use crate::{App, web};
 /// Why a call gives no answer of its own.
 enum NotDone {
     /// The caller's doing, in words for them.
-    Problem(Problem),
+    Problem(Box<Problem>),
     /// Ours.
-    Broken(Broken),
+    Broken(Box<Broken>),
 }
 
 impl From<Problem> for NotDone {
     fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
+        Self::Problem(Box::new(problem))
     }
 }
 
 impl<E: Into<Broken>> From<E> for NotDone {
     fn from(error: E) -> Self {
-        Self::Broken(error.into())
+        Self::Broken(Box::new(error.into()))
     }
 }
 
@@ -43,7 +43,7 @@ pub async fn answer(app: &App, request: &web::Request) -> Result<web::Response, 
     match call(app, request).await {
         Ok(response) => Ok(response),
         Err(NotDone::Problem(problem)) => Ok(problem.answer(request)),
-        Err(NotDone::Broken(broken)) => Err(broken),
+        Err(NotDone::Broken(broken)) => Err(*broken),
     }
 }
 

@@ -89,7 +89,8 @@ async fn of_session(app: &App, request: &web::Request) -> Result<Caller, NotDone
     let looks = matches!(request.method.as_str(), "GET" | "HEAD");
     let public_url = app.config.public_url.as_ref().ok_or(Broken::NoPublicUrl)?;
     // A form of another site can be made to look like anything but JSON, and cannot hide where it comes from.
-    if !looks && !(request.is_from(public_url) && request.has_type("application/json")) {
+    let is_ours = request.is_from(public_url) && request.has_type("application/json");
+    if !looks && !is_ours {
         let detail = "With a session, a call that changes something comes from this site, as application/json.";
         return Err(Problem::new(403, detail).into());
     }

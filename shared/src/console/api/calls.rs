@@ -51,17 +51,17 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// 400, 413, 415 or 422, saying where it is not what the call takes.
-    pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub fn body<T: DeserializeOwned>(&self) -> Result<T, NotDone> {
         let body = self.request.body.as_ref().map_err(|bad| match bad {
             web::BadBody::TooLong => Problem::new(413, format!("The body cannot be read: {bad}.")),
             web::BadBody::Encoding => Problem::new(400, format!("The body cannot be read: {bad}.")),
         })?;
         if !self.request.has_type("application/json") {
-            return Err(Problem::new(415, "Send JSON, with the header Content-Type: application/json."));
+            return Err(Problem::new(415, "Send JSON, with the header Content-Type: application/json.").into());
         }
         serde_json::from_slice(body).map_err(|cause| {
             let status = if cause.is_data() { 422 } else { 400 };
-            Problem::new(status, format!("The body is not what this call takes: {cause}."))
+            Problem::new(status, format!("The body is not what this call takes: {cause}.")).into()
         })
     }
 
@@ -69,9 +69,9 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// 404: what is no id names nobody.
-    pub fn tenant(&self) -> Result<TenantId, Problem> {
+    pub fn tenant(&self) -> Result<TenantId, NotDone> {
         let named = self.parts.first().and_then(|text| text.parse().ok());
-        named.ok_or_else(|| Problem::new(404, "There is no such tenant; its id is a GUID."))
+        named.ok_or_else(|| Problem::new(404, "There is no such tenant; its id is a GUID.").into())
     }
 }
 
