@@ -56,7 +56,7 @@ impl<'a> Pages<'a> {
         Self { config, audience, reference, with_body: request.method != "HEAD" }
     }
 
-    pub fn frame(&self) -> Frame<'_> {
+    pub fn frame(&self) -> Frame<'a> {
         let contact = self.config.support_contact.as_deref();
         Frame {
             style: STYLE,

@@ -3,12 +3,23 @@
 //! A form is answered with 303 to a page that shows what has become of it, so that reloading repeats nothing. Every form
 //! carries the session's token, and nobody but an operator's form does anything.
 
+mod account;
 mod accounts;
+mod activity;
+mod chart;
+mod form;
 mod message;
+mod overview;
+mod standing;
+mod tenant;
+#[cfg(test)]
+mod testing;
+mod words;
 
 use askama::Template;
 use jiff::Timestamp;
 use message::Message;
+use words::Moment;
 
 use super::{
     Broken,
@@ -19,6 +30,7 @@ use crate::{
     App,
     audit::{Action, Entry},
     page::{Audience, Frame, Pages},
+    tenant::Feed,
     web,
 };
 
@@ -46,6 +58,25 @@ struct Who<'a> {
     token: &'a str,
     /// The entry of the menu that this page belongs to.
     at: Section,
+    /// Whether this page is that entry's own.
+    is_front: bool,
+}
+
+impl Who<'_> {
+    fn current(&self) -> &'static str {
+        if self.is_front { "page" } else { "true" }
+    }
+}
+
+impl Chrome<'_> {
+    fn is_operator(&self) -> bool {
+        self.token().is_some()
+    }
+
+    /// What the forms carry; a reader has none.
+    fn token(&self) -> Option<&str> {
+        self.who.as_ref().filter(|who| who.is_operator).map(|who| who.token)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +89,11 @@ enum Section {
 impl Section {
     /// Templates name it by its path.
     fn is(self, path: &str) -> bool {
-        path == match self {
+        path == self.path()
+    }
+
+    fn path(self) -> &'static str {
+        match self {
             Self::Accounts => "accounts",
             Self::Overview => "overview",
             Self::Activity => "activity",
@@ -66,10 +101,38 @@ impl Section {
     }
 }
 
+/// Where Microsoft keeps data, as it names the hosts and as people name the places.
+const REGIONS: [(&str, &str); 6] = [
+    ("us", "United States"),
+    ("eu", "Europe"),
+    ("uk", "United Kingdom"),
+    ("au", "Australia"),
+    ("swa", "Switzerland"),
+    ("ina", "India"),
+];
+
+/// What a feed brings.
+fn feed_title(feed: &Feed) -> &'static str {
+    match feed {
+        Feed::Alerts => "Alerts",
+        Feed::Machines => "Machines",
+        Feed::Telemetry => "Telemetry (network events, from a storage account)",
+    }
+}
+
 impl Visit<'_> {
+    fn moment(&self, at: Timestamp) -> Moment {
+        Moment { at, now: self.now }
+    }
+
     fn chrome(&self, at: Section) -> Chrome<'_> {
-        let who =
-            Who { name: &self.session.name, is_operator: self.session.role == Role::Operator, token: &self.token, at };
+        let who = Who {
+            name: &self.session.name,
+            is_operator: self.session.role == Role::Operator,
+            token: &self.token,
+            at,
+            is_front: self.request.path.trim_matches('/') == at.path(),
+        };
         Chrome { frame: self.pages.frame(), who: Some(who) }
     }
 
@@ -162,6 +225,10 @@ impl Visit<'_> {
         match self.path().as_slice() {
             [""] => Ok(self.pages.redirect(302, "/accounts")),
             ["accounts"] => accounts::page(self).await,
+            ["accounts", id] => account::page(self, id).await,
+            ["tenants", id] => tenant::page(self, id).await,
+            ["overview"] => overview::page(self).await,
+            ["activity"] => activity::page(self).await,
             _ => Ok(self.tell(&Message::NO_SUCH_PAGE)),
         }
     }
@@ -170,6 +237,10 @@ impl Visit<'_> {
     async fn act(&self, form: &web::Form) -> Result<web::Response, Broken> {
         match self.path().as_slice() {
             ["accounts"] => accounts::create(self, form).await,
+            ["accounts", id, "invitations"] => account::invite(self, id, form).await,
+            ["accounts", id, "invitations", invitation, "withdraw"] => account::withdraw(self, id, invitation).await,
+            ["tenants", id, "invite"] => account::invite_tenant(self, id).await,
+            ["tenants", id, what] => tenant::act(self, id, what, form).await,
             _ => Ok(self.tell(&Message::NO_SUCH_PAGE)),
         }
     }

@@ -65,7 +65,7 @@ pub enum Urgency {
 }
 
 impl Glance {
-    fn of(connection: Connection, now: Timestamp) -> Self {
+    pub fn of(connection: Connection, now: Timestamp) -> Self {
         let naps = connection.feeds.values().map(|feed| feed.asleep_until.filter(|until| *until > now));
         let asleep_until = naps.collect::<Option<Vec<Timestamp>>>().and_then(|naps| naps.into_iter().min());
         let feeds = connection.feeds.keys().copied().collect();

@@ -1,0 +1,148 @@
+//! Who did what, the newest first: the audit trail as people read it.
+
+use askama::Template;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Chrome, Section, Visit, words::Moment};
+use crate::{
+    audit::{self, Actor, Entry},
+    console::Broken,
+    tenant::TenantId,
+    web,
+};
+
+/// Entries of a page; those of one moment stay together, so now and then there are some more.
+const ROWS: usize = 50;
+/// Entries that are read at once, and how many times that before a rare one is given up until somebody asks further.
+const STRIDE: usize = 1000;
+const STRIDES: usize = 5;
+/// One form makes so many entries of one moment at most.
+const CROWD: usize = 600;
+/// As far as the trail looks back for one page.
+const QUARTER: SignedDuration = SignedDuration::from_hours(24 * 91);
+
+#[derive(Template)]
+#[template(path = "console/activity.html")]
+struct ActivityPage<'a> {
+    chrome: Chrome<'a>,
+    filter: &'a Filter,
+    rows: Vec<Row<'a>>,
+    /// Where the next page goes on, and whether older entries are known to be there.
+    older: Option<String>,
+    is_end: bool,
+    is_newest: bool,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Filter {
+    account: String,
+    tenant: Option<TenantId>,
+}
+
+impl Filter {
+    fn of(request: &web::Request) -> Self {
+        Self {
+            account: request.asked("account").map(|text| text.trim().to_owned()).unwrap_or_default(),
+            tenant: request.asked("tenant").and_then(|text| text.trim().to_lowercase().parse().ok()),
+        }
+    }
+
+    fn fits(&self, entry: &Entry) -> bool {
+        let same = |account: &String| account.to_lowercase() == self.account.to_lowercase();
+        (self.account.is_empty() || entry.account.as_ref().is_some_and(same))
+            && (self.tenant.is_none() || entry.tenant_id == self.tenant)
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn address(&self, before: Timestamp) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("before", &before.to_string());
+        if !self.account.is_empty() {
+            query.append_pair("account", &self.account);
+        }
+        if let Some(tenant) = self.tenant {
+            query.append_pair("tenant", &tenant.to_string());
+        }
+        format!("/activity?{}", query.finish())
+    }
+}
+
+struct Row<'a> {
+    entry: &'a Entry,
+    at: Moment,
+}
+
+impl Row<'_> {
+    /// What kind of somebody it was.
+    fn kind(&self) -> &'static str {
+        match self.entry.actor {
+            Actor::Operator { .. } => "operator",
+            Actor::Script { .. } => "script",
+            Actor::Administrator { .. } => "customer's administrator",
+            Actor::CommandLine | Actor::Muster => "",
+        }
+    }
+
+    fn account_address(&self) -> String {
+        let account = self.entry.account.as_deref().unwrap_or_default();
+        format!("/accounts?q={}", url::form_urlencoded::byte_serialize(account.as_bytes()).collect::<String>())
+    }
+}
+
+pub async fn page(visit: &Visit<'_>) -> Result<web::Response, Broken> {
+    let filter = Filter::of(visit.request);
+    let asked = visit.request.asked("before").and_then(|text| text.parse::<Timestamp>().ok());
+    // What happens while the page is made belongs on it.
+    let mut before = asked.unwrap_or(visit.now + SignedDuration::from_mins(1));
+    let (mut entries, mut is_end) = (Vec::new(), false);
+    for _ in 0..STRIDES {
+        let read = audit::before(visit.app.ports.store.as_ref(), before, STRIDE + CROWD).await?;
+        let (read, rest) = whole_moments(read, STRIDE);
+        is_end = !rest;
+        before = read.last().map_or(before, |entry| entry.at);
+        entries.extend(read.into_iter().filter(|entry| filter.fits(entry)));
+        if is_end || entries.len() > ROWS {
+            break;
+        }
+    }
+    let (entries, rest) = whole_moments(entries, ROWS);
+    let older = match (rest, is_end) {
+        (true, _) => entries.last().map(|entry| entry.at),
+        (false, false) => Some(before),
+        (false, true) => before.checked_sub(QUARTER).ok().filter(|older| *older > Timestamp::UNIX_EPOCH),
+    };
+    let rows = entries.iter().map(|entry| Row { entry, at: Moment { at: entry.at, now: visit.now } }).collect();
+    let page = ActivityPage {
+        chrome: visit.chrome(Section::Activity),
+        filter: &filter,
+        rows,
+        older: older.map(|before| filter.address(before)),
+        is_end: is_end && !rest,
+        is_newest: asked.is_none(),
+    };
+    Ok(visit.html(200, &page))
+}
+
+/// What was done about one account.
+pub fn address(account: &str) -> String {
+    let account: String = url::form_urlencoded::byte_serialize(account.as_bytes()).collect();
+    format!("/activity?account={account}")
+}
+
+/// The first so many, and what happened at the very moment of the last: pages are told apart by moments. Also whether that
+/// left anything over.
+fn whole_moments(mut entries: Vec<Entry>, most: usize) -> (Vec<Entry>, bool) {
+    let Some(last) = entries.get(most.saturating_sub(1)).map(|entry| entry.at) else { return (entries, false) };
+    let before = entries.len();
+    let mut place = 0;
+    entries.retain(|entry| {
+        place += 1;
+        place <= most || entry.at == last
+    });
+    let rest = before > entries.len();
+    (entries, rest)
+}

@@ -1,0 +1,503 @@
+//! One tenant: how it stands, what its feeds do, who let us in, and everything an operator can do about it.
+
+mod act;
+
+use askama::Template;
+
+pub use act::act;
+
+use super::{
+    Chrome, Section, Visit, chart,
+    chart::Chart,
+    form::Form,
+    message::Message,
+    standing::Standing,
+    words::{self, Moment},
+};
+use crate::{
+    alert::{backfill::Backfill, progress::WalkReason},
+    console::Broken,
+    microsoft::tokens::ApplicationName,
+    tenant::{
+        Capability, Consent, Feed, State, TenantId,
+        account::{self, Account},
+        detail::{Detail, detail},
+        glance::Glance,
+        list::{FeedView, TenantView},
+        load,
+    },
+    web,
+};
+
+/// Watermarks are written every quarter of an hour where there is no news; the machines' with every inventory, hourly.
+const DUE: u32 = 20 * 60;
+const DUE_MACHINES: u32 = 2 * 60 * 60;
+
+#[derive(Template)]
+#[template(path = "console/tenant.html")]
+struct TenantPage<'a> {
+    chrome: Chrome<'a>,
+    view: &'a TenantView,
+    /// Where its account is, if that has a record.
+    account: Option<String>,
+    activity: String,
+    standing: Standing<'a>,
+    done: Option<&'static str>,
+    forms: &'a Forms,
+    every: &'static [Feed],
+    connected: Moment,
+    /// Since when access is claimed, while it is not proven.
+    claimed: Option<Moment>,
+    feeds: Vec<FeedRow<'a>>,
+    days: Vec<Day>,
+    walk: Option<Walk>,
+    consent: Option<Evidence<'a>>,
+}
+
+/// The forms of the page, one of them perhaps refused.
+#[derive(Debug, Clone)]
+pub struct Forms {
+    /// Confirm, pull now, pause: buttons without fields.
+    action: Form,
+    settings: Form,
+    backfill: Form,
+    account: Form,
+}
+
+struct FeedRow<'a> {
+    feed: Feed,
+    standing: Standing<'a>,
+    since: Moment,
+    view: &'a FeedView,
+    watermark: Option<Moment>,
+    /// What else there is to know, a phrase each.
+    facts: Vec<String>,
+}
+
+/// A feed's last day.
+struct Day {
+    feed: Feed,
+    /// Names the feed's charts in ids.
+    name: &'static str,
+    freshness: Chart,
+    delivered: Chart,
+}
+
+/// Older alerts on their way.
+struct Walk {
+    what: &'static str,
+    since: String,
+    until: String,
+    percent: u8,
+}
+
+/// Who let us in.
+struct Evidence<'a> {
+    consent: &'a Consent,
+    at: Moment,
+    vouched: Option<Moment>,
+}
+
+pub async fn page(visit: &Visit<'_>, id: &str) -> Result<web::Response, Broken> {
+    let done = visit.request.asked("done").and_then(|text| done(&text));
+    show(visit, 200, id, done, None).await
+}
+
+/// What has just been done, of a closed list: an address is anybody's to write.
+fn done(text: &str) -> Option<&'static str> {
+    Some(match text {
+        "connected" => "Access is proven, and the credential is in the vault. The first pull is on its way.",
+        "confirmed" => "Confirmed. Access is proven, and the first pull is on its way.",
+        "pulled" => "Pulling now. What is new is in the lake within a minute or so; reload to see it.",
+        "passed" => "No feed can be pulled just now; below stands why.",
+        "backfill" => "The backfill has begun. New alerts are not delayed by it.",
+        "changed" => "Changed.",
+        "paused" => "Paused. Nothing is gathered until somebody resumes it.",
+        "resumed" => "Resumed, from where it stopped.",
+        "moved" => "Moved to this account.",
+        "accepted" => "Accepted: the machines are let go as Defender confirms it for each.",
+        "nothing-held" => "No machines are held back any more.",
+        _ => return None,
+    })
+}
+
+impl Forms {
+    /// As the tenant is now; the one that was refused as it was sent.
+    fn of(view: &TenantView, refused: Option<Form>) -> Self {
+        let feeds = view.feeds.keys().fold(Form::new("settings"), |form, feed| form.with("feeds", feed.name()));
+        let region = view.region.map(|region| region.to_string()).unwrap_or_default();
+        let storage = view.storage.as_ref();
+        let settings = feeds
+            .with("region", region)
+            .with("storage.account_name", storage.map_or("", |storage| storage.account_name.as_str()))
+            .with("storage.queue_name", storage.map_or("", |storage| storage.queue_name.as_str()));
+        let fresh = [Form::new("action"), settings, Form::new("backfill"), Form::new("move")];
+        let [action, settings, backfill, account] = fresh.map(|form| match &refused {
+            Some(refused) if refused.is_the(&form) => refused.clone(),
+            _ => form,
+        });
+        Self { action, settings, backfill, account }
+    }
+
+    fn refused(&self) -> impl Iterator<Item = &Form> {
+        [&self.action, &self.settings, &self.backfill, &self.account].into_iter().filter(|form| form.is_refused())
+    }
+}
+
+async fn show(
+    visit: &Visit<'_>,
+    status: u16,
+    id: &str,
+    done: Option<&'static str>,
+    refused: Option<Form>,
+) -> Result<web::Response, Broken> {
+    let store = visit.app.ports.store.as_ref();
+    let Ok(tenant) = id.parse::<TenantId>() else { return Ok(visit.tell(&Message::NO_SUCH_PAGE)) };
+    let (detail, known) = futures::try_join!(detail(store, tenant, visit.now), load(store, tenant))?;
+    let (Some(detail), Some(known)) = (detail, known) else { return Ok(visit.tell(&Message::NO_SUCH_PAGE)) };
+    let account = account::by_name(store, &detail.view.account).await?;
+    let forms = Forms::of(&detail.view, refused);
+    let glance = Glance::of(known.connection, visit.now);
+    let chrome = visit.chrome(Section::Accounts);
+    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, now: visit.now };
+    Ok(visit.html(status, &made(scene, &detail, &forms, done)))
+}
+
+/// What is known beside the tenant itself.
+struct Scene<'a> {
+    chrome: Chrome<'a>,
+    account: Option<&'a Account>,
+    glance: &'a Glance,
+    now: jiff::Timestamp,
+}
+
+fn made<'a>(
+    Scene { chrome, account, glance, now }: Scene<'a>,
+    detail: &'a Detail,
+    forms: &'a Forms,
+    done: Option<&'static str>,
+) -> TenantPage<'a> {
+    let view = &detail.view;
+    let moment = |at| Moment { at, now };
+    TenantPage {
+        chrome,
+        view,
+        account: account.map(|account| format!("/accounts/{}", account.id)),
+        activity: format!("/activity?tenant={}", view.tenant_id),
+        standing: Standing::of_tenant(glance),
+        done,
+        forms,
+        every: &Feed::ALL,
+        connected: moment(view.connected_at),
+        claimed: view.claimed_at.map(moment),
+        feeds: view.capabilities.iter().filter_map(|(feed, able)| FeedRow::of(*feed, able, view, now)).collect(),
+        days: detail.history.iter().map(|(feed, hours)| Day::of(*feed, hours)).collect(),
+        walk: view.backfill.as_ref().map(Walk::of),
+        consent: view.consent.as_ref().map(|consent| Evidence {
+            consent,
+            at: moment(consent.at),
+            vouched: consent.vouched_at.map(moment),
+        }),
+    }
+}
+
+impl TenantPage<'_> {
+    fn is_removed(&self) -> bool {
+        self.view.state == State::Removed
+    }
+
+    fn is_confirming(&self) -> bool {
+        self.view.state == State::Confirming
+    }
+
+    /// Whether there is anything to pull, or to set.
+    fn is_in(&self) -> bool {
+        !self.is_removed() && !self.is_confirming()
+    }
+
+    fn has_alerts(&self) -> bool {
+        self.view.feeds.contains_key(&Feed::Alerts)
+    }
+
+    fn held(&self) -> Option<u64> {
+        self.view.feeds.get(&Feed::Machines).and_then(|machines| machines.held)
+    }
+
+    fn application(&self) -> &'static str {
+        match self.view.application {
+            ApplicationName::App => "ours, approved by the customer",
+            ApplicationName::Own => "the customer's own",
+        }
+    }
+
+    fn region(&self) -> &'static str {
+        let region = self.view.region.map(|region| region.to_string());
+        let known = super::REGIONS.iter().find(|(name, _)| region.as_deref() == Some(*name));
+        known.map_or("wherever Microsoft sends us", |(_, place)| place)
+    }
+}
+
+impl<'a> FeedRow<'a> {
+    fn of(feed: Feed, capability: &'a Capability, tenant: &'a TenantView, now: jiff::Timestamp) -> Option<Self> {
+        let view = tenant.feeds.get(&feed)?;
+        Some(Self {
+            feed,
+            standing: Standing::of_feed(capability),
+            since: Moment { at: capability.since, now },
+            view,
+            watermark: view.watermark.map(|at| Moment { at, now }),
+            facts: facts(feed, view, tenant),
+        })
+    }
+
+    fn balance(&self) -> String {
+        match self.view.ledger.imbalance() {
+            0 => "balances".to_owned(),
+            off => format!("{} not accounted for", words::count(off)),
+        }
+    }
+
+    fn counts(&self) -> [String; 4] {
+        let ledger = &self.view.ledger;
+        [ledger.fetched, ledger.delivered, ledger.deduplicated, ledger.quarantined].map(words::count)
+    }
+}
+
+fn facts(feed: Feed, view: &FeedView, tenant: &TenantView) -> Vec<String> {
+    let mut facts = Vec::new();
+    facts.extend(view.machines.map(|machines| words::plural(machines, "machine")));
+    facts.extend(view.held.map(|held| format!("{} vanished at once", words::count(held))));
+    facts.extend(view.blobs.map(|blobs| words::plural(blobs, "blob")));
+    facts.extend(view.bytes_behind.map(|bytes| match bytes {
+        0 => "nothing unread".to_owned(),
+        bytes => format!("{} unread", words::bytes(bytes)),
+    }));
+    if feed == Feed::Alerts && tenant.parked > 0 {
+        facts.push(format!(
+            "{} that Microsoft could not answer, tried again hourly",
+            words::plural(tenant.parked, "window")
+        ));
+    }
+    facts
+}
+
+impl Day {
+    fn of(feed: Feed, hours: &[crate::record::Hour]) -> Self {
+        let (due, one) = match feed {
+            Feed::Alerts => (DUE, "alert"),
+            Feed::Machines => (DUE_MACHINES, "machine"),
+            Feed::Telemetry => (DUE, "event"),
+        };
+        Self {
+            feed,
+            name: feed.name(),
+            freshness: chart::freshness(hours, due),
+            delivered: chart::delivered(hours, one),
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self.feed {
+            Feed::Alerts => "Alerts",
+            Feed::Machines => "Machines",
+            Feed::Telemetry => "Telemetry",
+        }
+    }
+
+    fn of_alerts(&self) -> bool {
+        self.feed == Feed::Alerts
+    }
+}
+
+impl Walk {
+    fn of(walk: &Backfill) -> Self {
+        Self {
+            what: match walk.reason {
+                WalkReason::Backfill => "A backfill is under way",
+                _ => "The first look is under way",
+            },
+            since: words::date(walk.since),
+            until: words::date(walk.until),
+            percent: walk.percent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::{
+        console::page::{
+            form::Mistake,
+            testing::{HOSTILE, Scene as Around, check},
+        },
+        record::{Hour, Ledger},
+        tenant::{Ability, glance::Worst},
+    };
+
+    const TENANT: &str = "9f0c2d4e-1b3a-4c5d-8e7f-0123456789ab";
+
+    fn now() -> Timestamp {
+        "2026-11-22T14:30:00Z".parse().unwrap()
+    }
+
+    fn hours(delivered: impl Fn(i64) -> u64, age: impl Fn(i64) -> Option<u32>) -> Vec<Hour> {
+        let begins = |n: i64| now() - SignedDuration::from_hours(23 - n);
+        let hour = |n| Hour { begins_at: begins(n), worst_seconds: age(n), delivered: delivered(n) };
+        (0..24).map(hour).collect()
+    }
+
+    fn detail(name: &str, state: State, failing: Option<&str>) -> Detail {
+        let capability = |words: Option<&str>| Capability {
+            status: if words.is_some() { Ability::RoleMissing } else { Ability::Ok },
+            since: now() - SignedDuration::from_hours(30),
+            next_step: words.unwrap_or("Nothing to do.").to_owned(),
+        };
+        let ledger =
+            |fetched, deduplicated| Ledger { fetched, delivered: fetched - deduplicated, deduplicated, quarantined: 0 };
+        let at = |minutes| Some(now() - SignedDuration::from_mins(minutes));
+        let feeds = [
+            (Feed::Alerts, FeedView { watermark: at(2), ledger: ledger(12_345, 120), ..FeedView::default() }),
+            (
+                Feed::Machines,
+                FeedView {
+                    watermark: at(42),
+                    machines: Some(480),
+                    held: Some(61),
+                    ledger: ledger(9_001, 0),
+                    ..FeedView::default()
+                },
+            ),
+            (
+                Feed::Telemetry,
+                FeedView {
+                    blobs: Some(31),
+                    bytes_behind: Some(1_200_000),
+                    ledger: Ledger { fetched: 5, ..Ledger::default() },
+                    ..FeedView::default()
+                },
+            ),
+        ];
+        let consent = Consent {
+            at: now() - SignedDuration::from_hours(500),
+            oid: "00000000-0000-4000-8000-00000000aaaa".to_owned(),
+            name: name.to_owned(),
+            admin_roles: vec!["Application Administrator".to_owned()],
+            roles: vec!["Alert.Read.All".to_owned(), "Machine.Read.All".to_owned()],
+            invitation: "00000000-0000-4000-8000-00000000bbbb".to_owned(),
+            account: name.to_owned(),
+            vouched_at: None,
+        };
+        let view = TenantView {
+            tenant_id: TENANT.parse().unwrap(),
+            account: name.to_owned(),
+            state,
+            capabilities: [
+                (Feed::Alerts, capability(None)),
+                (Feed::Machines, capability(failing)),
+                (Feed::Telemetry, capability(None)),
+            ]
+            .into(),
+            feeds: feeds.into(),
+            region: Some("eu".parse().unwrap()),
+            application: ApplicationName::App,
+            storage: Some("contosologs1/muster-hints".parse().unwrap()),
+            watermark: at(2),
+            freshness_seconds: Some(120),
+            ledger: ledger(12_345, 120),
+            backlog: true,
+            backfill: Some(Backfill {
+                reason: WalkReason::Backfill,
+                since: now() - SignedDuration::from_hours(24 * 30),
+                until: now() - SignedDuration::from_hours(24 * 7),
+                reached: now() - SignedDuration::from_hours(24 * 14),
+                percent: 63,
+            }),
+            parked: 1,
+            lateness: Default::default(),
+            connected_at: now() - SignedDuration::from_hours(500),
+            claimed_at: None,
+            paused: false,
+            consent: Some(consent),
+        };
+        let alerts = hours(
+            |n| [0, 3, 9, 4, 14, 22][(n as usize * 5) % 6],
+            |n| match n {
+                0..=5 => None,
+                15 | 16 => Some(4_300),
+                _ => Some(900),
+            },
+        );
+        let history = [
+            (Feed::Alerts, alerts),
+            (Feed::Machines, hours(|n| (n % 7) as u64, |_| Some(3_600))),
+            (Feed::Telemetry, hours(|n| 900 * n as u64, |_| Some(800))),
+        ];
+        Detail { view, history: history.into() }
+    }
+
+    fn shown(name: &str, detail: &Detail, refused: Option<Form>, is_operator: bool) -> String {
+        let view = &detail.view;
+        let worst = view.capabilities.iter().find(|(_, capability)| capability.status != Ability::Ok);
+        let glance = Glance {
+            tenant_id: view.tenant_id,
+            account: view.account.clone(),
+            state: view.state,
+            feeds: view.feeds.keys().copied().collect(),
+            worst: worst.map(|(feed, capability)| Worst { feed: *feed, capability: capability.clone() }),
+            asleep_until: None,
+            paused: view.paused,
+        };
+        let account = Account { id: uuid::Uuid::from_u128(1), name: view.account.clone(), created_at: now() };
+        let around = Around::new();
+        let chrome = around.chrome_of(Section::Accounts, is_operator);
+        let scene = Scene { chrome, account: Some(&account), glance: &glance, now: now() };
+        let forms = Forms::of(view, refused);
+        check(name, &made(scene, detail, &forms, done("changed")).render().unwrap())
+    }
+
+    #[test]
+    fn a_tenant_shows_its_state_its_feeds_and_who_let_us_in() {
+        let step = "Ask an administrator of the tenant to approve the application again: the permission Machine.Read.All is not granted.";
+        let page = shown("tenant", &detail("Contoso", State::Active, Some(step)), None, true);
+        for words in
+            ["Role missing", "Machine.Read.All is not granted", "12,225", "5 not accounted for", "63 %", "61 vanished"]
+        {
+            assert!(page.contains(words), "{words}");
+        }
+        assert!(page.contains("later than 20 minutes in 2 hours."));
+        assert!(page.contains("Application Administrator") && page.contains("contosologs1"));
+    }
+
+    #[test]
+    fn a_reader_sees_no_form_but_the_one_that_signs_out() {
+        let page = shown("tenant-reader", &detail("Contoso", State::Active, None), None, false);
+        assert_eq!(page.matches("<form").count(), 1);
+        assert!(!page.contains("the-token\"><button type=\"submit\">Pull"));
+    }
+
+    #[test]
+    fn names_and_words_from_outside_stay_text() {
+        let page = shown("tenant-hostile", &detail(HOSTILE, State::Confirming, Some(HOSTILE)), None, true);
+        assert!(page.contains("&#60;script&#62;alert(1)") && page.contains("I vouch for this person"));
+        assert!(!page.contains("Pull now"), "there is nothing to pull before somebody has vouched");
+    }
+
+    #[test]
+    fn what_was_refused_stands_open_with_its_sentence_beside_the_field() {
+        let sent = web::Request { body: Ok(b"since=tomorrow".to_vec()), ..web::Request::default() }.form().unwrap();
+        let form = Form::refused("backfill", &sent, &["since"], vec![Mistake::new("since", "give a day")]);
+        let page = shown("tenant-refused", &detail("Contoso", State::Active, None), Some(form), true);
+        assert!(page.contains("href=\"#backfill-since\">Give a day.") && page.contains("value=\"tomorrow\""));
+    }
+
+    #[test]
+    fn a_removed_tenant_has_nothing_left_to_do_but_to_come_back() {
+        let mut detail = detail("Contoso", State::Removed, None);
+        (detail.view.feeds, detail.view.capabilities, detail.history) = Default::default();
+        let page = shown("tenant-removed", &detail, None, true);
+        assert!(page.contains("New invitation") && !page.contains("Pull now") && !page.contains("Begin a backfill"));
+    }
+}
