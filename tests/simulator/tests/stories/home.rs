@@ -137,6 +137,10 @@ fn nothing_is_assigned_that_graph_would_not_assign() {
     assert!(assign(HOME, AppRoleAssignment::to_user(CONSOLE, RITA, "Muster.Owner")).is_err());
     assert!(assign(HOME, AppRoleAssignment::to_user(CONSOLE, STRANGER, READER)).is_err());
     assert!(assign(OTHER, AppRoleAssignment::to_user(CONSOLE, STRANGER, READER)).is_err());
+    // A single-tenant application is in no other tenant, whatever somebody claims to have consented to there.
+    let consents = Tenant::new(OTHER, "").consented(CONSOLE, &[], noon()).consents;
+    simulator.world(|world| world.tenant(OTHER).unwrap().consents = consents);
+    assert!(assign(OTHER, AppRoleAssignment::to_user(CONSOLE, STRANGER, READER)).is_err());
     assert!(assign(HOME, AppRoleAssignment::to_application(CONSOLE, "nothing", READER)).is_err());
     assert!(assign("nowhere", AppRoleAssignment::to_user(CONSOLE, RITA, READER)).is_err());
     simulator.world(|world| {

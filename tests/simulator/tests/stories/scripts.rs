@@ -158,7 +158,11 @@ fn a_resource_is_asked_for_by_a_name_it_has() {
 fn a_token_for_an_api_opens_nothing_of_microsofts() {
     let simulator = api(TENANT);
     simulator.approve(&consent_link(), ADMIN);
-    assign(&simulator, TENANT);
+    // Not even by a role that is called as one of Defender's.
+    simulator.world(|world| {
+        world.registration(CLIENT).app_roles = vec![AppRole::new("Alert.Read.All")];
+        world.assign(TENANT, AppRoleAssignment::to_application(CLIENT, SCRIPT, "Alert.Read.All")).unwrap();
+    });
     let token = body(ask(&simulator, TENANT, &format!("{}/.default", uri())))["access_token"].clone();
     let bearer = format!("Bearer {}", token.as_str().unwrap());
     assert_eq!(get(&simulator, &bearer, "/api/alerts").status, 403);
