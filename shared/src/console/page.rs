@@ -8,6 +8,7 @@ mod accounts;
 mod activity;
 mod chart;
 mod form;
+mod many;
 mod message;
 mod overview;
 mod standing;
@@ -225,6 +226,7 @@ impl Visit<'_> {
         match self.path().as_slice() {
             [""] => Ok(self.pages.redirect(302, "/accounts")),
             ["accounts"] => accounts::page(self).await,
+            ["accounts", "invite-many"] => many::page(self),
             ["accounts", id] => account::page(self, id).await,
             ["tenants", id] => tenant::page(self, id).await,
             ["overview"] => overview::page(self).await,
@@ -237,6 +239,7 @@ impl Visit<'_> {
     async fn act(&self, form: &web::Form) -> Result<web::Response, Broken> {
         match self.path().as_slice() {
             ["accounts"] => accounts::create(self, form).await,
+            ["accounts", "invite-many"] => many::invite(self, form).await,
             ["accounts", id, "invitations"] => account::invite(self, id, form).await,
             ["accounts", id, "invitations", invitation, "withdraw"] => account::withdraw(self, id, invitation).await,
             ["tenants", id, "invite"] => account::invite_tenant(self, id).await,

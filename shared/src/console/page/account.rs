@@ -7,7 +7,7 @@ use askama::Template;
 use futures::future::try_join_all;
 use uuid::Uuid;
 
-pub use invite::{invite, invite_tenant, withdraw};
+pub use invite::{OFFERED, feeds, form as invitation_form, invite, invite_tenant, lifetime, withdraw};
 
 use super::{
     Chrome, Section, Visit, activity,
@@ -104,7 +104,7 @@ fn done(text: &str) -> Option<&'static str> {
 
 impl Forms {
     fn new() -> Result<Self, Broken> {
-        Ok(Self { invite: invite::form()?, own: own::form() })
+        Ok(Self { invite: invite::form("invite")?, own: own::form() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a form shows: what was typed, what was wrong with it, and which sentence belongs to which field.
 
-use crate::web;
+use crate::{plain, web};
 
 /// One form of a page.
 #[derive(Debug, Clone, Default)]
@@ -30,11 +30,7 @@ impl Mistake {
 /// between quotes.
 pub fn sentence(text: String) -> String {
     let mut quotes = ['“', '”'].into_iter().cycle();
-    let text: String = text.chars().map(|c| if c == '`' { quotes.next().unwrap_or(c) } else { c }).collect();
-    let mut characters = text.chars();
-    let Some(first) = characters.next() else { return text };
-    let end = if text.ends_with(['.', '!', '?', ':']) { "" } else { "." };
-    format!("{}{}{end}", first.to_uppercase(), characters.as_str())
+    plain::sentence(text.chars().map(|c| if c == '`' { quotes.next().unwrap_or(c) } else { c }).collect())
 }
 
 impl Form {

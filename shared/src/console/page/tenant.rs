@@ -421,6 +421,7 @@ mod tests {
             claimed_at: None,
             paused: false,
             consent: Some(consent),
+            credential: None,
         };
         let alerts = hours(
             |n| [0, 3, 9, 4, 14, 22][(n as usize * 5) % 6],

@@ -22,8 +22,9 @@ const FIELDS: [&str; 3] = ["feeds", "expected_tenant", "lifetime_days"];
 /// What an invitation can bring; telemetry needs a storage account that no approval names.
 pub const OFFERED: [Feed; 2] = [Feed::Alerts, Feed::Machines];
 
-pub fn form() -> Result<Form, Broken> {
-    let form = Form::new("invite").with("lifetime_days", (LIFETIME.as_hours() / 24).to_string());
+/// A fresh form for one invitation, or for many alike.
+pub fn form(prefix: &'static str) -> Result<Form, Broken> {
+    let form = Form::new(prefix).with("lifetime_days", (LIFETIME.as_hours() / 24).to_string());
     let mut form = OFFERED.iter().fold(form, |form, feed| form.with("feeds", feed.name()));
     form.once = random::id()?.to_string();
     Ok(form)

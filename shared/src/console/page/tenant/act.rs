@@ -40,9 +40,9 @@ impl NotDone {
         match error {
             ChangeError::Unknown(_) => Self::NoSuchTenant,
             ChangeError::Refused(text) => Self::Mistakes(vec![Mistake::new(field, text)]),
-            ChangeError::NotProven(ConnectError::NotProven { missing, .. }) => {
-                Self::Mistakes(missing.into_iter().map(|text| Mistake::new(field, text)).collect())
-            }
+            ChangeError::NotProven(ConnectError::NotProven { missing, .. }) => Self::Mistakes(
+                missing.into_iter().map(|missing| Mistake::new(missing.field.name(), missing.detail)).collect(),
+            ),
             ChangeError::NotProven(other) => Self::Mistakes(vec![Mistake::new(field, other.to_string())]),
             ChangeError::Busy => Self::Mistakes(vec![Mistake::new("", error.to_string())]),
             ChangeError::Platform(cause) => Self::Broken(Broken::Operation(cause)),
