@@ -8,7 +8,6 @@ mod accounts;
 mod activity;
 mod chart;
 mod form;
-mod many;
 mod message;
 mod overview;
 mod standing;
@@ -226,8 +225,9 @@ impl Visit<'_> {
         match self.path().as_slice() {
             [""] => Ok(self.pages.redirect(302, "/accounts")),
             ["accounts"] => accounts::page(self).await,
-            ["accounts", "invite-many"] => many::page(self),
+            ["accounts", "invite-many"] => accounts::many::page(self),
             ["accounts", id] => account::page(self, id).await,
+            ["tenants", id, "remove"] => tenant::remove::page(self, id).await,
             ["tenants", id] => tenant::page(self, id).await,
             ["overview"] => overview::page(self).await,
             ["activity"] => activity::page(self).await,
@@ -239,10 +239,12 @@ impl Visit<'_> {
     async fn act(&self, form: &web::Form) -> Result<web::Response, Broken> {
         match self.path().as_slice() {
             ["accounts"] => accounts::create(self, form).await,
-            ["accounts", "invite-many"] => many::invite(self, form).await,
+            ["accounts", "invite-many"] => accounts::many::invite_all(self, form).await,
+            ["accounts", id, "connections"] => account::connect(self, id, form).await,
             ["accounts", id, "invitations"] => account::invite(self, id, form).await,
             ["accounts", id, "invitations", invitation, "withdraw"] => account::withdraw(self, id, invitation).await,
             ["tenants", id, "invite"] => account::invite_tenant(self, id).await,
+            ["tenants", id, "remove"] => tenant::remove::act(self, id, form).await,
             ["tenants", id, what] => tenant::act(self, id, what, form).await,
             _ => Ok(self.tell(&Message::NO_SUCH_PAGE)),
         }

@@ -28,22 +28,6 @@ pub enum Field {
     Region,
 }
 
-impl Field {
-    /// As the API calls it, and as a form's field is called.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::TenantId => "tenant_id",
-            Self::ClientId => "client_id",
-            Self::Credential => "credential",
-            Self::Feeds => "feeds",
-            Self::StorageAccount => "storage.account_name",
-            Self::StorageQueue => "storage.queue_name",
-            Self::Region => "region",
-        }
-    }
-}
-
 /// One thing that is missing, and who must do what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Missing {

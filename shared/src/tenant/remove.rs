@@ -136,7 +136,8 @@ pub async fn remove(app: &App, tenant: TenantId, by: &Actor) -> Result<Removed, 
     })
 }
 
-fn kept() -> Vec<String> {
+/// What stays of a tenant that is removed, in words.
+pub fn kept() -> Vec<String> {
     [
         "everything in the lake",
         "who consented to what, and when",
@@ -145,6 +146,11 @@ fn kept() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into()
+}
+
+/// What an administrator of the tenant does at Microsoft's page, whenever somebody asks.
+pub async fn step_at_microsoft(app: &App, connection: &Connection) -> String {
+    microsoft_step(client_id(app, connection).await.as_deref())
 }
 
 fn microsoft_step(client_id: Option<&str>) -> String {

@@ -1,5 +1,7 @@
 //! The accounts: every customer, the worst first.
 
+pub mod many;
+
 use askama::Template;
 use jiff::SignedDuration;
 use uuid::Uuid;

@@ -3,7 +3,10 @@
 use askama::Template;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Chrome, Section, Visit, words::Moment};
+use super::{
+    Chrome, Section, Visit,
+    words::{self, Moment},
+};
 use crate::{
     audit::{self, Actor, Entry},
     console::Broken,
@@ -13,6 +16,8 @@ use crate::{
 
 /// Entries of a page; those of one moment stay together, so now and then there are some more.
 const ROWS: usize = 50;
+/// Characters of an account's name that a row has room for.
+const NAME: usize = 50;
 /// Entries that are read at once, and how many times that before a rare one is given up until somebody asks further.
 const STRIDE: usize = 1000;
 const STRIDES: usize = 5;
@@ -87,9 +92,14 @@ impl Row<'_> {
         }
     }
 
+    fn account(&self) -> String {
+        words::cut(self.entry.account.as_deref().unwrap_or_default(), NAME)
+    }
+
+    /// A part of a name finds it too.
     fn account_address(&self) -> String {
-        let account = self.entry.account.as_deref().unwrap_or_default();
-        format!("/accounts?q={}", url::form_urlencoded::byte_serialize(account.as_bytes()).collect::<String>())
+        let name: String = self.entry.account.as_deref().unwrap_or_default().chars().take(NAME).collect();
+        format!("/accounts?q={}", url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>())
     }
 }
 
@@ -145,4 +155,61 @@ fn whole_moments(mut entries: Vec<Entry>, most: usize) -> (Vec<Entry>, bool) {
     });
     let rest = before > entries.len();
     (entries, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::Action,
+        console::page::testing::{HOSTILE, Scene, check},
+        plain,
+    };
+
+    fn entry(second: i64) -> Entry {
+        let actor = Actor::Operator { oid: "o".to_owned(), name: plain::visible(HOSTILE, 40) };
+        let entry = Entry::new(Timestamp::from_second(second).unwrap(), &actor, Action::Invited);
+        let tenant = "00000000-0000-4000-8000-0000000000aa".parse().unwrap();
+        entry.of_account(HOSTILE).of_tenant(tenant).saying("For alerts and machines, good for one tenant alone.")
+    }
+
+    #[test]
+    fn a_page_of_the_trail_is_small_and_what_people_wrote_stays_text() {
+        let entries: Vec<Entry> = (0..ROWS as i64).rev().map(entry).collect();
+        let now = Timestamp::from_second(4_000).unwrap();
+        let filter = Filter { account: HOSTILE.to_owned(), tenant: entries[0].tenant_id };
+        let scene = Scene::hostile();
+        let page = ActivityPage {
+            chrome: scene.chrome(Section::Activity),
+            filter: &filter,
+            rows: entries.iter().map(|entry| Row { entry, at: Moment { at: entry.at, now } }).collect(),
+            older: Some(filter.address(entries[49].at)),
+            is_end: false,
+            is_newest: true,
+        };
+        let page = check("activity", &page.render().unwrap());
+        assert!(page.contains("before=1970-01-01T00%3A00%3A00Z") && page.contains("hour ago"));
+        assert_eq!(page.matches("<tr>").count(), 51);
+    }
+
+    #[test]
+    fn no_moment_is_torn_between_two_pages() {
+        let seconds = |entries: &[Entry]| entries.iter().map(|entry| entry.at.as_second()).collect::<Vec<_>>();
+        let entries = || [5, 4, 4, 4, 3].map(entry).to_vec();
+        let (page, rest) = whole_moments(entries(), 2);
+        assert_eq!((seconds(&page), rest), (vec![5, 4, 4, 4], true));
+        let (page, rest) = whole_moments(entries(), 5);
+        assert_eq!((page.len(), rest), (5, false));
+        assert!(!whole_moments(entries(), 50).1);
+    }
+
+    #[test]
+    fn a_filter_knows_an_account_in_any_case_and_a_tenant_by_its_id() {
+        let filter = |query: &str| Filter::of(&web::Request { query: query.to_owned(), ..web::Request::default() });
+        let contoso = Entry { account: Some("Contoso".to_owned()), ..entry(1) };
+        assert!(filter("account=CONTOSO").fits(&contoso) && !filter("account=Contos").fits(&contoso));
+        assert!(filter("tenant=00000000-0000-4000-8000-0000000000AA").fits(&contoso));
+        assert!(!filter("tenant=00000000-0000-4000-8000-0000000000ab").fits(&contoso));
+        assert!(filter("tenant=nonsense&account=").is_none());
+    }
 }

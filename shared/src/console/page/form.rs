@@ -1,6 +1,18 @@
 //! What a form shows: what was typed, what was wrong with it, and which sentence belongs to which field.
 
-use crate::{plain, web};
+use crate::{
+    config::Region,
+    plain,
+    storage::Storage,
+    tenant::{
+        Feed,
+        missing::{Field, Missing},
+    },
+    web,
+};
+
+pub const STORAGE_ACCOUNT: &str = "storage.account_name";
+pub const STORAGE_QUEUE: &str = "storage.queue_name";
 
 /// One form of a page.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +43,58 @@ impl Mistake {
 pub fn sentence(text: String) -> String {
     let mut quotes = ['“', '”'].into_iter().cycle();
     plain::sentence(text.chars().map(|c| if c == '`' { quotes.next().unwrap_or(c) } else { c }).collect())
+}
+
+/// What is missing, beside the fields that it belongs to; each sentence once.
+pub fn mistakes(missing: &[Missing]) -> Vec<Mistake> {
+    let mut mistakes: Vec<Mistake> = Vec::new();
+    for Missing { field, detail, .. } in missing {
+        let mistake = Mistake::new(name(*field), detail.as_str());
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
+    }
+    mistakes
+}
+
+/// A field's name in our forms. An account is never typed where something can be missing.
+fn name(field: Field) -> &'static str {
+    match field {
+        Field::Account => "",
+        Field::TenantId => "tenant_id",
+        Field::ClientId => "client_id",
+        Field::Credential => "credential",
+        Field::Feeds => "feeds",
+        Field::StorageAccount => STORAGE_ACCOUNT,
+        Field::StorageQueue => STORAGE_QUEUE,
+        Field::Region => "region",
+    }
+}
+
+/// The storage account and queue that telemetry needs, or what is wrong with either.
+pub fn storage(form: &web::Form, mistakes: &mut Vec<Mistake>) -> Option<Storage> {
+    let account =
+        form.text(STORAGE_ACCOUNT).ok_or_else(|| "Telemetry lies in a storage account: say which.".to_owned());
+    let queue = form.text(STORAGE_QUEUE).ok_or_else(|| "Say which queue announces new blobs.".to_owned());
+    let account = account.and_then(str::parse).map_err(|text| mistakes.push(Mistake::new(STORAGE_ACCOUNT, text))).ok();
+    let queue = queue.and_then(str::parse).map_err(|text| mistakes.push(Mistake::new(STORAGE_QUEUE, text))).ok();
+    Some(Storage { account_name: account?, queue_name: queue? })
+}
+
+/// The feeds that were ticked; at least one.
+pub fn feeds(form: &web::Form, mistakes: &mut Vec<Mistake>) -> Vec<Feed> {
+    let feeds: Result<Vec<Feed>, String> = form.all("feeds").map(str::parse).collect();
+    let feeds = feeds.map_err(|text| mistakes.push(Mistake::new("feeds", text)));
+    if feeds.as_ref().is_ok_and(Vec::is_empty) {
+        mistakes.push(Mistake::new("feeds", "Choose at least one feed."));
+    }
+    feeds.unwrap_or_default()
+}
+
+/// The region that was chosen; none is wherever Microsoft sends us.
+pub fn region(form: &web::Form, mistakes: &mut Vec<Mistake>) -> Option<Region> {
+    let region = form.text("region").map(str::parse).transpose();
+    region.map_err(|text| mistakes.push(Mistake::new("region", text))).ok().flatten()
 }
 
 impl Form {

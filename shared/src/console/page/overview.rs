@@ -1,15 +1,17 @@
 //! The whole service in numbers, and who needs somebody.
 
 use askama::Template;
+use jiff::Timestamp;
 
 use super::{
     Chrome, Section, Visit, chart,
     chart::Share,
     standing::{self, Level, Standing},
-    words,
+    words::{self, Moment},
 };
 use crate::{
     console::Broken,
+    credential::status::{self, Status},
     tenant::{
         State,
         glance::{Glance, Urgency, glance},
@@ -20,6 +22,8 @@ use crate::{
 
 /// Tenants that are named here; the others are among the accounts.
 const ROWS: usize = 40;
+/// Credentials likewise, those that end first.
+const ENDING: usize = 20;
 
 #[derive(Template)]
 #[template(path = "console/overview.html")]
@@ -32,6 +36,27 @@ struct OverviewPage<'a> {
     rows: Vec<Row<'a>>,
     /// Those that need somebody, and are not named here.
     more: usize,
+    ending: Vec<Ending<'a>>,
+}
+
+/// A credential that ends soon, or that somebody should know something about.
+struct Ending<'a> {
+    status: &'a Status,
+    /// The tenant that it is for; none of our own.
+    tenant: Option<&'a str>,
+    kind: &'static str,
+    ends: Option<(Level, Moment)>,
+}
+
+impl<'a> Ending<'a> {
+    fn of(status: &'a Status, now: Timestamp) -> Self {
+        Self {
+            status,
+            tenant: status.name.strip_prefix("tenants/"),
+            kind: words::credential(status.kind.as_deref()),
+            ends: status.expires_at.map(|at| (words::ending(at, now), Moment { at, now })),
+        }
+    }
 }
 
 /// So many tenants whose feed cannot do what it should.
@@ -48,11 +73,18 @@ struct Row<'a> {
 
 pub async fn page(visit: &Visit<'_>) -> Result<web::Response, Broken> {
     let store = visit.app.ports.store.as_ref();
-    let (overview, glances) = futures::try_join!(overview(store, visit.now), glance(store, visit.now))?;
-    Ok(visit.html(200, &made(visit.chrome(Section::Overview), &overview, &glances)))
+    let (overview, glances, pressing) =
+        futures::try_join!(overview(store, visit.now), glance(store, visit.now), status::pressing(store, visit.now))?;
+    Ok(visit.html(200, &made(visit.chrome(Section::Overview), &overview, &glances, &pressing, visit.now)))
 }
 
-fn made<'a>(chrome: Chrome<'a>, overview: &'a Overview, glances: &'a [Glance]) -> OverviewPage<'a> {
+fn made<'a>(
+    chrome: Chrome<'a>,
+    overview: &'a Overview,
+    glances: &'a [Glance],
+    credentials: &'a [Status],
+    now: Timestamp,
+) -> OverviewPage<'a> {
     let here = || overview.states.iter().filter(|(state, _)| **state != State::Removed);
     let of_level =
         |level| here().filter(|(state, _)| standing::state_level(**state) == level).map(|(_, count)| count).sum();
@@ -82,6 +114,7 @@ fn made<'a>(chrome: Chrome<'a>, overview: &'a Overview, glances: &'a [Glance]) -
             .collect(),
         rows: pressing().take(ROWS).map(|glance| Row { glance, standing: Standing::of_tenant(glance) }).collect(),
         more: pressing().count().saturating_sub(ROWS),
+        ending: credentials.iter().take(ENDING).map(|status| Ending::of(status, now)).collect(),
     }
 }
 
@@ -97,7 +130,7 @@ impl OverviewPage<'_> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use jiff::SignedDuration;
 
     use super::*;
     use crate::{
@@ -145,10 +178,20 @@ mod tests {
             freshness: Freshness { tenants: 900, p50_seconds: Some(240), p99_seconds: Some(1_000) },
         };
         let scene = Scene::new();
-        let page = made(scene.chrome(Section::Overview), &overview, &glances).render().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let credentials =
+            [("app", 24 * 5), ("tenants/00000000-0000-4000-8000-0000000000aa", 24 * 20)].map(|(name, left)| {
+                let warnings = vec![format!("It ends {HOSTILE}.")];
+                Status {
+                    expires_at: Some(now + SignedDuration::from_hours(left)),
+                    warnings,
+                    ..Status::new(name, None, now)
+                }
+            });
+        let page = made(scene.chrome(Section::Overview), &overview, &glances, &credentials, now).render().unwrap();
         let page = check("overview", &page);
         assert!(page.contains("4 minutes") && page.contains("17 minutes") && page.contains("1,000"));
         assert!(page.contains("70 tenants") && page.contains("30 more"));
-        assert_eq!(page.matches("/tenants/").count(), ROWS);
+        assert_eq!(page.matches("/tenants/").count(), ROWS + 1, "one for each tenant, and one for its credential");
     }
 }

@@ -80,6 +80,7 @@ impl<'a> Standing<'a> {
             State::Propagating => of_state("Propagating", told),
             State::Invited | State::Consenting => of_state("Invited", told),
             State::Active => match worst {
+                Some(_) if level == Level::Waiting && glance.feeds.len() > 1 => of_state("Partly working", told),
                 Some(worst) if worst.status != Ability::Ok => of_state(word(worst.status), told),
                 _ => of_state("Active", told),
             },
@@ -144,5 +145,56 @@ pub fn state_level(state: State) -> Level {
         State::Propagating | State::Invited | State::Consenting => Level::Passing,
         State::Active => Level::Good,
         State::Removed => Level::Idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::tenant::{Feed, glance::Worst};
+
+    fn standing(state: State, status: Ability, next_step: &str, feeds: &[Feed]) -> (Level, &'static str, String) {
+        let capability = Capability { status, since: Timestamp::UNIX_EPOCH, next_step: next_step.to_owned() };
+        let glance = Glance {
+            tenant_id: "00000000-0000-4000-8000-0000000000aa".parse().unwrap(),
+            account: "Contoso".to_owned(),
+            state,
+            feeds: feeds.to_vec(),
+            worst: Some(Worst { feed: Feed::Alerts, capability }),
+            asleep_until: None,
+            paused: false,
+        };
+        let standing = Standing::of_tenant(&glance);
+        (standing.level, standing.word, standing.next_step.to_owned())
+    }
+
+    #[test]
+    fn a_tenant_stands_by_its_state_and_the_worst_of_its_feeds() {
+        let both = &[Feed::Alerts, Feed::Machines][..];
+        let one = &[Feed::Alerts][..];
+        for (state, status, words, feeds, expected) in [
+            (State::Active, Ability::Ok, "Nothing to do.", both, (Level::Good, "Active", "")),
+            (State::Active, Ability::RoleMissing, "Ask.", both, (Level::Waiting, "Partly working", "Ask.")),
+            (State::Active, Ability::NotConfigured, "Ask.", one, (Level::Waiting, "Not configured", "Ask.")),
+            (
+                State::Active,
+                Ability::Throttled,
+                "Nothing to do: wait.",
+                both,
+                (Level::Passing, "Throttled", "Nothing to do: wait."),
+            ),
+            (State::NeedsConsent, Ability::RoleMissing, "Ask.", both, (Level::Bad, "Needs consent", "Ask.")),
+            (State::CredentialFault, Ability::Failing, "Store.", both, (Level::Bad, "Credential fault", "Store.")),
+            (State::Removed, Ability::Failing, "Ask.", both, (Level::Idle, "Removed", "")),
+        ] {
+            let (level, word, next_step) = expected;
+            assert_eq!(
+                standing(state, status, words, feeds),
+                (level, word, next_step.to_owned()),
+                "{state:?} {status:?}"
+            );
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One tenant: how it stands, what its feeds do, who let us in, and everything an operator can do about it.
 
 mod act;
+pub mod remove;
 
 use askama::Template;
 
@@ -11,23 +12,26 @@ use super::{
     chart::Chart,
     form::Form,
     message::Message,
-    standing::Standing,
+    standing::{Level, Standing},
     words::{self, Moment},
 };
 use crate::{
     alert::{backfill::Backfill, progress::WalkReason},
     console::Broken,
+    credential::status::{self, Status},
     microsoft::tokens::ApplicationName,
+    ports::store::{Store, StoreError},
     tenant::{
         Capability, Consent, Feed, State, TenantId,
         account::{self, Account},
         detail::{Detail, detail},
         glance::Glance,
-        list::{FeedView, TenantView},
+        list::{CredentialView, FeedView, TenantView},
         load,
     },
     web,
 };
+use remove::Left;
 
 /// Watermarks are written every quarter of an hour where there is no news; the machines' with every inventory, hourly.
 const DUE: u32 = 20 * 60;
@@ -52,6 +56,18 @@ struct TenantPage<'a> {
     days: Vec<Day>,
     walk: Option<Walk>,
     consent: Option<Evidence<'a>>,
+    credential: Option<Credential<'a>>,
+    left: Option<Left>,
+}
+
+/// What we sign in there with.
+struct Credential<'a> {
+    kind: &'static str,
+    expires: Option<(Level, Moment)>,
+    checked: Moment,
+    /// Where a new one is entered, if it is the customer's own.
+    renew: Option<String>,
+    warnings: &'a [String],
 }
 
 /// The forms of the page, one of them perhaps refused.
@@ -114,6 +130,7 @@ fn done(text: &str) -> Option<&'static str> {
         "changed" => "Changed.",
         "paused" => "Paused. Nothing is gathered until somebody resumes it.",
         "resumed" => "Resumed, from where it stopped.",
+        "removed" => "Removed. Nothing is gathered from this tenant any more.",
         "moved" => "Moved to this account.",
         "accepted" => "Accepted: the machines are let go as Defender confirms it for each.",
         "nothing-held" => "No machines are held back any more.",
@@ -157,10 +174,25 @@ async fn show(
     let (Some(detail), Some(known)) = (detail, known) else { return Ok(visit.tell(&Message::NO_SUCH_PAGE)) };
     let account = account::by_name(store, &detail.view.account).await?;
     let forms = Forms::of(&detail.view, refused);
+    let known_of_it = match &detail.view.credential {
+        Some(credential) => checked(store, tenant, &credential.application).await?,
+        None => None,
+    };
+    let left = Left::of(visit, &known.connection).await;
     let glance = Glance::of(known.connection, visit.now);
     let chrome = visit.chrome(Section::Accounts);
-    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, now: visit.now };
+    let warnings = known_of_it.map(|status| status.warnings).unwrap_or_default();
+    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, left, warnings: &warnings, now: visit.now };
     Ok(visit.html(status, &made(scene, &detail, &forms, done)))
+}
+
+/// What the daily check has found about the tenant's credential.
+async fn checked(store: &dyn Store, tenant: TenantId, name: &ApplicationName) -> Result<Option<Status>, StoreError> {
+    let name = match name {
+        ApplicationName::App => "app".to_owned(),
+        ApplicationName::Own => status::own(tenant),
+    };
+    Ok(status::all(store).await?.remove(&name))
 }
 
 /// What is known beside the tenant itself.
@@ -168,11 +200,14 @@ struct Scene<'a> {
     chrome: Chrome<'a>,
     account: Option<&'a Account>,
     glance: &'a Glance,
+    left: Option<Left>,
+    /// Of its credential.
+    warnings: &'a [String],
     now: jiff::Timestamp,
 }
 
 fn made<'a>(
-    Scene { chrome, account, glance, now }: Scene<'a>,
+    Scene { chrome, account, glance, left, warnings, now }: Scene<'a>,
     detail: &'a Detail,
     forms: &'a Forms,
     done: Option<&'static str>,
@@ -198,6 +233,27 @@ fn made<'a>(
             at: moment(consent.at),
             vouched: consent.vouched_at.map(moment),
         }),
+        credential: view.credential.as_ref().map(|credential| Credential::of(credential, account, view, warnings, now)),
+        left,
+    }
+}
+
+impl<'a> Credential<'a> {
+    fn of(
+        credential: &CredentialView,
+        account: Option<&Account>,
+        view: &TenantView,
+        warnings: &'a [String],
+        now: jiff::Timestamp,
+    ) -> Self {
+        let renew = account.filter(|_| credential.application == ApplicationName::Own);
+        Self {
+            kind: words::credential(credential.kind.as_deref()),
+            expires: credential.expires_at.map(|at| (words::ending(at, now), Moment { at, now })),
+            checked: Moment { at: credential.checked_at, now },
+            renew: renew.map(|account| format!("/accounts/{}?own={}#own", account.id, view.tenant_id)),
+            warnings,
+        }
     }
 }
 
@@ -421,7 +477,12 @@ mod tests {
             claimed_at: None,
             paused: false,
             consent: Some(consent),
-            credential: None,
+            credential: Some(CredentialView {
+                application: ApplicationName::Own,
+                kind: Some("client_secret".to_owned()),
+                expires_at: Some(now() + SignedDuration::from_hours(24 * 12)),
+                checked_at: now() - SignedDuration::from_hours(3),
+            }),
         };
         let alerts = hours(
             |n| [0, 3, 9, 4, 14, 22][(n as usize * 5) % 6],
@@ -454,7 +515,17 @@ mod tests {
         let account = Account { id: uuid::Uuid::from_u128(1), name: view.account.clone(), created_at: now() };
         let around = Around::new();
         let chrome = around.chrome_of(Section::Accounts, is_operator);
-        let scene = Scene { chrome, account: Some(&account), glance: &glance, now: now() };
+        let removed = view.state == State::Removed;
+        let left = removed.then(|| Left {
+            at: Some(Moment { at: now(), now: now() }),
+            secret_until: Some(Moment { at: now() + SignedDuration::from_hours(24 * 30), now: now() }),
+            kept: crate::tenant::remove::kept(),
+            link: "https://entra.microsoft.com/#view/Apps".parse().unwrap(),
+            step: "An administrator of the tenant deletes the enterprise application.".to_owned(),
+            taken: Some("2 feeds, 12 items of state.".to_owned()),
+        });
+        let warnings = ["The secret of the application ends in 12 days; make a new one.".to_owned()];
+        let scene = Scene { chrome, account: Some(&account), glance: &glance, left, warnings: &warnings, now: now() };
         let forms = Forms::of(view, refused);
         check(name, &made(scene, detail, &forms, done("changed")).render().unwrap())
     }
@@ -499,6 +570,7 @@ mod tests {
         let mut detail = detail("Contoso", State::Removed, None);
         (detail.view.feeds, detail.view.capabilities, detail.history) = Default::default();
         let page = shown("tenant-removed", &detail, None, true);
+        assert!(page.contains("2 feeds, 12 items") && page.contains("everything in the lake"));
         assert!(page.contains("New invitation") && !page.contains("Pull now") && !page.contains("Begin a backfill"));
     }
 }

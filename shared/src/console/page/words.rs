@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::standing::Level;
+
 /// A moment, in full and as seen from now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -77,6 +79,25 @@ pub fn bytes(number: u64) -> String {
     match units.into_iter().find(|(_, size)| number >= *size) {
         Some((unit, size)) => format!("{}.{} {unit}", count(number / size), number % size * 10 / size),
         None => plural(number, "byte"),
+    }
+}
+
+/// Kinds of credentials, as people call them.
+pub fn credential(kind: Option<&str>) -> &'static str {
+    match kind {
+        Some("client_secret") => "client secret",
+        Some("certificate") => "certificate",
+        Some("federated") => "federated: there is no secret",
+        _ => "cannot be read",
+    }
+}
+
+/// How pressing the end of a credential is.
+pub fn ending(at: Timestamp, now: Timestamp) -> Level {
+    match at.duration_since(now).as_hours() {
+        ..=168 => Level::Bad,
+        169..=720 => Level::Waiting,
+        _ => Level::Good,
     }
 }
 

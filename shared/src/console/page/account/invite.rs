@@ -9,7 +9,7 @@ use crate::{
         Broken,
         page::{
             Visit, accounts,
-            form::{Form, Mistake},
+            form::{self, Form, Mistake},
             message::Message,
         },
     },
@@ -18,59 +18,57 @@ use crate::{
     web,
 };
 
-const FIELDS: [&str; 3] = ["feeds", "expected_tenant", "lifetime_days"];
+const DAYS: &str = "lifetime_days";
+const FIELDS: [&str; 3] = ["feeds", "expected_tenant", DAYS];
 /// What an invitation can bring; telemetry needs a storage account that no approval names.
 pub const OFFERED: [Feed; 2] = [Feed::Alerts, Feed::Machines];
 
-/// A fresh form for one invitation, or for many alike.
-pub fn form(prefix: &'static str) -> Result<Form, Broken> {
-    let form = Form::new(prefix).with("lifetime_days", (LIFETIME.as_hours() / 24).to_string());
+pub fn form() -> Result<Form, Broken> {
+    fresh("invite")
+}
+
+/// A form that has feeds and a lifetime, as it is at first.
+pub fn fresh(prefix: &'static str) -> Result<Form, Broken> {
+    let form = Form::new(prefix).with(DAYS, (LIFETIME.as_hours() / 24).to_string());
     let mut form = OFFERED.iter().fold(form, |form, feed| form.with("feeds", feed.name()));
     form.once = random::id()?.to_string();
     Ok(form)
 }
 
 /// The days that an invitation is to live.
-pub fn lifetime(form: &web::Form, field: &'static str) -> Result<SignedDuration, Mistake> {
+pub fn lifetime(form: &web::Form, mistakes: &mut Vec<Mistake>) -> SignedDuration {
     let most = MAX_LIFETIME.as_hours() / 24;
-    let days = form.text(field).and_then(|text| text.parse::<i64>().ok()).filter(|days| (1..=most).contains(days));
-    days.map(|days| SignedDuration::from_hours(24 * days))
-        .ok_or_else(|| Mistake::new(field, format!("An invitation lives for 1 to {most} days.")))
-}
-
-/// The feeds that were ticked.
-pub fn feeds(form: &web::Form) -> Result<Vec<Feed>, Mistake> {
-    let feeds: Result<Vec<Feed>, String> = form.all("feeds").map(str::parse).collect();
-    let feeds = feeds.map_err(|text| Mistake::new("feeds", text))?;
-    if feeds.is_empty() { Err(Mistake::new("feeds", "Choose at least one feed.")) } else { Ok(feeds) }
+    let days = form.text(DAYS).and_then(|text| text.parse::<i64>().ok()).filter(|days| (1..=most).contains(days));
+    if days.is_none() {
+        mistakes.push(Mistake::new(DAYS, format!("An invitation lives for 1 to {most} days.")));
+    }
+    days.map_or(LIFETIME, |days| SignedDuration::from_hours(24 * days))
 }
 
 /// An invitation for an administrator of this account.
 pub async fn invite(visit: &Visit<'_>, id: &str, form: &web::Form) -> Result<web::Response, Broken> {
     let Some(account) = known(visit, id).await? else { return Ok(visit.tell(&Message::NO_SUCH_PAGE)) };
-    let mistakes = match (feeds(form), lifetime(form, "lifetime_days")) {
-        (Ok(feeds), Ok(lifetime)) => {
-            let new = NewInvitation {
-                account: account.name,
-                feeds,
-                expected_tenant: form.text("expected_tenant").map(str::to_owned),
-                lifetime,
-                once: form.text("once").and_then(|text| text.parse().ok()),
-            };
-            match invitation::invite(visit.app, &new, &visit.session.actor()).await {
-                Ok(_) => return Ok(visit.see(&accounts::address(account.id, "invited"))),
-                // Whatever else can be refused was looked at before.
-                Err(InviteError::Refused(text)) if new.expected_tenant.is_some() => {
-                    vec![Mistake::new("expected_tenant", text)]
-                }
-                Err(InviteError::Refused(text)) => vec![Mistake::new("", text)],
-                Err(error) => return Err(Broken::Operation(error.to_string())),
-            }
-        }
-        (feeds, lifetime) => feeds.err().into_iter().chain(lifetime.err()).collect(),
+    let mut mistakes = Vec::new();
+    let new = NewInvitation {
+        account: account.name,
+        feeds: form::feeds(form, &mut mistakes),
+        expected_tenant: form.text("expected_tenant").map(str::to_owned),
+        lifetime: lifetime(form, &mut mistakes),
+        once: form.text("once").and_then(|text| text.parse().ok()),
     };
+    if mistakes.is_empty() {
+        match invitation::invite(visit.app, &new, &visit.session.actor()).await {
+            Ok(_) => return Ok(visit.see(&accounts::address(account.id, "invited"))),
+            // Whatever else can be refused was looked at before.
+            Err(InviteError::Refused(text)) => {
+                let field = if new.expected_tenant.is_some() { "expected_tenant" } else { "" };
+                mistakes.push(Mistake::new(field, text));
+            }
+            Err(error) => return Err(Broken::Operation(error.to_string())),
+        }
+    }
     let invite = Form::refused("invite", form, &FIELDS, mistakes);
-    show(visit, 422, id, None, &Forms { invite, ..Forms::new()? }).await
+    show(visit, 422, id, None, &Forms { invite, ..Forms::new(visit).await? }).await
 }
 
 /// An invitation that only this tenant can use, for the feeds it has.

@@ -10,12 +10,11 @@ use crate::{
         Broken,
         page::{
             Visit,
-            form::{Form, Mistake},
+            form::{self, Form, Mistake, STORAGE_ACCOUNT, STORAGE_QUEUE},
             message::Message,
         },
     },
     machine::accept::{Accepted, accept},
-    storage::Storage,
     tenant::{
         Feed, TenantId,
         change::{Change, ChangeError, change},
@@ -25,7 +24,7 @@ use crate::{
     web,
 };
 
-const SETTINGS: [&str; 4] = ["feeds", "region", "storage.account_name", "storage.queue_name"];
+const SETTINGS: [&str; 4] = ["feeds", "region", STORAGE_ACCOUNT, STORAGE_QUEUE];
 
 /// Why nothing was done: sentences for the form, or our own trouble.
 enum NotDone {
@@ -40,14 +39,19 @@ impl NotDone {
         match error {
             ChangeError::Unknown(_) => Self::NoSuchTenant,
             ChangeError::Refused(text) => Self::Mistakes(vec![Mistake::new(field, text)]),
-            ChangeError::NotProven(ConnectError::NotProven { missing, .. }) => Self::Mistakes(
-                missing.into_iter().map(|missing| Mistake::new(missing.field.name(), missing.detail)).collect(),
-            ),
+            ChangeError::NotProven(ConnectError::NotProven { missing, .. }) => {
+                Self::Mistakes(form::mistakes(&missing).into_iter().map(|mistake| elsewhere(mistake, field)).collect())
+            }
             ChangeError::NotProven(other) => Self::Mistakes(vec![Mistake::new(field, other.to_string())]),
             ChangeError::Busy => Self::Mistakes(vec![Mistake::new("", error.to_string())]),
             ChangeError::Platform(cause) => Self::Broken(Broken::Operation(cause)),
         }
     }
+}
+
+/// A sentence about what these forms have no field for stands where the form has one.
+fn elsewhere(mistake: Mistake, field: &'static str) -> Mistake {
+    if SETTINGS.contains(&mistake.field) && field == "feeds" { mistake } else { Mistake { field, ..mistake } }
 }
 
 /// Does what a form asks for: a word of the page, or what was wrong.
@@ -120,27 +124,15 @@ async fn by_setting(visit: &Visit<'_>, tenant: TenantId, form: &web::Form) -> Re
 /// Everything that the form says, or everything that is wrong with it.
 fn settings(form: &web::Form) -> Result<Change, Vec<Mistake>> {
     let mut mistakes = Vec::new();
-    let feeds: Result<Vec<Feed>, String> = form.all("feeds").map(str::parse).collect();
-    let feeds = feeds.map_err(|text| mistakes.push(Mistake::new("feeds", text))).unwrap_or_default();
-    let region = form.text("region").map(str::parse).transpose();
-    let region = region.map_err(|text| mistakes.push(Mistake::new("region", text))).ok().flatten();
-    let storage = if feeds.contains(&Feed::Telemetry) { storage(form, &mut mistakes) } else { None };
+    let feeds = form::feeds(form, &mut mistakes);
+    let region = form::region(form, &mut mistakes);
+    let telemetry = feeds.contains(&Feed::Telemetry);
+    let storage = if telemetry { form::storage(form, &mut mistakes) } else { None };
     if mistakes.is_empty() {
         Ok(Change { feeds: Some(feeds), region: Some(region), storage, ..Change::default() })
     } else {
         Err(mistakes)
     }
-}
-
-/// The storage account and queue that telemetry needs, each with its own mistake.
-pub fn storage(form: &web::Form, mistakes: &mut Vec<Mistake>) -> Option<Storage> {
-    const ACCOUNT: &str = "storage.account_name";
-    const QUEUE: &str = "storage.queue_name";
-    let account = form.text(ACCOUNT).ok_or_else(|| "Telemetry lies in a storage account: say which.".to_owned());
-    let queue = form.text(QUEUE).ok_or_else(|| "Say which queue announces new blobs.".to_owned());
-    let account = account.and_then(str::parse).map_err(|text| mistakes.push(Mistake::new(ACCOUNT, text))).ok();
-    let queue = queue.and_then(str::parse).map_err(|text| mistakes.push(Mistake::new(QUEUE, text))).ok();
-    Some(Storage { account_name: account?, queue_name: queue? })
 }
 
 async fn by_backfill(visit: &Visit<'_>, tenant: TenantId, form: &web::Form) -> Result<&'static str, NotDone> {
