@@ -218,7 +218,7 @@ fn the_daily_check_tells_of_every_entry_and_forgets_those_that_are_gone() {
     assert!(
         known()
             .values()
-            .all(|status| status.checked_at > at(24 * 60) && status.kind.as_deref() == Some("client_secret"))
+            .all(|status| status.checked_at >= at(24 * 60) && status.kind.as_deref() == Some("client_secret"))
     );
     stage.world(|world| world.application(OWN).unwrap().secrets.clear());
     stage.days(1);
