@@ -70,9 +70,6 @@ pub enum Action {
     SecretRemoved,
     SecretRestored,
     CredentialStored,
-    CredentialRotated,
-    /// The daily check found something that a person should know.
-    CredentialWarned,
 }
 
 impl Action {
@@ -98,8 +95,6 @@ impl Action {
             Self::SecretRemoved => "deleted a secret",
             Self::SecretRestored => "restored a secret",
             Self::CredentialStored => "stored a credential",
-            Self::CredentialRotated => "rotated a credential",
-            Self::CredentialWarned => "warned of a credential",
         }
     }
 }
@@ -191,6 +186,20 @@ pub async fn before(store: &dyn Store, moment: Timestamp, limit: usize) -> Resul
     }
     entries.truncate(limit);
     Ok(entries)
+}
+
+/// The first so many, and what happened at the very moment of the last: pages are told apart by moments. Also whether that
+/// left anything over.
+pub fn whole_moments(mut entries: Vec<Entry>, most: usize) -> (Vec<Entry>, bool) {
+    let Some(last) = entries.get(most.saturating_sub(1)).map(|entry| entry.at) else { return (entries, false) };
+    let before = entries.len();
+    let mut place = 0;
+    entries.retain(|entry| {
+        place += 1;
+        place <= most || entry.at == last
+    });
+    let rest = before > entries.len();
+    (entries, rest)
 }
 
 fn day(at: Timestamp) -> Date {

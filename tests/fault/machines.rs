@@ -228,7 +228,8 @@ impl Inventory {
             self.stage.pull(Feed::Machines);
             for tenant in TENANTS {
                 let tenant: TenantId = tenant.parse().expect("a tenant id");
-                block_on(accept(&self.stage.app, tenant)).expect("nobody else writes");
+                block_on(accept(&self.stage.app, tenant, &shared::audit::Actor::CommandLine))
+                    .expect("nobody else writes");
             }
         }
     }

@@ -212,7 +212,7 @@ fn nobody_changes_what_is_not_here() {
     let stage = Stage::new();
     assert!(matches!(set(&stage, pause(true)), Err(ChangeError::Unknown(_))));
     assert!(matches!(block_on(pull_now(&stage.app, id(), &by())), Err(ChangeError::Unknown(_))));
-    assert!(matches!(block_on(confirm(&stage.app, id(), &by())), Err(ChangeError::Unknown(_))));
+    assert!(matches!(block_on(confirm(&stage.app, id(), None, &by())), Err(ChangeError::Unknown(_))));
     assert_eq!(stage.trail(), []);
 }
 
@@ -272,20 +272,37 @@ fn an_operator_confirms_who_signed_in_and_the_data_flows_at_once() {
     let stage = unvouched();
     stage.put(Alert::new("da1", stage.now() - minutes(10)));
     let since = stage.trail().len();
-    let confirmed = block_on(confirm(&stage.app, id(), &by())).unwrap();
+    let confirmed = block_on(confirm(&stage.app, id(), None, &by())).unwrap();
     assert_eq!((confirmed.state, confirmed.claimed_at), (State::Active, None));
     assert!(confirmed.consents[0].vouched_at.is_some());
     stage.drain();
     assert_eq!(stage.ids(), ["da1"]);
     assert_eq!(deeds(&stage, since), [deed(Action::Confirmed, "Vouched for Ada <b>Admin</b>.")]);
-    refused(block_on(confirm(&stage.app, id(), &by())), "connected already");
+    refused(block_on(confirm(&stage.app, id(), None, &by())), "connected already");
+}
+
+#[test]
+fn an_operator_vouches_for_the_person_they_have_seen_and_for_nobody_who_came_since() {
+    let stage = unvouched();
+    let seen = stage.view().consent.unwrap().oid;
+    let other = "a0000000-0000-4000-8000-0000000ad222";
+    stage.tenant(|tenant| tenant.users.push(Stage::admin(other)));
+    stage.visitor().consent(&stage.invite("Fabrikam"), other);
+    refused(block_on(confirm(&stage.app, id(), Some(&seen), &by())), "somebody else has signed in since");
+    let view = stage.view();
+    assert_eq!(
+        (view.state, view.account.as_str()),
+        (State::Confirming, "Fabrikam"),
+        "the last claim stands, unconfirmed"
+    );
+    assert!(block_on(confirm(&stage.app, id(), Some(other), &by())).is_ok());
 }
 
 #[test]
 fn what_is_not_proven_is_not_confirmed() {
     let stage = unvouched();
     stage.tenant(|tenant| tenant.consents.clear());
-    let missing = block_on(confirm(&stage.app, id(), &by())).unwrap_err();
+    let missing = block_on(confirm(&stage.app, id(), None, &by())).unwrap_err();
     assert!(matches!(missing, ChangeError::NotProven(_)), "{missing:?}");
     assert_eq!(stage.view().state, State::Confirming);
 }

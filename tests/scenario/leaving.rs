@@ -1,11 +1,19 @@
 //! A tenant leaves, and perhaps comes back: it stops at once, keeps nothing that works, and gets nothing twice.
 
+use std::sync::{Arc, Mutex};
+
 use futures::executor::block_on;
 use harness::{ADMIN, CLIENT, Stage, TENANT, minutes};
 use serde_json::{Value, json};
 use shared::{
-    audit::Action,
-    ports::vault::{RECOVERY, Stage as Label, VaultError},
+    App,
+    audit::{Action, Actor},
+    consent::connect::{NewConnection, connect},
+    ports::{
+        Unavailable,
+        store::{Item, Key, Store, StoreError, Write},
+        vault::{RECOVERY, Stage as Label, VaultError},
+    },
     tenant::{
         Feed, State,
         remove::{Outcome, RemoveError},
@@ -179,4 +187,80 @@ fn a_pass_that_was_under_way_delivers_nothing_after_the_removal() {
     stage.simulator.clear_log();
     stage.drain();
     assert_eq!((stage.lake.objects(), stage.simulator.log().len()), (objects, 0));
+}
+
+/// A store whose next transaction goes wrong for whoever asks for it.
+#[derive(Debug)]
+struct Trouble {
+    store: Arc<dyn Store>,
+    next: Mutex<Option<Mishap>>,
+}
+
+#[derive(Debug)]
+enum Mishap {
+    /// It is carried out, and nobody is told.
+    AnswerLost,
+    /// Somebody else is a moment earlier.
+    Meanwhile(Box<App>, NewConnection),
+}
+
+#[async_trait::async_trait]
+impl Store for Trouble {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn query(&self, partition: &str, prefix: &str) -> Result<Vec<(Key, Item)>, StoreError> {
+        self.store.query(partition, prefix).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mishap = self.next.lock().unwrap().take();
+        match mishap {
+            None => self.store.commit(writes).await,
+            Some(Mishap::AnswerLost) => {
+                self.store.commit(writes).await?;
+                Err(Unavailable::new("DynamoDB", "no answer").into())
+            }
+            Some(Mishap::Meanwhile(app, new)) => {
+                connect(&app, &new, &Actor::CommandLine).await.unwrap();
+                self.store.commit(writes).await
+            }
+        }
+    }
+}
+
+/// A tenant with an application of its own that was removed, and is brought back over this mishap.
+fn brought_back_over(mishap: impl FnOnce(&Stage, &NewConnection) -> Mishap) -> Stage {
+    let stage = Stage::new();
+    stage.store_own_application(CLIENT);
+    stage.connect_as("Contoso").unwrap();
+    stage.remove().unwrap();
+    assert!(!is_there(&stage, OWN));
+    let new = NewConnection {
+        tenant_id: TENANT.parse().unwrap(),
+        account: "Contoso".to_owned(),
+        feeds: vec![Feed::Alerts],
+        region: None,
+        storage: None,
+    };
+    let next = Mutex::new(Some(mishap(&stage, &new)));
+    let mut app = stage.app.clone();
+    app.ports.store = Arc::new(Trouble { store: stage.app.ports.store.clone(), next });
+    block_on(connect(&app, &new, &Actor::CommandLine)).unwrap_err();
+    stage
+}
+
+#[test]
+fn a_tenant_whose_binding_got_no_answer_keeps_the_secret_that_it_lives_by() {
+    let stage = brought_back_over(|_, _| Mishap::AnswerLost);
+    assert_eq!(stage.view().state, State::Active);
+    assert!(is_there(&stage, OWN));
+}
+
+#[test]
+fn of_two_who_bring_a_tenant_back_the_later_takes_nothing_away() {
+    let stage = brought_back_over(|stage, new| Mishap::Meanwhile(Box::new(stage.app.clone()), new.clone()));
+    assert_eq!(stage.view().state, State::Active);
+    assert!(is_there(&stage, OWN));
 }

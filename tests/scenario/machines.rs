@@ -5,6 +5,7 @@ use futures::executor::block_on;
 use harness::{CLIENT, MACHINE_ROLE, Stage, TENANT, at, minutes, seconds};
 use serde_json::{Value, json};
 use shared::{
+    audit::{Action, Actor},
     machine::accept::{Accepted, accept},
     tenant::{Ability, Feed, State},
 };
@@ -30,7 +31,12 @@ fn stage_with(count: u32) -> Stage {
 
 /// The operator's word.
 fn accept_machines(stage: &Stage) -> Accepted {
-    block_on(accept(&stage.app, TENANT.parse().unwrap())).unwrap()
+    let words = || stage.deeds().into_iter().filter(|(action, _)| *action == Action::Accepted).count();
+    let before = words();
+    let accepted = block_on(accept(&stage.app, TENANT.parse().unwrap(), &Actor::CommandLine)).unwrap();
+    let said = usize::from(matches!(accepted, Accepted::Machines(_)));
+    assert_eq!(words() - before, said, "the trail knows of every such word");
+    accepted
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use shared::{
     App,
+    audit::Actor,
     machine::accept::{Accepted, accept},
     tenant::TenantId,
 };
@@ -11,7 +12,7 @@ use crate::Failure;
 /// # Errors
 /// [`Failure`] when the tenant's machines are not ours to speak of, or the platform fails; nothing is changed then.
 pub async fn run(app: &App, tenant: TenantId) -> Result<(), Failure> {
-    match accept(app, tenant).await.map_err(Failure::failed)? {
+    match accept(app, tenant, &Actor::CommandLine).await.map_err(Failure::failed)? {
         Accepted::Machines(machines) => {
             eprintln!("{machines} machines of {tenant} are let go, each as soon as Defender does not know it either.");
             Ok(())

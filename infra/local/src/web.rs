@@ -8,7 +8,7 @@ use aws_lambda_events::{
     http::header::COOKIE,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -48,7 +48,8 @@ pub async fn serve(app: App, listener: TcpListener) {
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let app = app.clone();
-                async move { Ok::<_, Infallible>(answer(&app, request).await) }
+                // Whoever closes the window does not cut short what has begun.
+                async move { tokio::spawn(async move { answer(&app, request).await }).await }
             });
             let mut builder = http1::Builder::new();
             // Without keep-alive a place is held for one answer.
@@ -76,20 +77,22 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> 
             event.is_base64_encoded = true;
             response(console::handle(app, event, PATIENCE).await)
         }
-        Err(status) => {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = status;
-            response
+        Err(TooLong) => {
+            // As long as the handler needs to see it.
+            event.body = Some("x".repeat(MAX_BODY + 1));
+            response(console::handle(app, event, PATIENCE).await)
         }
     }
 }
 
-/// The body in base64, as API Gateway hands over what may be binary.
-async fn body(request: Request<Incoming>) -> Result<String, StatusCode> {
-    match Limited::new(request.into_body(), MAX_BODY).collect().await {
-        Ok(body) => Ok(STANDARD.encode(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Err(StatusCode::BAD_REQUEST),
+struct TooLong;
+
+/// The body in base64, as API Gateway hands over what may be binary. One that does not come in time, or breaks off, is as
+/// one that is too long: not read.
+async fn body(request: Request<Incoming>) -> Result<String, TooLong> {
+    match timeout(HEAD_TIME, Limited::new(request.into_body(), MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(STANDARD.encode(body.to_bytes())),
+        Ok(Err(_)) | Err(_) => Err(TooLong),
     }
 }
 

@@ -266,10 +266,11 @@ impl AlertFeed {
         }
     }
 
-    /// The walk whose turn it is: the one that has been due for longest.
+    /// The walk whose turn it is: the one that has been due for longest. What an operator wants again from long ago waits
+    /// for everything else, for it may take hours.
     pub fn due_walk(&self, now: Timestamp) -> Option<usize> {
         let due = self.walks.iter().enumerate().filter(|(_, walk)| walk.not_before.is_none_or(|at| at <= now));
-        due.min_by_key(|(_, walk)| walk.not_before).map(|(index, _)| index)
+        due.min_by_key(|(_, walk)| (walk.reason == WalkReason::Backfill, walk.not_before)).map(|(index, _)| index)
     }
 
     /// Whether a failing window may be put aside: the state is one item, and bounded.

@@ -16,7 +16,7 @@ use crate::{
     },
     storage::Storage,
     tenant::{
-        Connection, Feed, Loaded, State, TenantId,
+        Connection, Consent, Feed, Loaded, State, TenantId,
         account::{self, AccountError, Prepared},
         bind::{Binding, bind},
         load,
@@ -79,19 +79,32 @@ impl From<VaultError> for ConnectError {
 /// # Errors
 /// [`ConnectError`]; nothing is bound then.
 pub async fn connect(app: &App, new: &NewConnection, by: &Actor) -> Result<Connection, ConnectError> {
-    take_in(app, new, by, Action::Connected, &proven_words(&new.feeds)).await
+    let word = Word { action: Action::Connected, detail: proven_words(&new.feeds), vouching_for: None };
+    take_in(app, new, by, &word).await
 }
 
-/// As [`connect`]; the trail calls it this.
+/// What an operator's word is called in the trail, and for whom it is given.
+pub(crate) struct Word {
+    pub action: Action,
+    pub detail: String,
+    /// The object id of the person who signed in; nobody in particular, where the tenant itself is meant.
+    pub vouching_for: Option<String>,
+}
+
+/// As [`connect`], by this word.
 pub(crate) async fn take_in(
     app: &App,
     new: &NewConnection,
     by: &Actor,
-    action: Action,
-    detail: &str,
+    word: &Word,
 ) -> Result<Connection, ConnectError> {
     check(new)?;
     let ground = Ground::survey(app, new, by).await?;
+    if let Some(oid) = &word.vouching_for
+        && ground.last_consent().is_none_or(|consent| consent.oid != *oid)
+    {
+        return Err(ConnectError::Unsupported(SOMEBODY_ELSE.to_owned()));
+    }
     if new.feeds.contains(&Feed::Telemetry) && ground.storage.is_none() {
         return Err(ConnectError::Unsupported(
             "the feed `telemetry` lies in a storage account of the tenant's; say which and which queue announces its blobs, \
@@ -101,16 +114,48 @@ pub(crate) async fn take_in(
     }
     let name = ApplicationName::Own.vault_name(&app.config.secrets_prefix, new.tenant_id);
     let restored = ground.is_return() && app.ports.vault.restore(&name).await?;
-    let mut trail = vec![ground.entry(app, new, by, action).saying(detail)];
+    let mut trail = vec![ground.entry(app, new, by, word.action).saying(&word.detail)];
     if restored {
         trail.push(ground.entry(app, new, by, Action::SecretRestored).saying(format!("{name} is in use again.")));
     }
     let taken = prove_and_bind(app, new, &ground, &trail).await;
+    keep_if_taken(app, &name, &taken).await?;
     if taken.is_err() && restored {
         // A tenant that is not connected keeps no secret.
-        app.ports.vault.remove(&name).await?;
+        remove_unless_lived_by(app, new.tenant_id, &name).await?;
     }
     taken
+}
+
+/// What is said to an operator whose word would be for another person than the one they know of.
+pub(crate) const SOMEBODY_ELSE: &str =
+    "somebody else has signed in since; look who it is, and confirm again if you vouch for them";
+
+/// Takes the secret of a tenant's own application away again, unless the tenant is connected by it: by somebody else
+/// meanwhile, or by ourselves where the answer to that was lost.
+async fn remove_unless_lived_by(app: &App, tenant: TenantId, name: &str) -> Result<(), ConnectError> {
+    if is_lived_by(app, tenant).await? {
+        return Ok(());
+    }
+    app.ports.vault.remove(name).await?;
+    if is_lived_by(app, tenant).await? {
+        // Whoever connected it between the two looks found it there.
+        app.ports.vault.restore(name).await?;
+    }
+    Ok(())
+}
+
+/// A removal may have come between our look at the secret and the binding. Of the two, the binding holds.
+async fn keep_if_taken(app: &App, name: &str, taken: &Result<Connection, ConnectError>) -> Result<(), ConnectError> {
+    if taken.as_ref().is_ok_and(|connection| connection.application == ApplicationName::Own) {
+        app.ports.vault.restore(name).await?;
+    }
+    Ok(())
+}
+
+async fn is_lived_by(app: &App, tenant: TenantId) -> Result<bool, ConnectError> {
+    let known = load(app.ports.store.as_ref(), tenant).await?.map(|known| known.connection);
+    Ok(known.is_some_and(|known| known.state != State::Removed && known.application == ApplicationName::Own))
 }
 
 async fn prove_and_bind(
@@ -160,6 +205,12 @@ impl Ground {
         let storage = new.storage.clone().or(ours.and_then(|known| known.storage.clone()));
         let region = new.region.or(ours.and_then(|known| known.region));
         Ok(Self { account, making: writes, known, storage, region })
+    }
+
+    /// Who signed in last, if that was for this account.
+    fn last_consent(&self) -> Option<&Consent> {
+        let known = self.known.as_ref().map(|known| &known.connection);
+        known.filter(|known| known.account == self.account).and_then(|known| known.consent_for(&self.account))
     }
 
     /// The connection, if the account has it already.

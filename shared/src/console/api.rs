@@ -11,12 +11,16 @@ mod openapi;
 mod problem;
 mod tenants;
 
+use std::sync::LazyLock;
+
 pub use caller::KnownKeys;
 use calls::{Asked, CALLS, Found};
 use problem::Problem;
 
 use super::Broken;
 use crate::{App, web};
+
+static DOCUMENT: LazyLock<serde_json::Value> = LazyLock::new(|| openapi::document(CALLS));
 
 /// Why a call gives no answer of its own.
 enum NotDone {
@@ -50,7 +54,7 @@ pub async fn answer(app: &App, request: &web::Request) -> Result<web::Response, 
 async fn call(app: &App, request: &web::Request) -> Result<web::Response, NotDone> {
     match (request.method.as_str(), request.path.as_str()) {
         ("GET" | "HEAD", "/api/health") => return Ok(problem::json(200, &serde_json::json!({ "status": "ok" }))),
-        ("GET" | "HEAD", "/api/openapi.json") => return Ok(problem::json(200, &openapi::document(CALLS))),
+        ("GET" | "HEAD", "/api/openapi.json") => return Ok(problem::json(200, &DOCUMENT)),
         _ => {}
     }
     // Who is nobody is not told what there is.

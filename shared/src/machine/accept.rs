@@ -3,6 +3,7 @@
 use super::commit::Desk;
 use crate::{
     App,
+    audit::{Action, Actor, Entry},
     record::CommitError,
     tenant::{Ability, Condition, Feed, TenantId},
 };
@@ -25,9 +26,9 @@ pub enum Accepted {
 ///
 /// # Errors
 /// When the platform fails, or others write all the time.
-pub async fn accept(app: &App, tenant: TenantId) -> Result<Accepted, CommitError> {
+pub async fn accept(app: &App, tenant: TenantId, by: &Actor) -> Result<Accepted, CommitError> {
     for _ in 0..ATTEMPTS {
-        match attempt(app, tenant).await {
+        match attempt(app, tenant, by).await {
             Err(CommitError::Conflict) => {}
             done => return done,
         }
@@ -35,7 +36,7 @@ pub async fn accept(app: &App, tenant: TenantId) -> Result<Accepted, CommitError
     Err(CommitError::Conflict)
 }
 
-async fn attempt(app: &App, tenant: TenantId) -> Result<Accepted, CommitError> {
+async fn attempt(app: &App, tenant: TenantId, by: &Actor) -> Result<Accepted, CommitError> {
     let Some(mut desk) = Desk::open(app, tenant).await? else { return Ok(Accepted::NotHere) };
     let Some(feed) = desk.state.connection.feeds.get_mut(&Feed::Machines) else { return Ok(Accepted::NotHere) };
     let Some(held) = desk.state.feed.held.take() else { return Ok(Accepted::Nothing) };
@@ -44,7 +45,10 @@ async fn attempt(app: &App, tenant: TenantId) -> Result<Accepted, CommitError> {
     if feed.capability.status == Ability::Ok {
         feed.capability.next_step = Condition::ok().next_step;
     }
-    desk.settle().await?;
+    let account = desk.state.connection.account.clone();
+    let entry = Entry::new(app.clock.now(), by, Action::Accepted).of_tenant(tenant).of_account(account);
+    let entry = entry.saying(format!("{} machines are let go.", held.machines));
+    desk.state.store(app.ports.store.as_ref(), vec![entry.write()?], app.clock.now()).await?;
     tracing::info!(tenant.id = %tenant, machines = held.machines, "an operator accepts that machines are gone");
     Ok(Accepted::Machines(held.machines))
 }

@@ -8,7 +8,7 @@ use super::{
     Connection, Feed, Loaded, State, TenantId,
     account::{self, AccountError, Prepared},
     bind::{Binding, begin_alerts, bound},
-    load,
+    dispatch, load,
     proof::{Proof, Subject, prove},
     verdict,
 };
@@ -96,15 +96,29 @@ pub async fn change(app: &App, tenant: TenantId, change: &Change, by: &Actor) ->
         let to_prove = wanted.to_prove(&known.connection);
         let proof = match proven.take() {
             // What was proven before somebody else wrote is proven.
-            Some((feeds, by, proof)) if feeds == to_prove && by == known.connection.application => proof,
+            Some((feeds, place, proof)) if feeds == to_prove && place == wanted.place(&known.connection) => proof,
             _ => prove_all(app, &known.connection, &wanted, &to_prove).await?,
         };
         match attempt(app, &known, &wanted, proof.as_ref(), by).await {
-            Err(ChangeError::Busy) => proven = Some((to_prove, known.connection.application, proof)),
-            done => return done,
+            Err(ChangeError::Busy) => proven = Some((to_prove, wanted.place(&known.connection), proof)),
+            done => {
+                let connection = done?;
+                first_pull(app, &connection, &to_prove).await;
+                return Ok(connection);
+            }
         }
     }
     Err(ChangeError::Busy)
+}
+
+/// What was proven just now does not wait for its tick; where the queue fails, the tick makes it good.
+async fn first_pull(app: &App, connection: &Connection, proven: &[Feed]) {
+    let feeds = connection.feeds.iter().filter(|(feed, _)| proven.contains(feed));
+    let of_these =
+        Connection { feeds: feeds.map(|(feed, state)| (*feed, state.clone())).collect(), ..connection.clone() };
+    if let Err(error) = dispatch::at_once(&app.ports.queues, &of_these, app.clock.now()).await {
+        tracing::warn!(tenant.id = %connection.tenant_id, %error, "the first pull of new feeds waits for their ticks");
+    }
 }
 
 /// A removed tenant is nobody's to change.
@@ -160,6 +174,11 @@ impl Wanted {
             );
         }
         Ok(wanted)
+    }
+
+    /// Where a proof holds, and as whom.
+    fn place(&self, known: &Connection) -> (ApplicationName, Option<Region>, Option<Storage>) {
+        (known.application.clone(), self.region, self.storage.clone())
     }
 
     /// Feeds that are new, and of the others those that work now and would be read elsewhere: what works must not be moved

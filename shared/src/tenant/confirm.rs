@@ -8,14 +8,15 @@ use super::{
 use crate::{
     App,
     audit::{Action, Actor},
-    consent::connect::{NewConnection, take_in},
+    consent::connect::{NewConnection, SOMEBODY_ELSE, Word, take_in},
 };
 
-/// Proves access, binds the tenant, spends the invitation, and begins the first pull.
+/// Proves access, binds the tenant, spends the invitation, and begins the first pull. `seen` is the object id of the person
+/// whom the operator was shown; whoever has signed in since is not vouched for.
 ///
 /// # Errors
 /// [`ChangeError`]; the tenant waits on then.
-pub async fn confirm(app: &App, tenant: TenantId, by: &Actor) -> Result<Connection, ChangeError> {
+pub async fn confirm(app: &App, tenant: TenantId, seen: Option<&str>, by: &Actor) -> Result<Connection, ChangeError> {
     let claim = known(app, tenant).await?.connection;
     if claim.state != State::Confirming {
         return Err(ChangeError::Refused(not_waiting(claim.state).to_owned()));
@@ -29,7 +30,12 @@ pub async fn confirm(app: &App, tenant: TenantId, by: &Actor) -> Result<Connecti
         region: claim.region,
         storage: claim.storage.clone(),
     };
-    let connection = take_in(app, &new, by, Action::Confirmed, &detail).await?;
+    let oid = claim.consent_for(&claim.account).map(|consent| consent.oid.clone());
+    if seen.is_some() && seen != oid.as_deref() {
+        return Err(ChangeError::Refused(SOMEBODY_ELSE.to_owned()));
+    }
+    let word = Word { action: Action::Confirmed, detail, vouching_for: oid };
+    let connection = take_in(app, &new, by, &word).await?;
     if let Err(error) = dispatch::at_once(&app.ports.queues, &connection, app.clock.now()).await {
         tracing::warn!(tenant.id = %tenant, %error, "the first pull waits for the next tick");
     }

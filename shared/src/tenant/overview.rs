@@ -63,7 +63,9 @@ fn counted(connections: &[Connection], now: Timestamp) -> Overview {
         *states.entry(connection.state).or_insert(0) += 1;
     }
     let here: Vec<&Connection> = connections.iter().filter(|known| known.state != State::Removed).collect();
-    let feeds = || here.iter().flat_map(|connection| connection.feeds.values());
+    // Whoever is paused is asked nothing.
+    let asked = || here.iter().filter(|connection| !connection.paused);
+    let feeds = || asked().flat_map(|connection| connection.feeds.values());
     let waits = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
     Overview {
         tenants: here.len(),

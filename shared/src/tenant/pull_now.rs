@@ -40,11 +40,11 @@ pub async fn pull_now(app: &App, tenant: TenantId, by: &Actor) -> Result<Pulled,
         connection.feeds.keys().partition(|feed| connection.is_due(**feed, now));
     let passed_by = asleep.into_iter().map(|feed| PassedBy { feed, reason: reason(&connection, feed, now) }).collect();
     if !feeds.is_empty() {
+        let sent = dispatch::at_once(&app.ports.queues, &connection, now).await;
+        sent.map_err(|error| ChangeError::Platform(error.to_string()))?;
         let names: Vec<&str> = feeds.iter().map(|feed| feed.name()).collect();
         let entry = Entry::new(now, by, Action::PulledNow).of_tenant(tenant).of_account(&connection.account);
         entry.saying(format!("Asked for {}.", names.join(" and "))).add(app.ports.store.as_ref()).await?;
-        let sent = dispatch::at_once(&app.ports.queues, &connection, now).await;
-        sent.map_err(|error| ChangeError::Platform(error.to_string()))?;
     }
     Ok(Pulled { feeds, passed_by })
 }

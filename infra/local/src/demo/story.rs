@@ -139,7 +139,7 @@ async fn act(
         }
         world::ACCEPT_MINUTE => {
             let tenant = world::ADATUM.id.parse().map_err(Failure::Failed)?;
-            match accept(app, tenant).await.map_err(Failure::failed)? {
+            match accept(app, tenant, &Actor::CommandLine).await.map_err(Failure::failed)? {
                 Accepted::Machines(machines) if machines == u64::from(world::CROWD) => Ok(Some(format!(
                     "Adatum: the {machines} machines were held back; the operator accepts that they are gone"
                 ))),

@@ -1,6 +1,9 @@
 //! Taking in a tenant by an application of its own: tried for real first, and stored only once it is proven.
 
-use super::{ConnectError, Ground, NewConnection, bind_proven, feeds_to_prove, proven_words};
+use super::{
+    ConnectError, Ground, NewConnection, bind_proven, feeds_to_prove, keep_if_taken, proven_words,
+    remove_unless_lived_by,
+};
 use crate::{
     App,
     audit::{Action, Actor},
@@ -13,7 +16,7 @@ use crate::{
     random,
     secret::Secret,
     tenant::{
-        Connection, Feed, account,
+        Connection, Feed, TenantId, account, dispatch,
         missing::{Field, Missing},
         proof::Proof,
     },
@@ -46,12 +49,22 @@ pub async fn connect_own(
     let feeds = feeds_to_prove(new, ground.ours(), |_, _| true);
     let proof = ground.prove(&candidate.trial(app, &name), &subject, &feeds).await;
     let proof = proof.map_err(|error| in_words_of_a_form(error, &candidate, new))?;
-    let stored = Stored::put(app, &name, &candidate).await?;
+    let stored = Stored::put(app, new.tenant_id, &name, &candidate).await?;
     let bound = bind_stored(app, new, ground, &proof, &candidate, &stored, by).await;
-    if bound.is_err() {
-        stored.take_back(app).await?;
+    keep_if_taken(app, &name, &bound).await?;
+    match bound {
+        Ok(connection) => {
+            // The first pull does not wait for a tick. Where the queue fails, a tick makes it good.
+            if let Err(error) = dispatch::at_once(&app.ports.queues, &connection, app.clock.now()).await {
+                tracing::warn!(tenant.id = %new.tenant_id, %error, "the first pull of a tenant waits for its tick");
+            }
+            Ok(connection)
+        }
+        Err(error) => {
+            stored.take_back(app, new.tenant_id).await?;
+            Err(error)
+        }
     }
-    bound
 }
 
 fn not_proven(missing: Vec<Missing>, connected_already: bool) -> ConnectError {
@@ -121,7 +134,7 @@ struct Stored {
 }
 
 impl Stored {
-    async fn put(app: &App, name: &str, candidate: &Candidate) -> Result<Self, ConnectError> {
+    async fn put(app: &App, tenant: TenantId, name: &str, candidate: &Candidate) -> Result<Self, ConnectError> {
         let vault = app.ports.vault.as_ref();
         let version = random::id().map_err(|error| ConnectError::Platform(error.to_string()))?.to_string();
         let restored = vault.restore(name).await?;
@@ -132,14 +145,17 @@ impl Stored {
             Err(error) => return Err(error.into()),
         };
         if let Err(error) = vault.put(name, &stored.version, &candidate.text, &[Stage::Current], None).await {
-            stored.take_back(app).await?;
+            // What is there is not ours: somebody may have stored it at the same moment.
+            if restored {
+                remove_unless_lived_by(app, tenant, name).await?;
+            }
             return Err(error.into());
         }
         Ok(stored)
     }
 
-    /// As if it had never been put.
-    async fn take_back(&self, app: &App) -> Result<(), ConnectError> {
+    /// As if it had never been put, unless somebody has stored another one since or lives by it.
+    async fn take_back(&self, app: &App, tenant: TenantId) -> Result<(), ConnectError> {
         let vault = app.ports.vault.as_ref();
         if let Some(before) = &self.before {
             match vault.promote(&self.name, before, &self.version).await {
@@ -148,8 +164,11 @@ impl Stored {
                 Err(error) => return Err(error.into()),
             }
         }
-        if self.before.is_none() || self.restored {
-            vault.remove(&self.name).await?;
+        let current = vault.describe(&self.name).await.ok();
+        let current = current.as_ref().and_then(|description| description.version(Stage::Current));
+        let is_as_we_left_it = current.is_some() && current == self.before.as_deref().or(Some(self.version.as_str()));
+        if is_as_we_left_it && (self.before.is_none() || self.restored) {
+            remove_unless_lived_by(app, tenant, &self.name).await?;
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use super::{invite::is_tenant, mail::is_address};
 use crate::tenant::account;
 
 pub const MAX_ROWS: usize = 500;
+/// A spreadsheet ends in any number of empty lines.
+const MAX_RECORDS: usize = 10_000;
 const COLUMNS: [&str; 3] = ["account", "expected_tenant", "email"];
 
 /// One customer to invite.
@@ -42,14 +44,19 @@ pub fn parse(text: &str) -> Result<Vec<Row>, Vec<Mistake>> {
         .delimiter(delimiter(text))
         .from_reader(text.as_bytes());
     let (mut rows, mut mistakes, mut columns) = (Vec::new(), Vec::new(), None);
-    for record in reader.records() {
+    for (number, record) in reader.records().enumerate() {
+        if number > MAX_RECORDS {
+            let text = format!("a file has at most {MAX_RECORDS} lines, empty ones included");
+            mistakes.push(Mistake { line: number as u64, text });
+            break;
+        }
         // Text cannot fail to be text, and any number of fields is read.
         let Ok(record) = record else { continue };
-        let line = record.position().map_or(0, |position| line_at(text, position.byte()));
         let fields: Vec<&str> = record.iter().collect();
         if fields.iter().all(|field| field.is_empty()) {
             continue;
         }
+        let line = record.position().map_or(0, |position| line_at(text, position.byte()));
         let Some(columns) = &columns else {
             let header = header(&fields);
             let is_header = header.is_some();

@@ -1,6 +1,6 @@
 //! Making invitations, each with its entry in the trail: one, or all that a file names or none.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -152,7 +152,7 @@ pub async fn invite(app: &App, new: &NewInvitation, by: &Actor) -> Result<Invite
 /// [`InviteError::Refused`] for one that is not open.
 pub async fn link(app: &App, invitation: &Invitation) -> Result<Invited, InviteError> {
     let public_url = app.config.public_url.clone().ok_or(InviteError::NoPublicUrl)?;
-    let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
+    let keys = app.signing.load(app.ports.vault.as_ref(), &app.config.secrets_prefix, app.clock.now()).await?;
     let over = match invitation.state(app.clock.now()) {
         InvitationState::Open => return Ok(invited(invitation, &public_url, &keys)),
         InvitationState::Used(_) => "been used",
@@ -268,14 +268,14 @@ async fn resolve_all(app: &App, rows: &[Row]) -> Result<Vec<Option<TenantId>>, I
 struct Desk<'a> {
     app: &'a App,
     public_url: Url,
-    keys: SigningKeys,
+    keys: Arc<SigningKeys>,
     by: &'a Actor,
 }
 
 impl<'a> Desk<'a> {
     async fn open(app: &'a App, new: &NewInvitation, by: &'a Actor) -> Result<Self, InviteError> {
         let public_url = check(&app.config, new)?;
-        let keys = SigningKeys::load(app.ports.vault.as_ref(), &app.config.secrets_prefix).await?;
+        let keys = app.signing.load(app.ports.vault.as_ref(), &app.config.secrets_prefix, app.clock.now()).await?;
         Ok(Self { app, public_url, keys, by })
     }
 

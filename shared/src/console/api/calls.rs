@@ -65,6 +65,10 @@ impl Asked<'_> {
         })
     }
 
+    pub fn has_body(&self) -> bool {
+        self.request.body.as_ref().is_ok_and(|body| !body.is_empty())
+    }
+
     /// The tenant that the path names.
     ///
     /// # Errors
@@ -220,7 +224,7 @@ pub const CALLS: &[Call] = &[
         role: Role::Operator,
         summary: "Vouch for a connection in `confirming`",
         query: &[],
-        takes: None,
+        takes: Some(schema::<tenants::Confirmation>),
         gives: (200, schema::<Detail>),
         refuses: &[404, 409, 422],
         run: |asked| Box::pin(tenants::confirm(asked)),
@@ -233,7 +237,7 @@ pub const CALLS: &[Call] = &[
         query: &[],
         takes: None,
         gives: (200, schema::<crate::tenant::remove::Removed>),
-        refuses: &[404],
+        refuses: &[404, 409],
         run: |asked| Box::pin(tenants::remove(asked)),
     },
     Call {

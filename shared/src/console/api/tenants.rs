@@ -188,9 +188,18 @@ pub async fn backfill(asked: Asked<'_>) -> Result<web::Response, NotDone> {
     seen(&asked, tenant, 202).await
 }
 
+/// For whom; without it for whoever signed in last.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// `consent.oid` of the tenant as it was looked at. If somebody else has signed in since, nothing is confirmed.
+    oid: Option<String>,
+}
+
 pub async fn confirm(asked: Asked<'_>) -> Result<web::Response, NotDone> {
     let tenant = asked.tenant()?;
-    confirm::confirm(asked.app, tenant, &asked.actor).await?;
+    let oid = if asked.has_body() { asked.body::<Confirmation>()?.oid } else { None };
+    confirm::confirm(asked.app, tenant, oid.as_deref(), &asked.actor).await?;
     seen(&asked, tenant, 200).await
 }
 

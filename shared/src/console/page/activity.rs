@@ -111,7 +111,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<web::Response, Broken> {
     let (mut entries, mut is_end) = (Vec::new(), false);
     for _ in 0..STRIDES {
         let read = audit::before(visit.app.ports.store.as_ref(), before, STRIDE + CROWD).await?;
-        let (read, rest) = whole_moments(read, STRIDE);
+        let (read, rest) = audit::whole_moments(read, STRIDE);
         is_end = !rest;
         before = read.last().map_or(before, |entry| entry.at);
         entries.extend(read.into_iter().filter(|entry| filter.fits(entry)));
@@ -119,7 +119,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<web::Response, Broken> {
             break;
         }
     }
-    let (entries, rest) = whole_moments(entries, ROWS);
+    let (entries, rest) = audit::whole_moments(entries, ROWS);
     let older = match (rest, is_end) {
         (true, _) => entries.last().map(|entry| entry.at),
         (false, false) => Some(before),
@@ -141,20 +141,6 @@ pub async fn page(visit: &Visit<'_>) -> Result<web::Response, Broken> {
 pub fn address(account: &str) -> String {
     let account: String = url::form_urlencoded::byte_serialize(account.as_bytes()).collect();
     format!("/activity?account={account}")
-}
-
-/// The first so many, and what happened at the very moment of the last: pages are told apart by moments. Also whether that
-/// left anything over.
-fn whole_moments(mut entries: Vec<Entry>, most: usize) -> (Vec<Entry>, bool) {
-    let Some(last) = entries.get(most.saturating_sub(1)).map(|entry| entry.at) else { return (entries, false) };
-    let before = entries.len();
-    let mut place = 0;
-    entries.retain(|entry| {
-        place += 1;
-        place <= most || entry.at == last
-    });
-    let rest = before > entries.len();
-    (entries, rest)
 }
 
 #[cfg(test)]
@@ -196,11 +182,11 @@ mod tests {
     fn no_moment_is_torn_between_two_pages() {
         let seconds = |entries: &[Entry]| entries.iter().map(|entry| entry.at.as_second()).collect::<Vec<_>>();
         let entries = || [5, 4, 4, 4, 3].map(entry).to_vec();
-        let (page, rest) = whole_moments(entries(), 2);
+        let (page, rest) = audit::whole_moments(entries(), 2);
         assert_eq!((seconds(&page), rest), (vec![5, 4, 4, 4], true));
-        let (page, rest) = whole_moments(entries(), 5);
+        let (page, rest) = audit::whole_moments(entries(), 5);
         assert_eq!((page.len(), rest), (5, false));
-        assert!(!whole_moments(entries(), 50).1);
+        assert!(!audit::whole_moments(entries(), 50).1);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub async fn act(visit: &Visit<'_>, id: &str, what: &str, form: &web::Form) -> R
         _ => ("action", &[]),
     };
     let done = match what {
-        "confirm" => by_confirming(visit, tenant).await,
+        "confirm" => by_confirming(visit, tenant, form).await,
         "pull" => by_pulling(visit, tenant).await,
         "accept" => by_accepting(visit, tenant).await,
         "pause" => by_pausing(visit, tenant, true).await,
@@ -85,8 +85,9 @@ pub async fn act(visit: &Visit<'_>, id: &str, what: &str, form: &web::Form) -> R
     }
 }
 
-async fn by_confirming(visit: &Visit<'_>, tenant: TenantId) -> Result<&'static str, NotDone> {
-    let confirmed = confirm(visit.app, tenant, &visit.session.actor()).await;
+async fn by_confirming(visit: &Visit<'_>, tenant: TenantId, form: &web::Form) -> Result<&'static str, NotDone> {
+    let seen = form.text("oid").unwrap_or_default();
+    let confirmed = confirm(visit.app, tenant, Some(seen), &visit.session.actor()).await;
     confirmed.map(|_| "confirmed").map_err(|error| NotDone::of(error, ""))
 }
 
@@ -101,7 +102,7 @@ async fn by_pulling(visit: &Visit<'_>, tenant: TenantId) -> Result<&'static str,
 }
 
 async fn by_accepting(visit: &Visit<'_>, tenant: TenantId) -> Result<&'static str, NotDone> {
-    match accept(visit.app, tenant).await {
+    match accept(visit.app, tenant, &visit.session.actor()).await {
         Ok(Accepted::Machines(_)) => Ok("accepted"),
         Ok(Accepted::Nothing) => Ok("nothing-held"),
         Ok(Accepted::NotHere) => Err(NotDone::NoSuchTenant),
