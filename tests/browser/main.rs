@@ -9,8 +9,6 @@ mod browser;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
-mod console;
-#[cfg(test)]
 mod judge;
 #[cfg(test)]
 mod provider;

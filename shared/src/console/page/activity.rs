@@ -16,8 +16,9 @@ use crate::{
 
 /// Entries of a page; those of one moment stay together, so now and then there are some more.
 const ROWS: usize = 50;
-/// Characters of an account's name that a row has room for.
-const NAME: usize = 50;
+/// Characters of an account's name, and of what was said, that a row has room for.
+const NAME: usize = 34;
+const DETAIL: usize = 200;
 /// Entries that are read at once, and how many times that before a rare one is given up until somebody asks further.
 const STRIDE: usize = 1000;
 const STRIDES: usize = 5;
@@ -94,6 +95,10 @@ impl Row<'_> {
 
     fn account(&self) -> String {
         words::cut(self.entry.account.as_deref().unwrap_or_default(), NAME)
+    }
+
+    fn detail(&self) -> String {
+        words::cut(&self.entry.detail, DETAIL)
     }
 
     /// A part of a name finds it too.
@@ -174,7 +179,7 @@ mod tests {
             is_newest: true,
         };
         let page = check("activity", &page.render().unwrap());
-        assert!(page.contains("before=1970-01-01T00%3A00%3A00Z") && page.contains("hour ago"));
+        assert!(page.contains("before=1970-01-01T00%3A00%3A00Z") && page.contains("minutes ago"));
         assert_eq!(page.matches("<tr>").count(), 51);
     }
 
