@@ -1,5 +1,8 @@
 //! Pages for people: the frame around each of them, and the headers that keep them ours.
 
+#[cfg(test)]
+pub mod testing;
+
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest;

@@ -120,6 +120,7 @@ pub fn permission(feed: Feed) -> Permission {
 #[cfg(test)]
 mod tests {
     use super::{super::outcome::Outcome, *};
+    use crate::page::testing;
 
     #[test]
     fn a_request_id_from_outside_is_only_letters_on_the_page() {
@@ -127,5 +128,46 @@ mod tests {
         let request = web::Request { id: "<script>\"a\"".to_owned(), ..web::Request::default() };
         let page = Site::new(&config, &request).told(&Outcome::OutOfOrder.into());
         assert!(page.body.contains("scripta") && !page.body.contains("<script"));
+    }
+
+    #[test]
+    fn a_page_for_administrators_is_small_and_has_no_script_whatever_names_are_like() {
+        let name = |key: &str| match key {
+            "MUSTER_PROVIDER_NAME" => Some("Example Security".to_owned()),
+            "MUSTER_SUPPORT_CONTACT" => Some("soc@example.com".to_owned()),
+            _ => None,
+        };
+        let config = Config::from_lookup(name).unwrap();
+        let request = web::Request { id: "Jx1=".to_owned(), ..web::Request::default() };
+        let site = Site::new(&config, &request);
+        let hostile = "<script>alert(1)</script>\"'><h1>Contoso</h1>";
+        let asked = InvitationPage {
+            frame: site.pages.frame(),
+            account: hostile,
+            expected: Some("00000000-0000-4000-8000-0000000000aa".to_owned()),
+            client_id: Some("00000000-0000-4000-8000-0000000000bb"),
+            permissions: [Feed::Alerts, Feed::Machines].map(permission).into(),
+            until: "29 November 2026, 12:00 UTC".to_owned(),
+            action: "/connect/token/start".to_owned(),
+        };
+        testing::check("consent-request", &asked.render().unwrap(), 0);
+        for (name, outcome) in [
+            ("consent-connected", Outcome::Connected),
+            ("consent-confirming", Outcome::Confirming),
+            (
+                "consent-wrong",
+                Outcome::WrongTenant { expected: "00000000-0000-4000-8000-0000000000aa".parse().unwrap() },
+            ),
+        ] {
+            let receipt = Receipt {
+                name: hostile.to_owned(),
+                tenant: "00000000-0000-4000-8000-0000000000aa".parse().unwrap(),
+                account: Some(hostile.to_owned()),
+            };
+            let words = outcome.words("Example Security", "soc@example.com");
+            let again = words.again.then(|| "/connect/token".to_owned());
+            let page = OutcomePage { frame: site.pages.frame(), words, receipt: Some(&receipt), again };
+            testing::check(name, &page.render().unwrap(), 0);
+        }
     }
 }
