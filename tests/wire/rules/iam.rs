@@ -1,6 +1,7 @@
 //! Least privilege, as far as it can be read. `tests/wire/story` proves the rest by use.
 
 use serde_json::{Value, json};
+use shared::ports::vault::RECOVERY;
 
 use super::functions::PULLERS;
 use crate::template::{Template, list, target};
@@ -140,6 +141,30 @@ fn a_secret_is_read_by_label_and_kept_by_the_rotator_and_people_alone() {
     }
 }
 
+/// A secret goes with the tenant that brought it, and can be restored for as long as there is.
+#[test]
+fn only_tenants_secrets_are_removed_and_always_for_a_month() {
+    let mut removers = Vec::new();
+    for (role, statement) in of_service("secretsmanager:") {
+        let is_about = |action: &str| actions(statement).contains(&action);
+        if is_about("secretsmanager:DeleteSecret") || is_about("secretsmanager:RestoreSecret") {
+            for resource in list(&statement["Resource"]) {
+                assert!(
+                    resource["Fn::Sub"].as_str().unwrap().ends_with("${SecretsPrefix}/tenants/*"),
+                    "{role}: {resource}"
+                );
+            }
+        }
+        if is_about("secretsmanager:DeleteSecret") {
+            let days = (RECOVERY.as_hours() / 24).to_string();
+            let window = json!({"NumericEquals": {"secretsmanager:RecoveryWindowInDays": days}});
+            assert_eq!(statement["Condition"], window, "{role}");
+            removers.push(role);
+        }
+    }
+    assert_eq!(removers, [OPERATOR]);
+}
+
 /// The folders of the lake that a statement is about.
 fn folders(statement: &Value) -> Vec<&str> {
     let resources = list(&statement["Resource"]).into_iter();
@@ -199,5 +224,5 @@ fn the_trail_is_only_added_to() {
             writers.push(role);
         }
     }
-    assert_eq!(writers, [role_of("console"), OPERATOR]);
+    assert_eq!(writers, [role_of("consent-callback"), role_of("console"), OPERATOR]);
 }
