@@ -77,7 +77,8 @@ impl<'a> Browser<'a> {
     /// Fills in the page's form that leads there, and goes where that leads.
     pub fn submit(&mut self, page: &Said, action: &str, fields: &[(&str, &str)], microsoft: &Simulator) -> Said {
         let text = page.text();
-        let form = text.split("<form").skip(1).find(|form| form.contains(&format!("action=\"{action}\"")));
+        let mut posts = text.split("<form").skip(1).filter(|form| form.contains("method=\"post\""));
+        let form = posts.find(|form| form.contains(&format!("action=\"{action}\"")));
         let form = form.unwrap_or_else(|| panic!("no form leads to {action}: {text}"));
         let form = form.split("</form>").next().unwrap();
         let mut all = hidden(form);

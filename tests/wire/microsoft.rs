@@ -5,9 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{
     Alert, AppRole, AppRoleAssignment, Application, ClientSecret, CredentialPropagation, Exporter,
-    GroupMembershipClaims, Machine, Quota, SignInAudience, Simulator, Step, StorageAccount, StorageRole, Tenant, User,
+    GroupMembershipClaims, Machine, Quota, Request, SignInAudience, Simulator, Step, StorageAccount, StorageRole,
+    Tenant, User,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
+use url::form_urlencoded;
 
 /// A tenant that brought an application of its own, and that application.
 pub const OWNER: &str = "a0000000-0000-4000-8000-0000000000bb";
@@ -21,6 +23,9 @@ pub const UNPROVEN: &str = "a0000000-0000-4000-8000-0000000000cc";
 /// The provider's people, who work in the console.
 pub const OPERATOR: &str = "a0000000-0000-4000-8000-0000000ad111";
 pub const READER: &str = "a0000000-0000-4000-8000-0000000ad222";
+/// The provider's scripts: one may do everything, one may look.
+pub const SCRIPT: (&str, &str) = ("a0000000-0000-4000-8000-00000000f11e", "canary-script-secret-5a0e");
+pub const WATCHER: (&str, &str) = ("a0000000-0000-4000-8000-00000000f22e", "canary-watcher-secret-9d41");
 const HAND_MADE: &str = "a0000000-0000-4000-8000-00000000000c";
 
 pub const UNPROVEN_ADMIN: &str = "a0000000-0000-4000-8000-0000000ad333";
@@ -63,6 +68,9 @@ impl Microsoft {
                 world.add_application(application(client, home, secret, yesterday));
                 world.registration(client).owners.push(client.to_owned());
             }
+            for (client, secret) in [SCRIPT, WATCHER] {
+                world.add_application(Application { roles: vec![], ..application(client, HOME, secret, yesterday) });
+            }
             let right = "Application.ReadWrite.OwnedBy";
             let of_home = [CLIENT, EXTRA_CLIENT, CONSOLE_CLIENT].into_iter();
             let provider = Tenant::new(HOME, "Provider")
@@ -89,8 +97,9 @@ impl Microsoft {
                 registration.redirect_uris = vec![format!("{public_url}/login/callback")];
                 registration.delegated_permissions = sign_in();
                 registration.app_roles = roles.map(AppRole::new).into();
-                for (person, role) in [OPERATOR, READER].into_iter().zip(roles) {
+                for ((person, script), role) in [(OPERATOR, SCRIPT), (READER, WATCHER)].into_iter().zip(roles) {
                     world.assign(HOME, AppRoleAssignment::to_user(client, person, role)).unwrap();
+                    world.assign(HOME, AppRoleAssignment::to_application(client, script.0, role)).unwrap();
                 }
             }
             world.registration(CONSOLE_CLIENT).sign_in_audience = SignInAudience::MyOrg;
@@ -129,9 +138,23 @@ impl Microsoft {
         self.simulator.log().len()
     }
 
+    /// What a script shows to the console, which is this application.
+    pub fn token(&self, script: (&str, &str), console: &str) -> String {
+        let (client, secret) = script;
+        let scope = format!("{console}/.default");
+        let form = [("grant_type", "client_credentials"), ("client_id", client), ("client_secret", secret)];
+        let form =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(form).append_pair("scope", &scope).finish();
+        let path = format!("/{HOME}/oauth2/v2.0/token");
+        let answer = self.simulator.handle(Request::post(&path, "application/x-www-form-urlencoded", form));
+        let answer: Value = serde_json::from_slice(&answer.body.collect_bytes()).unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
     /// Every secret that one of the applications has or had.
     pub fn secrets(&self) -> Vec<String> {
         let mut all: Vec<String> = APPLICATIONS.iter().map(|(_, _, secret)| (*secret).to_owned()).collect();
+        all.extend([SCRIPT, WATCHER].map(|(_, secret)| secret.to_owned()));
         self.simulator.world(|world| {
             for (client, _, _) in APPLICATIONS {
                 all.extend(world.application(client).unwrap().secrets.iter().map(|secret| secret.value.clone()));

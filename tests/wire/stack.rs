@@ -141,6 +141,14 @@ impl Stack {
         self.operator.json("secretsmanager", "secretsmanager.DescribeSecret", &json!({"SecretId": name})).json()
     }
 
+    /// The version of a secret that is current.
+    pub fn current(&self, name: &str) -> String {
+        let secret = self.secret(name);
+        let versions = secret["VersionIdsToStages"].as_object().into_iter().flatten();
+        let mut current = versions.filter(|(_, labels)| labels.to_string().contains("\"AWSCURRENT\""));
+        current.next().unwrap_or_else(|| panic!("{secret}")).0.clone()
+    }
+
     /// Invokes a function and waits for its answer.
     pub fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
         let target = format!("/2015-03-31/functions/{STACK}-{function}/invocations");
@@ -202,6 +210,15 @@ impl Stack {
         count("ApproximateNumberOfMessages") + count("ApproximateNumberOfMessagesNotVisible")
     }
 
+    /// Forgets the messages of every feed, those included that are being handled.
+    pub fn purge(&self) {
+        for [queue, _] in QUEUES {
+            let body = json!({"QueueUrl": self.outputs[queue]});
+            self.operator.json("sqs", "AmazonSQS.PurgeQueue", &body);
+            assert_eq!(self.waiting(queue), 0, "{queue}");
+        }
+    }
+
     /// Waits until nothing is left to pull, of any feed.
     pub fn drained(&self) {
         let waiting = || QUEUES.iter().map(|[queue, _]| self.waiting(queue)).sum::<u32>();
@@ -228,6 +245,15 @@ impl Stack {
             (key, got.body)
         };
         all(&listed, "Key").into_iter().map(object).collect()
+    }
+
+    /// Puts an item that says nothing into the table, laid out as all are.
+    pub fn put_item(&self, partition: &str, sort: &str) {
+        let item = json!({"pk": {"S": partition}, "sk": {"S": sort}, "layout": {"N": "1"}, "version": {"N": "1"},
+                          "value": {"S": "{}"}});
+        let body = json!({"TableName": self.outputs["StateTableName"], "Item": item});
+        let put = self.operator.json("dynamodb", "DynamoDB_20120810.PutItem", &body);
+        assert_eq!(put.status, 200, "{}", put.text());
     }
 
     /// Everything in the table.

@@ -16,12 +16,12 @@ use simulator::{Alert, ClientSecret, Exporter, GroupMembershipClaims, Habits};
 
 use crate::{
     browser::Browser,
-    console,
+    console::{self, Script},
     microsoft::{
-        APPLICATIONS, HINTS, Microsoft, OPERATOR, OWN_CLIENT, OWN_SECRET, OWNER, READER, STORAGE, UNPROVEN,
+        APPLICATIONS, CONSOLE_CLIENT, HINTS, Microsoft, OPERATOR, OWNER, READER, SCRIPT, STORAGE, UNPROVEN,
         UNPROVEN_ADMIN, entry,
     },
-    poison::hurry,
+    poison::{hide_for, hurry},
     rotation::Driver,
     rules::{
         functions::{PULLERS, names},
@@ -49,18 +49,20 @@ fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
     let mut exports = Exports::new();
     let link = invited(&stack);
     let mut carried = consented(&stack, &microsoft, &link);
-    carried.extend(console::an_operator_signs_in_and_out(&stack, &microsoft));
+    carried.extend(console::people_sign_in_and_out(&stack, &microsoft));
     the_lake_fills(&stack, &microsoft);
     machines_come_change_and_go(&stack, &microsoft);
     a_storage_is_drained(&stack, &microsoft, &mut exports);
     a_tenant_with_its_own_application_is_pulled(&stack, &microsoft, &mut exports);
-    an_unproven_administrator_waits_for_the_operator(&stack, &microsoft);
+    carried.extend(an_unproven_administrator_waits_for_the_operator(&stack, &microsoft));
+    an_operator_looks_and_changes(&stack, &microsoft);
     an_idle_poll_costs_one_call(&stack, &microsoft);
     a_credential_is_renewed(&stack, &microsoft);
     so_is_every_other_kind(&stack);
     carried.extend(console::it_signs_in_with_its_own_application(&stack, &microsoft));
     who_dies_over_an_object_is_finished(&stack, &microsoft, &mut exports);
     carried.extend(an_approval_that_is_given_again_starts_every_feed(&stack, &microsoft));
+    a_tenant_leaves_over_its_dead_workers(&stack, &microsoft, &mut exports);
     an_application_that_is_gone_is_told_as_missing(&stack);
     the_measures_are_told(&stack);
     nobody_was_refused_and_nothing_is_granted_beyond(&stack);
@@ -100,17 +102,22 @@ fn tick(stack: &Stack) -> u64 {
     tick_of(stack, "alerts")
 }
 
-/// A tick, with the times that the scheduler would have filled in. How many messages it sent.
+/// A tick, and what it sets going. How many messages it sent.
 fn tick_of(stack: &Stack, feed: &str) -> u64 {
+    let sent = dispatch(stack, feed);
+    stack.drained();
+    sent
+}
+
+/// With the times that the scheduler would have filled in. How many messages it sent.
+fn dispatch(stack: &Stack, feed: &str) -> u64 {
     let every = match feed {
         "alerts" => 60,
         "machines" => 3600,
         _ => 300,
     };
     let event = json!({"feed": feed, "scheduled_time": Timestamp::now(), "every_seconds": every});
-    let sent = stack.invoke("pull-dispatch", &event).unwrap()["messages"].as_u64().unwrap();
-    stack.drained();
-    sent
+    stack.invoke("pull-dispatch", &event).unwrap()["messages"].as_u64().unwrap()
 }
 
 /// A tenant's alerts in the lake, each version once.
@@ -274,11 +281,7 @@ fn drain(stack: &Stack, what: &str, done: impl Fn() -> Option<()>) {
 
 fn a_tenant_with_its_own_application_is_pulled(stack: &Stack, microsoft: &Microsoft, exports: &mut Exports) {
     microsoft.put_alert(OWNER, Alert::new("da638000000000000020_1", Timestamp::now()));
-    let own = format!("tenants/{OWNER}");
-    stack.muster(&["vault", "put", &own], &entry(OWN_CLIENT, OWNER, OWN_SECRET).to_string());
-    let place = format!("{}/{HINTS}", STORAGE[1].0);
-    let feeds = ["--feeds", "alerts,machines,telemetry", "--storage", &place];
-    stack.muster(&[&["connect", OWNER, "--account", "Fabrikam"][..], &feeds].concat(), "");
+    console::a_tenant_brings_its_own_application(stack, microsoft);
     until("the second tenant's alert is in the lake", PATIENCE, || {
         tick(stack);
         (stack.tenant(OWNER)["backlog"] == false && events(stack, OWNER).len() == 1).then_some(())
@@ -291,7 +294,7 @@ fn a_tenant_with_its_own_application_is_pulled(stack: &Stack, microsoft: &Micros
 }
 
 /// An id_token proves a user and not an administrator: without `wids` an operator has to vouch.
-fn an_unproven_administrator_waits_for_the_operator(stack: &Stack, microsoft: &Microsoft) {
+fn an_unproven_administrator_waits_for_the_operator(stack: &Stack, microsoft: &Microsoft) -> Vec<String> {
     let say_roles =
         |claims| microsoft.simulator.world(|world| world.registration(CLIENT).group_membership_claims = claims);
     say_roles(GroupMembershipClaims::None);
@@ -300,6 +303,16 @@ fn an_unproven_administrator_waits_for_the_operator(stack: &Stack, microsoft: &M
     assert_eq!(page.status, 400, "{}", page.text());
     assert_eq!(stack.tenant(UNPROVEN)["state"], "confirming");
     say_roles(GroupMembershipClaims::DirectoryRole);
+    console::an_operator_vouches_for_who_signed_in(stack, microsoft)
+}
+
+fn an_operator_looks_and_changes(stack: &Stack, microsoft: &Microsoft) {
+    console::an_operator_does_not_wait_for_the_next_tick(stack, microsoft);
+    until("what is older is looked at again", PATIENCE, || {
+        tick(stack);
+        (stack.tenant(TENANT)["backlog"] == false).then_some(())
+    });
+    console::a_script_that_may_look_does_no_more(stack, microsoft);
 }
 
 /// The number that the issue asks for: one call to Defender for each tenant, and nothing else but reading the state.
@@ -444,16 +457,38 @@ fn dies(stack: &Stack, puller: &str, object: usize, when: When) -> Receiver<()> 
 
 /// The feeds that a tenant has by then, those that no invitation asks for, too.
 fn an_approval_that_is_given_again_starts_every_feed(stack: &Stack, microsoft: &Microsoft) -> Vec<String> {
-    let link = stack.muster(&["invite", "Contoso", "--feeds", "alerts,machines", "--expect", TENANT], "");
+    let (link, of_the_operator) = console::invited(stack, microsoft);
     let mark = stack.gateway.journal().mark();
     let mut browser = Browser::new(stack, ADMIN);
-    let page = browser.consent(link.trim(), &microsoft.simulator);
+    let page = browser.consent(&link, &microsoft.simulator);
     assert_eq!(page.status, 200, "{}", page.text());
     let journal = stack.gateway.journal().since(mark);
     let sent = journal.iter().filter(|entry| entry.door == "consent-callback" && entry.operation == "SendMessageBatch");
     assert_eq!(sent.count(), PULLERS.len(), "a first pull of each");
     stack.drained();
-    browser.carried()
+    [of_the_operator, browser.carried()].concat()
+}
+
+/// Nobody else takes the messages of the dead meanwhile, so what they have left open is the removal's to settle.
+fn a_tenant_leaves_over_its_dead_workers(stack: &Stack, microsoft: &Microsoft, exports: &mut Exports) {
+    hide_for(stack, 3600);
+    console::news_of_who_will_leave(microsoft);
+    let written = exports.write(microsoft, 1);
+    for ((feed, puller), object) in PULLERS.into_iter().zip([1, 2, 2]) {
+        let was_killed = dies(stack, puller, object, When::Before);
+        dispatch(stack, feed);
+        until("a worker is dead", PATIENCE, || was_killed.try_recv().ok());
+    }
+    console::a_tenant_leaves_and_comes_back(stack, &Script::of(stack, microsoft, SCRIPT, CONSOLE_CLIENT));
+    stack.purge();
+    hurry(stack);
+    for (feed, expected) in [("alerts", 2), ("machines", 2), ("telemetry", written)] {
+        until("it is delivered once", PATIENCE, || {
+            tick_of(stack, feed);
+            (events_of(stack, feed, OWNER).len() == expected).then_some(())
+        });
+    }
+    stack.no_dead_letters();
 }
 
 /// AWS judges a call about a secret that is not there by its bare name. Where that is not granted, "missing" reads as

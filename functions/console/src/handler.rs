@@ -4,7 +4,7 @@
 //! - **Reads**: all state; the vault's signing keys and applications; Entra's discovery, keys and tokens; Defender and
 //!   storage where access is proven.
 //! - **Writes**: accounts, invitations, connections, sessions that ended, the audit trail; applications of tenants' own in
-//!   the vault; messages to the queues.
+//!   the vault; messages to the queues; of a tenant that is removed, what workers have left open in the lake.
 //! - **Idempotency**: every change is one transaction over what was read; a form or a call that comes twice finds it done.
 //! - **On failure**: a page or a problem with the one next step; nothing is half-done.
 

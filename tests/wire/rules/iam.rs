@@ -110,7 +110,7 @@ fn writes(statement: &Value) -> bool {
 
 #[test]
 fn a_secret_is_read_by_label_and_kept_by_the_rotator_and_people_alone() {
-    let rotator = role_of("credential-rotation");
+    let (rotator, console) = (role_of("credential-rotation"), role_of("console"));
     let keeper = |role: &str| role == rotator || role == OPERATOR;
     for (role, statement) in of_service("secretsmanager:") {
         if actions(statement) == ["secretsmanager:ListSecrets"] {
@@ -137,7 +137,10 @@ fn a_secret_is_read_by_label_and_kept_by_the_rotator_and_people_alone() {
             assert!(stages.contains(&"AWSCURRENT"), "{role}: {stages:?}");
             assert_eq!(stages.contains(&"AWSPENDING"), keeper(role), "{role}: {stages:?}");
         }
-        assert!(!writes(statement) || keeper(role), "{role} writes secrets");
+        let of_tenants =
+            resources.iter().all(|of| of["Fn::Sub"].as_str().is_some_and(|arn| arn.ends_with("/tenants/*")));
+        let may_write = keeper(role) || (role == console && of_tenants);
+        assert!(!writes(statement) || may_write, "{role} writes secrets");
     }
 }
 
@@ -162,7 +165,7 @@ fn only_tenants_secrets_are_removed_and_always_for_a_month() {
             removers.push(role);
         }
     }
-    assert_eq!(removers, [OPERATOR]);
+    assert_eq!(removers, [role_of("console"), OPERATOR]);
 }
 
 /// The folders of the lake that a statement is about.
@@ -175,7 +178,8 @@ fn folders(statement: &Value) -> Vec<&str> {
 #[test]
 fn a_puller_works_in_its_own_folders_of_the_lake_and_everybody_else_in_none() {
     let mut deleters = Vec::new();
-    for (role, statement) in of_service("s3:") {
+    let console = role_of("console");
+    for (role, statement) in of_service("s3:").into_iter().filter(|(role, _)| *role != console) {
         let (feed, _) = *PULLERS.iter().find(|(_, name)| role_of(name) == role).unwrap_or_else(|| panic!("{role}"));
         if actions(statement) == ["s3:ListBucket"] {
             assert_eq!(statement["Resource"], json!({"Fn::GetAtt": ["Lake", "Arn"]}), "{role}");
@@ -198,6 +202,24 @@ fn a_puller_works_in_its_own_folders_of_the_lake_and_everybody_else_in_none() {
     assert_eq!(deleters, [role_of("machine-pull"), role_of("telemetry-drain")]);
 }
 
+/// A removal settles what workers have left open. It reads no snapshot, and writes no quarantine.
+#[test]
+fn the_console_touches_the_lake_as_the_successor_of_dead_workers_does_and_no_further() {
+    let console = role_of("console");
+    let of_it = of_service("s3:").into_iter().filter(|(role, _)| *role == console).map(|(_, statement)| statement);
+    let records = ["alerts/*", "machines/*", "telemetry/*"];
+    let snapshots = ["snapshots/machines/*", "snapshots/telemetry/*"];
+    for statement in of_it {
+        match actions(statement)[..] {
+            ["s3:ListBucket"] => assert_eq!(statement["Resource"], json!({"Fn::GetAtt": ["Lake", "Arn"]})),
+            ["s3:GetObject", "s3:PutObject"] => assert_eq!(folders(statement), records),
+            ["s3:PutObject"] => assert_eq!(folders(statement), snapshots[..1]),
+            ["s3:DeleteObject"] => assert_eq!(folders(statement), snapshots),
+            ref others => panic!("{others:?}"),
+        }
+    }
+}
+
 #[test]
 fn the_table_is_opened_partition_by_partition_and_never_scanned() {
     for (role, statement) in of_service("dynamodb:") {
@@ -207,7 +229,8 @@ fn the_table_is_opened_partition_by_partition_and_never_scanned() {
         let keyless = ["dynamodb:Scan", "dynamodb:PartiQLSelect", "dynamodb:DescribeTable"];
         assert!(actions(statement).iter().all(|action| !keyless.contains(action)), "{role}: {statement}");
         if actions(statement).contains(&"dynamodb:DeleteItem") {
-            assert!(role == role_of("telemetry-drain") && list(keys) == [&json!("tenant#*")], "{role}: {keys}");
+            let deleters = ["telemetry-drain", "console"].map(role_of);
+            assert!(deleters.contains(&role) && list(keys) == [&json!("tenant#*")], "{role}: {keys}");
         }
     }
 }
@@ -220,7 +243,9 @@ fn the_trail_is_only_added_to() {
         let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
         if list(keys).contains(&&json!("audit#*")) {
             assert_eq!(list(keys).len(), 1, "{role}: {keys}");
-            assert_eq!(actions(statement), ["dynamodb:PutItem"], "{role}");
+            let reads = role == role_of("console");
+            let expected = if reads { &["dynamodb:Query", "dynamodb:PutItem"][..] } else { &["dynamodb:PutItem"] };
+            assert_eq!(actions(statement), expected, "{role}");
             writers.push(role);
         }
     }
