@@ -9,6 +9,8 @@ mod browser;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod judge;
 #[cfg(test)]
 mod provider;

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 
 use futures::executor::block_on;
-use harness::{ADMIN, CLIENT, HOME, Stage, TENANT};
+use harness::{ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, Stage, TENANT};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use shared::{
@@ -57,6 +57,7 @@ impl Provider {
             let registration = world.registration(CLIENT);
             registration.redirect_uris.push(format!("{origin}/login/callback"));
             registration.app_roles = ["Muster.Operator", "Muster.Reader"].map(AppRole::new).into();
+            world.application(CLIENT).unwrap().roles.push(MACHINE_ROLE.to_owned());
             let home = [("0b", OPERATOR), ("0c", READER), ("0f", COLLEAGUE)].map(|(id, name)| person(id, name, &[]));
             world.add_tenant(home.into_iter().fold(Tenant::new(HOME, NAME), Tenant::with_user));
             for (id, role) in [("0b", "Muster.Operator"), ("0c", "Muster.Reader")] {
@@ -66,6 +67,7 @@ impl Provider {
             world.add_tenant(customer.with_user(person("0d", EMPLOYEE, &[])));
             world.tenant(TENANT).unwrap().users.push(person("0e", NEIGHBOUR, &[AdminRole::Global]));
         });
+        microsoft.approves(&[ALERT_ROLE, MACHINE_ROLE]);
         let data = microsoft.data_folder();
         let listen = origin.strip_prefix("http://").unwrap().to_owned();
         let mut serving = microsoft.muster(&["serve", "--listen", &listen, "--tick", "1"], data.path());
