@@ -2,7 +2,8 @@
 //!
 //! - **Trigger**: HTTP (API Gateway payload 2.0): `/connect/{invitation}`, `/connect/{invitation}/start`, `/consent/callback`.
 //! - **Reads**: invitations, consent attempts, connections; the vault; Entra's discovery, keys and tokens; Defender once.
-//! - **Writes**: the attempt, the invitation's use, the connection with its evidence; the first messages to the queue.
+//! - **Writes**: the attempt, the invitation's use, the connection with its evidence, the trail; the first messages to
+//!   the queues.
 //! - **Idempotency**: every `state` and every code is good once; the binding is one transaction that spends the invitation.
 //! - **On failure**: a page with the one next step, also when time runs out; nothing is bound unless everything is proven,
 //!   and then all at once.

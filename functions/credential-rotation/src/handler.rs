@@ -3,7 +3,8 @@
 //! - **Trigger**: Secrets Manager, four steps for each rotation; EventBridge Scheduler, a check every day.
 //! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords at Graph; for the check, the
 //!   connections until one is found that approved our application, whose tenant tells which roles it has.
-//! - **Writes**: versions and labels of the vault; passwords at Graph, those of our own stamp and those once stored here.
+//! - **Writes**: versions and labels of the vault; passwords at Graph, those of our own stamp and those once stored here; from
+//!   the check, what is known of every credential.
 //! - **Idempotency**: a version takes one secret for good; whatever else bears its stamp is an orphan and is removed.
 //! - **On failure**: the old secret stays current and works; Secrets Manager repeats the rotation from its first step. An
 //!   entry that cannot be checked is a finding; a check that cannot begin is tried twice more.
