@@ -23,6 +23,7 @@ mod measures;
 mod ocsf;
 mod overview;
 mod own;
+mod pages;
 mod platform;
 mod pulling;
 mod renewal;
