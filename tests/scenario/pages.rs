@@ -6,8 +6,8 @@ const PATH: &str = "/accounts";
 
 /// The field of this name of a form, as the page has filled it in.
 fn filled<'a>(page: &'a Page, name: &str) -> &'a str {
-    let (_, rest) = page.body.split_once(&format!("name=\"{name}\" value=\"")).expect("the field");
-    rest.split('"').next().expect("its value")
+    let (_, rest) = page.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+    rest.split('"').next().unwrap()
 }
 
 /// Makes an account. Its page.
@@ -17,14 +17,14 @@ fn make(browser: &mut Visitor<'_>, name: &str) -> (String, Page) {
     assert_eq!(made.status, 303, "{}", made.body);
     let page = browser.get(&made.location);
     assert_eq!((page.status, page.heading()), (200, name));
-    let address = made.location.split('?').next().expect("a path").to_owned();
+    let address = made.location.split('?').next().unwrap().to_owned();
     (address, page)
 }
 
 /// The link that stands on an account's page.
 fn link(page: &Page) -> String {
-    let (_, rest) = page.body.split_once("readonly value=\"").expect("a link to copy");
-    rest.split('"').next().expect("its value").to_owned()
+    let (_, rest) = page.body.split_once("readonly value=\"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
 }
 
 fn tenant() -> String {
@@ -44,7 +44,7 @@ fn a_customer_comes_in_by_a_link_that_an_operator_copies() {
     assert_eq!(browser.submit(&page, &form, &fields).status, 303, "sent twice");
     let page = browser.get(&account);
     let link = link(&page);
-    stage.sent(&link.parse().expect("a link"));
+    stage.sent(&link.parse().unwrap());
     assert_eq!(page.body.matches("Copy link").count(), 1, "one invitation came of it");
     assert!(page.body.contains("href=\"mailto:?subject="));
     let reader = stage.reader().get(&account);
@@ -68,9 +68,9 @@ fn an_invitation_is_withdrawn_on_its_accounts_page() {
     browser.submit(&page, &form, &[("feeds", "alerts"), ("lifetime_days", "1")]);
     let page = browser.get(&account);
     let link = link(&page);
-    stage.sent(&link.parse().expect("a link"));
-    let (_, rest) = page.body.split_once(&format!("{form}/")).expect("the form that withdraws");
-    let withdraw = format!("{form}/{}/withdraw", rest.split('/').next().expect("its id"));
+    stage.sent(&link.parse().unwrap());
+    let (_, rest) = page.body.split_once(&format!("{form}/")).unwrap();
+    let withdraw = format!("{form}/{}/withdraw", rest.split('/').next().unwrap());
     let done = browser.submit(&page, &withdraw, &[]);
     assert_eq!(done.location, format!("{account}?done=withdrawn"));
     assert_eq!(browser.submit(&page, &withdraw, &[]).status, 303, "pressed twice");
