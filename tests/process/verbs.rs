@@ -329,7 +329,7 @@ fn verbs_work_while_serve_runs_and_sigterm_ends_it_well() {
     let mut serving = serve(&microsoft, data.path()).run();
     let address = address(&mut serving);
     assert_eq!(get(&address, "/api/health"), ("HTTP/1.1 200 OK".to_owned(), json!({"status": "ok"})));
-    assert_eq!(get(&address, "/api/unknown").0, "HTTP/1.1 404 Not Found");
+    assert_eq!(get(&address, "/api/unknown").0, "HTTP/1.1 401 Unauthorized");
 
     microsoft.muster(&["vault", "put", "console"], data.path()).input(&vault_entry().to_string()).finish().exits(0);
     microsoft.muster(&["vault", "list"], data.path()).finish().exits(0);
