@@ -34,7 +34,7 @@ pub fn nobody_signs_in_without_an_application(stack: &Stack) {
 pub fn people_sign_in_and_out(stack: &Stack, microsoft: &Microsoft) -> Vec<String> {
     let mut browser = Browser::new(stack, OPERATOR);
     let page = browser.look("/", &microsoft.simulator);
-    assert!(page.text().contains("Olga &#60;i&#62; (operator)"), "{}", page.text());
+    assert!(page.text().contains("Olga &#60;i&#62;</bdi> (operator)"), "{}", page.text());
     let account = browser.submit(&page, "/accounts", &[("name", "Fabrikam")], &microsoft.simulator);
     assert!(account.status == 200 && account.text().contains("<h1>Fabrikam"), "{}", account.text());
     let page = browser.submit(&page, "/logout", &[], &microsoft.simulator);
@@ -148,7 +148,8 @@ pub fn an_operator_vouches_for_who_signed_in(stack: &Stack, microsoft: &Microsof
     let mut browser = Browser::new(stack, OPERATOR);
     let tenant = format!("/tenants/{UNPROVEN}");
     let page = browser.look(&tenant, &microsoft.simulator);
-    let page = browser.submit(&page, &format!("{tenant}/confirm"), &[], &microsoft.simulator);
+    let seen = between(&page.text(), "name=\"oid\" value=\"", "\"").to_owned();
+    let page = browser.submit(&page, &format!("{tenant}/confirm"), &[("oid", &seen)], &microsoft.simulator);
     assert!(page.status == 200 && page.text().contains("Confirmed."), "{}: {}", page.status, page.text());
     let page = browser.submit(&page, &format!("{tenant}/pause"), &[], &microsoft.simulator);
     assert!(page.status == 200 && page.text().contains("Paused."), "{}: {}", page.status, page.text());

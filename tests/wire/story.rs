@@ -431,8 +431,9 @@ fn who_dies_over_an_object_is_finished(stack: &Stack, microsoft: &Microsoft, exp
             });
             assert!(was_killed.try_recv().is_ok(), "{feed}, object {object}, {when:?}: nobody was killed");
         }
-        // An object is there before the state says so: whoever wrote the last one may still be about to.
+        // An object is there before the state says so. Whoever wrote the last one may be about to, or dead.
         let view = until("the ledger says what the lake has", PATIENCE, || {
+            tick_of(stack, feed);
             let view = view(stack, feed, TENANT);
             (view["ledger"]["delivered"] == events_of(stack, feed, TENANT).len()).then_some(view)
         });
