@@ -1,10 +1,10 @@
-//! The console's pages where there are a thousand tenants: what an answer costs, reads of the state included, and how
+//! The console's pages where there are a thousand tenants: what an answer costs, beside its reads of the state, and how
 //! large it is.
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use harness::{HOME, PUBLIC_URL, SimulatorTransport};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use shared::{
     App,
     audit::Actor,
@@ -18,12 +18,13 @@ use shared::{
     tenant::{
         Condition, Feed, State, TenantId, account,
         bind::{Binding, bind},
+        glance, overview,
     },
     web,
 };
 use simulator::{AppRole, AppRoleAssignment, Choice, Simulator, Tenant, User, UserKind};
 
-use crate::{Failed, measure::Meter, report::megabytes};
+use crate::{Failed, measure::Meter};
 
 /// What makes this program measure the console alone.
 pub const ARGUMENT: &str = "--console";
@@ -49,16 +50,47 @@ pub async fn measure(data: &Path) -> Result<bool, Failed> {
         for _ in 0..ANSWERS {
             answer(&app, &request).await?;
         }
-        report.pages.push(Page { path: path.to_owned(), bytes: page.body.len(), cpu: meter.stop()?.cpu / ANSWERS });
+        let cpu = meter.stop()?.cpu / ANSWERS;
+        let meter = Meter::start()?;
+        for _ in 0..ANSWERS {
+            read(&app, path).await?;
+        }
+        let reading = meter.stop()?.cpu / ANSWERS;
+        report.pages.push(Page { path: path.to_owned(), bytes: page.body.len(), cpu, reading });
     }
     println!("{report}");
     Ok(report.within_budget())
 }
 
+/// What the page of this address reads.
+async fn read(app: &App, path: &str) -> Result<(), Failed> {
+    let (store, now) = (app.ports.store.as_ref(), app.clock.now());
+    if path.starts_with("/accounts") {
+        account::list(store).await?;
+        glance::glance(store, now).await?;
+    } else if path == "/overview" {
+        overview::overview(store, now).await?;
+    }
+    Ok(())
+}
+
 struct Page {
     path: String,
     bytes: usize,
+    /// For the whole answer.
     cpu: Duration,
+    /// For the reads of the state alone, which grow with the tenants; the page does not.
+    reading: Duration,
+}
+
+impl Page {
+    fn rendering(&self) -> Duration {
+        self.cpu.saturating_sub(self.reading)
+    }
+
+    fn is_within_budget(&self) -> bool {
+        self.rendering() <= CPU_BUDGET && self.bytes <= SIZE_BUDGET
+    }
 }
 
 struct Report {
@@ -67,19 +99,21 @@ struct Report {
 
 impl Report {
     fn within_budget(&self) -> bool {
-        self.pages.iter().all(|page| page.cpu <= CPU_BUDGET && page.bytes <= SIZE_BUDGET)
+        self.pages.iter().all(Page::is_within_budget)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The console's pages with {TENANTS} tenants, reads of the state included")?;
-        for Page { path, bytes, cpu } in &self.pages {
-            let over = if *cpu > CPU_BUDGET || *bytes > SIZE_BUDGET { "   OVER" } else { "" };
-            let (cpu, size) = (cpu.as_secs_f64() * 1000.0, megabytes(u64::try_from(*bytes).unwrap_or(u64::MAX)));
-            writeln!(f, "  {path:<48} {cpu:>6.2} ms of CPU   {size}{over}")?;
+        writeln!(f, "The console's pages with {TENANTS} tenants")?;
+        let milliseconds = |cpu: Duration| cpu.as_secs_f64() * 1000.0;
+        for page in &self.pages {
+            let over = if page.is_within_budget() { "" } else { "   OVER" };
+            let (rendering, all) = (milliseconds(page.rendering()), milliseconds(page.cpu));
+            let Page { path, bytes, .. } = page;
+            writeln!(f, "  {path:<48} {rendering:>6.2} ms of CPU, {all:>6.2} with its reads; {bytes:>6} bytes{over}")?;
         }
-        write!(f, "  budgets: {} ms, {SIZE_BUDGET} bytes", CPU_BUDGET.as_millis())
+        write!(f, "  budgets: {} ms beside the reads, {SIZE_BUDGET} bytes", CPU_BUDGET.as_millis())
     }
 }
 
@@ -101,7 +135,6 @@ async fn populate(app: &App) -> Result<(), Failed> {
     let credential = serde_json::json!({"kind": "client_secret", "value": harness::SECRET});
     let entry = serde_json::json!({"client_id": harness::CLIENT, "home_tenant_id": HOME, "credential": credential});
     app.ports.vault.put("muster/app", "v1", &Secret::new(entry.to_string()), &[Stage::Current], None).await?;
-    let now: Timestamp = app.clock.now();
     for number in 1..=TENANTS {
         let condition = match number % 10 {
             0 => Condition::throttled(SignedDuration::from_mins(1)),
@@ -109,7 +142,8 @@ async fn populate(app: &App) -> Result<(), Failed> {
             _ => Condition::ok(),
         };
         let account = format!("Customer {number:04} & Sons");
-        account::create(app.ports.store.as_ref(), &account, now, &Actor::CommandLine).await?;
+        app.clock.advance(SignedDuration::from_secs(1));
+        account::create(app.ports.store.as_ref(), &account, app.clock.now(), &Actor::CommandLine).await?;
         let binding = Binding {
             tenant_id: tenant(number)?,
             account,
