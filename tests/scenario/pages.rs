@@ -212,3 +212,21 @@ fn the_overview_and_the_trail_tell_what_happened() {
     let nonsense = browser.get("/activity?before=%3Cscript%3E&account=%22%3E%3Cscript%3E&tenant=1");
     assert!(nonsense.status == 200 && nonsense.body.matches("<script").count() == 1);
 }
+
+#[test]
+fn a_new_invitation_from_a_tenants_page_is_one_however_often_its_button_is_pressed() {
+    let stage = Stage::connected();
+    let mut browser = stage.operator();
+    let path = format!("/tenants/{TENANT}");
+    let page = browser.get(&path);
+    let once = filled(&page, "once").to_owned();
+    for _ in 0..2 {
+        let made = browser.submit(&page, &format!("{path}/invite"), &[("once", &once)]);
+        assert_eq!(made.status, 303, "{}", made.body);
+        let account = browser.get(&made.location);
+        assert_eq!(account.body.matches("An invitation is open").count(), 1, "{}", account.body);
+    }
+    assert_eq!(browser.submit(&page, &format!("{path}/invite"), &[]).status, 400, "a form of nobody's");
+    let page = browser.get(&path);
+    assert_ne!(filled(&page, "once"), once, "a page opened anew may make another");
+}

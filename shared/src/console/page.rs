@@ -243,7 +243,7 @@ impl Visit<'_> {
             ["accounts", id, "connections"] => account::connect(self, id, form).await,
             ["accounts", id, "invitations"] => account::invite(self, id, form).await,
             ["accounts", id, "invitations", invitation, "withdraw"] => account::withdraw(self, id, invitation).await,
-            ["tenants", id, "invite"] => account::invite_tenant(self, id).await,
+            ["tenants", id, "invite"] => account::invite_tenant(self, id, form).await,
             ["tenants", id, "remove"] => tenant::remove::act(self, id, form).await,
             ["tenants", id, what] => tenant::act(self, id, what, form).await,
             _ => Ok(self.tell(&Message::NO_SUCH_PAGE)),

@@ -21,6 +21,7 @@ use crate::{
     credential::status::{self, Status},
     microsoft::tokens::ApplicationName,
     ports::store::{Store, StoreError},
+    random,
     tenant::{
         Capability, Consent, Feed, State, TenantId,
         account::{self, Account},
@@ -41,6 +42,7 @@ const DUE_MACHINES: u32 = 2 * 60 * 60;
 #[template(path = "console/tenant.html")]
 struct TenantPage<'a> {
     chrome: Chrome<'a>,
+    once: String,
     view: &'a TenantView,
     /// Where its account is, if that has a record.
     account: Option<String>,
@@ -182,7 +184,8 @@ async fn show(
     let glance = Glance::of(known.connection, visit.now);
     let chrome = visit.chrome(Section::Accounts);
     let warnings = known_of_it.map(|status| status.warnings).unwrap_or_default();
-    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, left, warnings: &warnings, now: visit.now };
+    let (warnings, once, now) = (&warnings, random::id()?.to_string(), visit.now);
+    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, left, warnings, once, now };
     Ok(visit.html(status, &made(scene, &detail, &forms, done)))
 }
 
@@ -203,11 +206,13 @@ struct Scene<'a> {
     left: Option<Left>,
     /// Of its credential.
     warnings: &'a [String],
+    /// Tells one page's invitation from another's.
+    once: String,
     now: jiff::Timestamp,
 }
 
 fn made<'a>(
-    Scene { chrome, account, glance, left, warnings, now }: Scene<'a>,
+    Scene { chrome, account, glance, left, warnings, once, now }: Scene<'a>,
     detail: &'a Detail,
     forms: &'a Forms,
     done: Option<&'static str>,
@@ -216,6 +221,7 @@ fn made<'a>(
     let moment = |at| Moment { at, now };
     TenantPage {
         chrome,
+        once,
         view,
         account: account.map(|account| format!("/accounts/{}", account.id)),
         activity: format!("/activity?tenant={}", view.tenant_id),
@@ -525,7 +531,8 @@ mod tests {
             taken: Some("2 feeds, 12 items of state.".to_owned()),
         });
         let warnings = ["The secret of the application ends in 12 days; make a new one.".to_owned()];
-        let scene = Scene { chrome, account: Some(&account), glance: &glance, left, warnings: &warnings, now: now() };
+        let (warnings, once) = (&warnings, String::new());
+        let scene = Scene { chrome, account: Some(&account), glance: &glance, left, warnings, once, now: now() };
         let forms = Forms::of(view, refused);
         check(name, &made(scene, detail, &forms, done("changed")).render().unwrap())
     }

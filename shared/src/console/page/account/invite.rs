@@ -72,8 +72,12 @@ pub async fn invite(visit: &Visit<'_>, id: &str, form: &web::Form) -> Result<web
 }
 
 /// An invitation that only this tenant can use, for the feeds it has.
-pub async fn invite_tenant(visit: &Visit<'_>, id: &str) -> Result<web::Response, Broken> {
+pub async fn invite_tenant(visit: &Visit<'_>, id: &str, form: &web::Form) -> Result<web::Response, Broken> {
     let store = visit.app.ports.store.as_ref();
+    // Pressed twice, it makes one invitation.
+    let Some(once) = form.text("once").and_then(|text| text.parse().ok()) else {
+        return Ok(visit.tell(&Message::NO_FORM));
+    };
     let known = match id.parse() {
         Ok(tenant) => load(store, tenant).await?,
         Err(_) => None,
@@ -89,7 +93,7 @@ pub async fn invite_tenant(visit: &Visit<'_>, id: &str) -> Result<web::Response,
         feeds: if feeds.is_empty() { OFFERED.to_vec() } else { feeds },
         expected_tenant: Some(connection.tenant_id.to_string()),
         lifetime: LIFETIME,
-        once: None,
+        once: Some(once),
     };
     let invited = invitation::invite(visit.app, &new, &visit.session.actor()).await;
     invited.map_err(|error| Broken::Operation(error.to_string()))?;
