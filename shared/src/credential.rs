@@ -1,6 +1,7 @@
 //! An application and how it authenticates, as its vault entry says (the vault table in the README).
 
 pub mod candidate;
+pub mod certificate;
 pub mod check;
 pub mod entry;
 pub mod name;

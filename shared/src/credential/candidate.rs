@@ -4,15 +4,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_lc_rs::{rsa, signature::KeyPair};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use x509_cert::{
-    Certificate,
-    der::{DecodePem, pem},
-};
 
-use super::{entry::Entry, is_guid};
+use super::{certificate, entry::Entry, is_guid};
 use crate::{
     App,
     microsoft::{time, tokens::Tokens},
@@ -96,7 +91,7 @@ fn judge(credential: &Value, now: Timestamp) -> Result<Option<Timestamp>, Vec<St
     let mut end = None;
     match text("kind") {
         "client_secret" => wrong.extend(judge_secret(text("value"))),
-        "certificate" => match judge_certificate(text("certificate_pem"), text("private_key_pem"), now) {
+        "certificate" => match certificate::judge(text("certificate_pem"), text("private_key_pem"), now) {
             Ok(until) => end = Some(until),
             Err(more) => wrong.extend(more),
         },
@@ -116,56 +111,6 @@ fn judge_secret(value: &str) -> Option<String> {
     // Entra shows both side by side, and the value only once. No value has the form of a GUID.
     let is_id = is_guid(value);
     is_id.then(|| "This is the secret's ID. Give its value, which Entra shows only when the secret is made.".to_owned())
-}
-
-fn judge_certificate(certificate_pem: &str, private_key_pem: &str, now: Timestamp) -> Result<Timestamp, Vec<String>> {
-    let certificate = read_certificate(certificate_pem);
-    let key = read_key(private_key_pem);
-    let (certificate, key) = match (certificate, key) {
-        (Ok(certificate), Ok(key)) => (certificate, key),
-        (certificate, key) => return Err([certificate.err(), key.err()].into_iter().flatten().collect()),
-    };
-    let tbs = certificate.tbs_certificate();
-    let mut wrong = Vec::new();
-    if tbs.subject_public_key_info().subject_public_key.raw_bytes() != key.public_key().as_ref() {
-        wrong.push("The certificate and the private key do not belong together.".to_owned());
-    }
-    let at = |time: &x509_cert::time::Time| {
-        let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
-    };
-    let (begin, end) = (at(&tbs.validity().not_before), at(&tbs.validity().not_after));
-    if end <= now {
-        wrong.push(format!("The certificate ended on {end}; give one that is valid."));
-    }
-    if begin > now {
-        wrong.push(format!("The certificate is not valid before {begin}."));
-    }
-    if wrong.is_empty() { Ok(end) } else { Err(wrong) }
-}
-
-fn read_certificate(text: &str) -> Result<Certificate, String> {
-    if text.is_empty() {
-        return Err("The certificate is missing; give it as PEM text.".to_owned());
-    }
-    Certificate::from_pem(text.as_bytes())
-        .map_err(|_| "The certificate is no PEM text that begins with -----BEGIN CERTIFICATE-----.".to_owned())
-}
-
-/// Entra takes RSA keys alone for what we sign (PS256).
-fn read_key(text: &str) -> Result<rsa::KeyPair, String> {
-    if text.is_empty() {
-        return Err("The certificate's private key is missing; give it as PEM text.".to_owned());
-    }
-    let unreadable = || "The private key is no PEM text of an RSA key of 2048 bits or more.".to_owned();
-    let (label, der) = pem::decode_vec(text.as_bytes()).map_err(|_| unreadable())?;
-    let der = Secret::new(der);
-    match label {
-        "ENCRYPTED PRIVATE KEY" => Err("The private key is protected by a passphrase; give it without.".to_owned()),
-        "PRIVATE KEY" => rsa::KeyPair::from_pkcs8(der.expose()).map_err(|_| unreadable()),
-        "RSA PRIVATE KEY" => rsa::KeyPair::from_der(der.expose()).map_err(|_| unreadable()),
-        _ => Err(unreadable()),
-    }
 }
 
 /// A vault in which one name holds something else, for as long as it is tried.
@@ -220,7 +165,7 @@ impl Vault for Trial {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::certificate::tests::certificate, *};
 
     const ID: &str = "a0000000-0000-4000-8000-00000000c11e";
 
@@ -238,15 +183,6 @@ mod tests {
         let missing = read(&json!({"client_id": ID, "credential": credential})).unwrap_err();
         assert!(missing.iter().all(|(field, _)| *field == Field::Credential), "{missing:?}");
         missing.into_iter().map(|(_, detail)| detail).collect()
-    }
-
-    /// A certificate and its key, as PEM; valid from the year `from` to the year `until`.
-    fn certificate(from: i32, until: i32) -> (String, String) {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
-        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 
     fn of_certificate(certificate: &str, key: &str) -> Value {
@@ -279,21 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_needs_its_own_key_and_has_to_be_valid() {
+    fn a_certificates_end_is_written_down_beside_it() {
         let (good, key) = certificate(2026, 2030);
         let candidate = read(&json!({"client_id": ID, "credential": of_certificate(&good, &key)})).unwrap();
         assert_eq!(candidate.entry.expires_at, Some("2030-01-01T00:00:00Z".parse().unwrap()));
         let (other, _) = certificate(2026, 2030);
         assert!(wrong(&of_certificate(&other, &key))[0].contains("do not belong together"));
-        let (old, old_key) = certificate(2020, 2026);
-        assert!(wrong(&of_certificate(&old, &old_key))[0].contains("ended on 2026-01-01"));
-        let (early, early_key) = certificate(2027, 2030);
-        assert!(wrong(&of_certificate(&early, &early_key))[0].contains("not valid before 2027-01-01"));
-        // Each half in the other's place, and neither.
-        assert_eq!(wrong(&of_certificate(&key, &good)).len(), 2);
-        assert_eq!(wrong(&of_certificate("", "")).len(), 2);
-        let locked = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
-        assert!(wrong(&of_certificate(&good, &locked))[0].contains("passphrase"));
     }
 
     #[test]

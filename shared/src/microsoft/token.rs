@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,7 @@ use url::Url;
 
 pub use super::entra::{EntraError, Refusal};
 use crate::{
-    credential::{Application, Credential},
+    credential::{Application, Credential, certificate::Certificate},
     http::{HttpError, Request},
     ports::Unavailable,
     random,
@@ -140,7 +139,7 @@ struct AssertionClaims<'a> {
     exp: i64,
 }
 
-/// PS256 with `x5t#S256`, as the current documentation asks (MICROSOFT.md 2.5).
+/// What an application says of itself, signed with its certificate's key (MICROSOFT.md 2.5).
 fn certificate_assertion(
     endpoint: &Url,
     client_id: &str,
@@ -148,14 +147,6 @@ fn certificate_assertion(
     private_key_pem: &Secret<String>,
     now: Timestamp,
 ) -> Result<Secret<String>, String> {
-    use x509_cert::der::{DecodePem, Encode};
-    let certificate = x509_cert::Certificate::from_pem(certificate_pem.as_bytes())
-        .map_err(|cause| format!("`credential.certificate_pem` is no PEM certificate ({cause})"))?;
-    let der = certificate.to_der().map_err(|cause| format!("the certificate cannot be encoded ({cause})"))?;
-    let key = jsonwebtoken::EncodingKey::from_rsa_pem(private_key_pem.expose().as_bytes())
-        .map_err(|_| "`credential.private_key_pem` is no PEM RSA private key".to_owned())?;
-    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::PS256);
-    header.x5t_s256 = Some(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &der)));
     let now = now.as_second();
     let claims = AssertionClaims {
         aud: endpoint.as_str(),
@@ -166,9 +157,7 @@ fn certificate_assertion(
         nbf: now,
         exp: now + ASSERTION_LIFETIME.as_secs(),
     };
-    jsonwebtoken::encode(&header, &claims, &key)
-        .map(Secret::new)
-        .map_err(|cause| format!("the assertion cannot be signed ({cause})"))
+    Certificate::read(certificate_pem)?.sign(private_key_pem, &claims)
 }
 
 #[derive(Deserialize)]
