@@ -3,10 +3,10 @@
 pub mod candidate;
 pub mod certificate;
 pub mod check;
+pub mod directory;
 pub mod entry;
 pub mod name;
 pub mod ownership;
-pub mod passwords;
 mod read;
 pub mod rotation;
 pub mod status;
@@ -14,6 +14,10 @@ pub mod status;
 use serde_json::Value;
 
 use crate::secret::Secret;
+use certificate::Certificate;
+
+/// What is said to a secret's id in the place of its value.
+const SECRET_ID: &str = "This is the secret's ID. Give its value, which Entra shows only when the secret is made.";
 
 /// An Entra application with one credential.
 #[derive(Debug, Clone)]
@@ -30,7 +34,7 @@ pub enum Credential {
         audience: String,
     },
     Certificate {
-        certificate_pem: String,
+        certificate: Certificate,
         private_key_pem: Secret<String>,
     },
     ClientSecret {
@@ -40,7 +44,7 @@ pub enum Credential {
 
 /// What an entry lacks, each thing named, nothing of its content repeated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the vault entry is not usable: {}", .0.join("; "))]
+#[error("the vault entry is not usable: {}", .0.join("; ").trim_end_matches('.'))]
 pub struct Malformed(pub Vec<String>);
 
 impl Application {
@@ -79,6 +83,7 @@ impl Application {
 }
 
 impl Credential {
+    /// What can be told without a clock: every field is there, and a certificate has its own key beside it.
     fn parse(value: &Value) -> Result<Self, Vec<String>> {
         let mut missing = Vec::new();
         let mut field = |name: &str| match value.get(name).and_then(Value::as_str).map(str::trim) {
@@ -89,11 +94,22 @@ impl Credential {
             }
         };
         let credential = match value.get("kind").and_then(Value::as_str) {
-            Some("client_secret") => Self::ClientSecret { value: Secret::new(field("value")) },
-            Some("certificate") => Self::Certificate {
-                certificate_pem: field("certificate_pem"),
-                private_key_pem: Secret::new(field("private_key_pem")),
-            },
+            Some("client_secret") => {
+                let value = field("value");
+                // Entra shows both side by side, and the value only once. No value has the form of a GUID.
+                if is_guid(&value) {
+                    return Err(vec![SECRET_ID.to_owned()]);
+                }
+                Self::ClientSecret { value: Secret::new(value) }
+            }
+            Some("certificate") => {
+                let (certificate_pem, private_key_pem) = (field("certificate_pem"), field("private_key_pem"));
+                if !missing.is_empty() {
+                    return Err(missing);
+                }
+                let certificate = certificate::with_its_key(&certificate_pem, &private_key_pem)?;
+                Self::Certificate { certificate, private_key_pem: Secret::new(private_key_pem) }
+            }
             Some("federated") => Self::Federated {
                 audience: value
                     .get("audience")
@@ -148,6 +164,11 @@ mod tests {
         assert!(entry(r#"{"kind":"client_secret","value":"  "}"#).is_err());
         assert!(entry(r#"{"kind":"password","value":"x"}"#).is_err());
         assert!(entry(r#"{"kind":"client_secret","value":"x","key_id":"k","later":1}"#).is_ok());
+        let pasted = entry(&format!(r#"{{"kind":"client_secret","value":"{id}"}}"#)).unwrap_err().to_string();
+        assert!(pasted.contains("secret's ID") && !pasted.contains(id), "{pasted}");
+        let half = r#"{"kind":"certificate","certificate_pem":"-----BEGIN CERTIFICATE-----","private_key_pem":"x"}"#;
+        let half = entry(half).unwrap_err().to_string();
+        assert!(half.contains("certificate is no PEM") && half.contains("private key is no PEM"), "{half}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub enum Method {
     Head,
     Post,
     Put,
+    Patch,
     Delete,
 }
 
@@ -81,6 +82,10 @@ impl Request {
 
     pub fn post_form(url: Url, form: Secret<String>) -> Self {
         Self { method: Method::Post, url, headers: Vec::new(), bearer: None, content: Some(Content::Form(form)) }
+    }
+
+    pub fn patch_json(url: Url, json: &serde_json::Value) -> Self {
+        Self { method: Method::Patch, ..Self::post_json(url, json) }
     }
 
     pub fn post_json(url: Url, json: &serde_json::Value) -> Self {
@@ -231,6 +236,7 @@ async fn over_network(client: &reqwest::Client, request: Request) -> Result<Resp
         Method::Head => client.head(request.url),
         Method::Post => client.post(request.url),
         Method::Put => client.put(request.url),
+        Method::Patch => client.patch(request.url),
         Method::Delete => client.delete(request.url),
     };
     for (name, value) in request.headers {

@@ -72,6 +72,7 @@ fn translate(request: Request) -> simulator::Request {
         Method::Head => "HEAD",
         Method::Post => "POST",
         Method::Put => "PUT",
+        Method::Patch => "PATCH",
         Method::Delete => "DELETE",
     };
     let target = match request.url.query() {

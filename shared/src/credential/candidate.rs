@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{certificate, entry::Entry, is_guid};
+use super::{SECRET_ID, certificate, entry::Entry, is_guid};
 use crate::{
     App,
     microsoft::{time, tokens::Tokens},
@@ -108,9 +108,7 @@ fn judge_secret(value: &str) -> Option<String> {
     if value.is_empty() {
         return Some("The client secret's value is missing.".to_owned());
     }
-    // Entra shows both side by side, and the value only once. No value has the form of a GUID.
-    let is_id = is_guid(value);
-    is_id.then(|| "This is the secret's ID. Give its value, which Entra shows only when the secret is made.".to_owned())
+    is_guid(value).then(|| SECRET_ID.to_owned())
 }
 
 /// A vault in which one name holds something else, for as long as it is tried.

@@ -79,26 +79,36 @@ pub fn thumbprint(der: &[u8]) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether both halves can work together at this moment, and until when.
+/// The certificate, if its key is the one given beside it.
 ///
 /// # Errors
 /// Everything that is wrong, as sentences for whoever gave them; nothing of their content is repeated.
-pub fn judge(certificate_pem: &str, private_key_pem: &str, now: Timestamp) -> Result<Timestamp, Vec<String>> {
+pub fn with_its_key(certificate_pem: &str, private_key_pem: &str) -> Result<Certificate, Vec<String>> {
     let (certificate, key) = match (Certificate::read(certificate_pem), read_key(private_key_pem)) {
         (Ok(certificate), Ok(key)) => (certificate, key),
         (certificate, key) => return Err([certificate.err(), key.err()].into_iter().flatten().collect()),
     };
-    let mut wrong = Vec::new();
-    if certificate.public_key != key.public_key().as_ref() {
-        wrong.push("The certificate and the private key do not belong together.".to_owned());
+    match certificate.public_key == key.public_key().as_ref() {
+        true => Ok(certificate),
+        false => Err(vec!["The certificate and the private key do not belong together.".to_owned()]),
     }
-    if certificate.ends <= now {
-        wrong.push(format!("The certificate ended on {}; give one that is valid.", certificate.ends));
+}
+
+/// As [`with_its_key`], of one that works at this moment; until when.
+///
+/// # Errors
+/// As [`with_its_key`], and a sentence about the dates.
+pub fn judge(certificate_pem: &str, private_key_pem: &str, now: Timestamp) -> Result<Timestamp, Vec<String>> {
+    let certificate = with_its_key(certificate_pem, private_key_pem)?;
+    match &certificate {
+        Certificate { ends, .. } if *ends <= now => {
+            Err(vec![format!("The certificate ended on {ends}; give one that is valid.")])
+        }
+        Certificate { begins, .. } if *begins > now => {
+            Err(vec![format!("The certificate is not valid before {begins}.")])
+        }
+        Certificate { ends, .. } => Ok(*ends),
     }
-    if certificate.begins > now {
-        wrong.push(format!("The certificate is not valid before {}.", certificate.begins));
-    }
-    if wrong.is_empty() { Ok(certificate.ends) } else { Err(wrong) }
 }
 
 /// Entra takes RSA keys alone for what we sign (PS256).
@@ -118,8 +128,9 @@ fn read_key(text: &str) -> Result<rsa::KeyPair, String> {
 }
 
 /// A certificate that signs itself, and its key. The key has never been anywhere else.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Made {
+    pub certificate: Certificate,
     pub certificate_pem: String,
     pub private_key_pem: Secret<String>,
 }
@@ -140,8 +151,9 @@ pub fn make(name: &str, now: Timestamp, ends: Timestamp) -> Result<Made, String>
     parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
     parameters.not_before = date(now - CLOCKS_DIFFER)?;
     parameters.not_after = date(ends)?;
-    let certificate = parameters.self_signed(&key).map_err(failed)?;
-    Ok(Made { certificate_pem: certificate.pem(), private_key_pem: Secret::new(key.serialize_pem()) })
+    let certificate_pem = parameters.self_signed(&key).map_err(failed)?.pem();
+    let certificate = Certificate::read(&certificate_pem)?;
+    Ok(Made { certificate, certificate_pem, private_key_pem: Secret::new(key.serialize_pem()) })
 }
 
 #[cfg(test)]
@@ -187,7 +199,7 @@ pub(super) mod tests {
         let ends = noon() + SignedDuration::from_hours(180 * 24);
         let made = make("muster/0123456789ab/v2", noon(), ends).unwrap();
         assert_eq!(judge(&made.certificate_pem, made.private_key_pem.expose(), noon()), Ok(ends));
-        let certificate = Certificate::read(&made.certificate_pem).unwrap();
+        let certificate = &made.certificate;
         assert!(
             certificate.is_valid(noon() - SignedDuration::from_mins(10)),
             "a clock ten minutes behind takes it too"

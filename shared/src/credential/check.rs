@@ -14,7 +14,7 @@ use super::{
     rotation::{LIFETIME, end_on_aws},
 };
 use crate::{
-    microsoft::graph::{OWN_CREDENTIALS_ROLE, Password},
+    microsoft::graph::{OWN_CREDENTIALS_ROLE, Registered},
     ports::vault::{Schedule, Stage},
 };
 
@@ -132,10 +132,10 @@ pub enum Access {
     Unknown,
 }
 
-/// What Graph says of the application's passwords.
+/// What Graph says of the application's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listing {
-    Read(Vec<Password>),
+    Read(Vec<Registered>),
     Denied,
     Unknown,
 }
@@ -163,7 +163,7 @@ impl Facts {
         Some(Finding { vault: self.name.full.clone(), kind, severity, text })
     }
 
-    fn listed(&self) -> &[Password] {
+    fn listed(&self) -> &[Registered] {
         match &self.listed {
             Listing::Read(listed) => listed,
             Listing::Denied | Listing::Unknown => &[],
@@ -171,17 +171,17 @@ impl Facts {
     }
 
     /// The current credential as Entra has it, if what the vault calls it is true.
-    fn at_entra(&self) -> Option<&Password> {
+    fn at_entra(&self) -> Option<&Registered> {
         let current = &self.holding.current;
-        self.holding.at_entra(current, self.listed()).filter(|password| current.fits(password.hint.as_deref()))
+        self.holding.at_entra(current, self.listed()).filter(|registered| current.fits(registered))
     }
 
     fn end(&self) -> Option<Timestamp> {
         self.at_entra().and_then(|password| password.end).or(self.holding.current.expires_at)
     }
 
-    fn is_secret(&self) -> bool {
-        self.holding.current.secret().is_some()
+    fn is_held(&self) -> bool {
+        self.holding.current.holds_a_credential()
     }
 
     fn lacks_the_role(&self) -> bool {
@@ -192,7 +192,7 @@ impl Facts {
 
     /// Half of the current secret's life is over, or a rotation has begun and not ended; and somebody can do it.
     fn is_due(&self, now: Timestamp) -> bool {
-        let possible = self.is_secret() && matches!(self.listed, Listing::Read(_)) && !self.lacks_the_role();
+        let possible = self.is_held() && matches!(self.listed, Listing::Read(_)) && !self.lacks_the_role();
         let ours = self.holding.description.schedule == Schedule::Nobody;
         possible && ours && (self.half_time() <= now || self.holding.description.open_rotation().is_some())
     }
@@ -226,7 +226,7 @@ impl Facts {
         };
         // Without any credential that Entra takes there is nothing to rotate with.
         let shut_out = matches!(self.access, Access::Refused(_)) && !matches!(self.listed, Listing::Read(_));
-        match self.is_secret() && !self.lacks_the_role() && !shut_out {
+        match self.is_held() && !self.lacks_the_role() && !shut_out {
             true => self.rotate(),
             false => format!("{owner}{by_hand} `muster vault put {}`", self.short),
         }
@@ -294,16 +294,16 @@ fn stuck(facts: &Facts, now: Timestamp) -> Option<Finding> {
 
 fn drift(facts: &Facts) -> Option<Finding> {
     let current = &facts.holding.current;
-    let (Listing::Read(listed), Some(key_id)) = (&facts.listed, &current.key_id) else { return None };
-    if !facts.is_secret() || facts.at_entra().is_some() {
+    let (Listing::Read(listed), Some(identity)) = (&facts.listed, current.identities().next()) else { return None };
+    if !facts.is_held() || facts.at_entra().is_some() {
         return None;
     }
     let how = match facts.holding.at_entra(current, listed) {
-        Some(_) => "is another secret's than the one stored with it",
+        Some(_) => "is another one's than what is stored with it",
         None => "is unknown to Entra",
     };
     let text = format!(
-        "The vault calls its current credential {key_id}, which {how}: correct the entry with `muster vault put {0}`, or \
+        "The vault calls its current credential {identity}, which {how}: correct the entry with `muster vault put {0}`, or \
          {1}.",
         facts.short,
         facts.rotate()
@@ -334,7 +334,7 @@ fn refused(facts: &Facts) -> Option<Finding> {
 
 /// A notice at first; past half of the secret's life it is high time.
 fn may_not_rotate(facts: &Facts, now: Timestamp) -> Option<Finding> {
-    if !facts.is_secret() || !facts.lacks_the_role() {
+    if !facts.is_held() || !facts.lacks_the_role() {
         return None;
     }
     let text = format!(
@@ -379,7 +379,10 @@ fn leftover(facts: &Facts) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::ownership::tests::{description, entry, holding, hours, noon, password},
+        super::{
+            certificate,
+            ownership::tests::{description, entry, holding, hours, noon, password},
+        },
         *,
     };
     use crate::secret::Secret;
@@ -416,7 +419,7 @@ mod tests {
         let mut facts = facts();
         let start = Some(noon() - hours(1));
         facts.listed =
-            Listing::Read(vec![Password { start, end: Some(noon() + left), ..password("k1", "", "cur", 48) }]);
+            Listing::Read(vec![Registered { start, end: Some(noon() + left), ..password("k1", "", "cur", 48) }]);
         facts
     }
 
@@ -445,13 +448,15 @@ mod tests {
         unread.holding.current.expires_at = Some(noon() + hours(20));
         assert_eq!(examined(&unread).0, [(Kind::Expiry, Severity::Critical)]);
         let id = "a0000000-0000-4000-8000-00000000c11e";
+        let made = certificate::make("x", noon(), "2026-11-30T00:00:00Z".parse().unwrap()).unwrap();
         let certificate = serde_json::json!({"client_id": id, "home_tenant_id": id, "credential": {
-            "kind": "certificate", "certificate_pem": "c", "private_key_pem": "p", "expires_at": "2026-11-30T00:00:00Z"}});
+            "kind": "certificate", "certificate_pem": made.certificate_pem,
+            "private_key_pem": made.private_key_pem.expose()}});
         let mut facts = facts();
         facts.holding.current = super::super::entry::Entry::parse(&Secret::new(certificate.to_string())).unwrap();
         (facts.access, facts.listed, facts.graph_roles) = (Access::Unknown, Listing::Unknown, None);
         assert_eq!(examined(&facts), (vec![(Kind::Expiry, Severity::Warning)], false));
-        assert!(expiry(&facts, noon()).unwrap().text.contains("register a new certificate"));
+        assert!(expiry(&facts, noon()).unwrap().text.contains("muster rotate app"));
     }
 
     #[test]
@@ -503,7 +508,7 @@ mod tests {
         assert!(examined(&gone).0.contains(&(Kind::Drift, Severity::Warning)));
         let mut another = facts();
         another.listed = Listing::Read(vec![password("k1", "", "xyz", 48)]);
-        assert!(drift(&another).unwrap().text.contains("another secret's"));
+        assert!(drift(&another).unwrap().text.contains("another one's"));
         let mut refused = facts();
         refused.access = Access::Refused("AADSTS7000222: expired".to_owned());
         assert_eq!(examined(&refused).0, [(Kind::Refused, Severity::Critical)]);

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::entry::Entry;
 use crate::{
-    microsoft::graph::Password,
+    microsoft::graph::{Registered, What},
     ports::vault::{Description, Stage},
 };
 
@@ -34,9 +34,15 @@ impl Stamp {
         format!("{}{version}", self.0)
     }
 
-    pub fn is_on(&self, password: &Password) -> bool {
-        password.display_name.as_deref().is_some_and(|name| name.starts_with(&self.0))
+    pub fn is_on(&self, registered: &Registered) -> bool {
+        shown_name(registered).is_some_and(|name| name.starts_with(&self.0))
     }
+}
+
+/// How a credential is called at Entra. A certificate that was given no name there may bear its subject's.
+fn shown_name(registered: &Registered) -> Option<&str> {
+    let name = registered.display_name.as_deref()?;
+    Some(name.strip_prefix("CN=").filter(|_| registered.is_certificate()).unwrap_or(name))
 }
 
 /// One secret of the vault as it is now: labels, and the entries under them.
@@ -55,77 +61,99 @@ impl Holding {
         [Some(&self.current), self.previous.as_ref(), self.pending.as_ref()].into_iter().flatten()
     }
 
-    /// Whether a labelled version lives by this credential. One that names none may live by any that fits it.
-    fn names(&self, password: &Password) -> bool {
-        self.entries().any(|entry| match &entry.key_id {
-            Some(key_id) => key_id.eq_ignore_ascii_case(&password.key_id),
-            None => entry.secret().is_some() && password.hint.is_some() && entry.fits(password.hint.as_deref()),
-        })
+    /// Whether a labelled version lives by this credential.
+    fn is_named(&self, registered: &Registered) -> bool {
+        self.entries().any(|entry| entry.lives_by(registered))
     }
 
     /// Ours without our stamp, as far as Entra still has them: what a new entry must remember. A `key_id` that another
-    /// secret's first characters go with was mistyped, and adopts nothing.
-    pub fn adopted(&self, listed: &[Password]) -> Vec<String> {
-        let is_adopted = |password: &&Password| {
-            let id = |known: &str| known.eq_ignore_ascii_case(&password.key_id);
-            let named = |entry: &Entry| entry.key_id.as_deref().is_some_and(id) && entry.fits(password.hint.as_deref());
+    /// credential goes with was mistyped, and adopts nothing.
+    pub fn adopted(&self, listed: &[Registered]) -> Vec<String> {
+        let is_adopted = |registered: &&Registered| {
+            let id = |known: &str| known.eq_ignore_ascii_case(&registered.key_id);
+            let named = |entry: &Entry| entry.key_id.as_deref().is_some_and(id) && entry.fits(registered);
             self.entries().any(|entry| named(entry) || entry.retired_key_ids.iter().any(|known| id(known)))
         };
-        let ours = listed.iter().filter(|password| !self.stamp.is_on(password)).filter(is_adopted);
-        ours.map(|password| password.key_id.to_ascii_lowercase()).collect()
+        let ours = listed.iter().filter(|registered| !self.stamp.is_on(registered)).filter(is_adopted);
+        ours.map(|registered| registered.key_id.to_ascii_lowercase()).collect()
     }
 
-    /// The credentials that the rotation to `version` has made, other than the one that is stored: answers that were
-    /// lost on the way. Only the stored one can ever be used, because a version takes one value for good.
-    pub fn orphans<'a>(&self, version: &str, listed: &'a [Password]) -> Vec<&'a Password> {
+    /// The credentials that the rotation to `version` has made, other than the one that is stored: secrets whose answers
+    /// were lost on the way, and a certificate's second registration. Only the stored one can ever be used, because a
+    /// version takes one value for good.
+    pub fn orphans<'a>(&self, version: &str, listed: &'a [Registered]) -> Vec<&'a Registered> {
         let name = self.stamp.name(version);
-        let strays = listed.iter().filter(|password| password.display_name.as_deref() == Some(name.as_str()));
-        strays.filter(|password| !self.names(password)).collect()
+        let strays = listed.iter().filter(|registered| shown_name(registered) == Some(name.as_str()));
+        strays.filter(|stray| !self.is_named(stray) || is_a_double(stray, listed)).collect()
     }
 
     /// Ours, named by no labelled version of this entry or of any other, once the current credential is a day old. Those
-    /// of an open rotation are its own business. `elsewhere` is what other entries of the vault live by; without it,
-    /// nothing is given up.
+    /// of an open rotation are its own business. `elsewhere` is what other entries of the vault live by, key ids and
+    /// thumbprints; without it, nothing is given up.
     pub fn leftovers<'a>(
         &self,
-        listed: &'a [Password],
+        listed: &'a [Registered],
         elsewhere: Option<&BTreeSet<String>>,
         now: Timestamp,
-    ) -> Vec<&'a Password> {
+    ) -> Vec<&'a Registered> {
         if self.current_since(listed).is_none_or(|since| now.duration_since(since) < GRACE) {
             return Vec::new();
         }
         let open = self.description.open_rotation().map(|version| self.stamp.name(version));
         let adopted = self.adopted(listed);
-        let ours = |password: &&Password| {
-            self.stamp.is_on(password) || adopted.contains(&password.key_id.to_ascii_lowercase())
+        let ours = |registered: &&Registered| {
+            self.stamp.is_on(registered) || adopted.contains(&registered.key_id.to_ascii_lowercase())
         };
-        let free = |password: &&Password| {
-            let id = password.key_id.to_ascii_lowercase();
-            !self.names(password)
-                && (open.is_none() || password.display_name != open)
-                && elsewhere.is_some_and(|elsewhere| !elsewhere.contains(&id))
+        let free = |registered: &&Registered| {
+            let lives_there = |identity: &String| {
+                registered.key_id.eq_ignore_ascii_case(identity) || registered.has_thumbprint(identity)
+            };
+            !self.is_named(registered)
+                && (open.is_none() || shown_name(registered) != open.as_deref())
+                && elsewhere.is_some_and(|elsewhere| !elsewhere.iter().any(lives_there))
         };
         listed.iter().filter(ours).filter(free).collect()
     }
 
     /// Whether [`Holding::leftovers`] would be more if it knew what other entries live by.
-    pub fn asks_elsewhere(&self, listed: &[Password], now: Timestamp) -> bool {
+    pub fn asks_elsewhere(&self, listed: &[Registered], now: Timestamp) -> bool {
         self.leftovers(listed, Some(&BTreeSet::new()), now).len() > self.leftovers(listed, None, now).len()
     }
 
     /// Since when the current credential exists here and at Entra, whichever is later.
-    fn current_since(&self, listed: &[Password]) -> Option<Timestamp> {
+    fn current_since(&self, listed: &[Registered]) -> Option<Timestamp> {
         let stored = self.description.version(Stage::Current).and_then(|version| self.description.created.get(version));
-        let made = self.at_entra(&self.current, listed).and_then(|password| password.start);
+        let made = self.at_entra(&self.current, listed).and_then(|registered| registered.start);
         stored.copied().max(made)
     }
 
-    /// The credential that an entry names, as Entra has it.
-    pub fn at_entra<'a>(&self, entry: &Entry, listed: &'a [Password]) -> Option<&'a Password> {
-        let key_id = entry.key_id.as_deref()?;
-        listed.iter().find(|password| password.key_id.eq_ignore_ascii_case(key_id))
+    /// Whether an entry's certificate can sign that this one goes: it is registered, and stays so without it.
+    pub fn can_do_without(&self, entry: &Entry, goes: &Registered, listed: &[Registered]) -> bool {
+        !entry.lives_by(goes) || registrations(entry, listed) > 1
     }
+
+    /// The credential that an entry names, as Entra has it.
+    pub fn at_entra<'a>(&self, entry: &Entry, listed: &'a [Registered]) -> Option<&'a Registered> {
+        let thumbprint = entry.certificate().map(|(certificate, _)| certificate.thumbprint());
+        let is_it = |registered: &&Registered| {
+            entry.key_id.as_deref().is_some_and(|key_id| registered.key_id.eq_ignore_ascii_case(key_id))
+                || thumbprint.as_deref().is_some_and(|thumbprint| registered.has_thumbprint(thumbprint))
+        };
+        listed.iter().find(is_it)
+    }
+}
+
+/// How often an entry's certificate is registered.
+fn registrations(entry: &Entry, listed: &[Registered]) -> usize {
+    let thumbprint = entry.certificate().map(|(certificate, _)| certificate.thumbprint());
+    thumbprint.map_or(0, |thumbprint| listed.iter().filter(|registered| registered.has_thumbprint(&thumbprint)).count())
+}
+
+/// Whether the same certificate is there under a key id before this one. Everybody who looks keeps the same one.
+fn is_a_double(registered: &Registered, listed: &[Registered]) -> bool {
+    let What::Certificate { thumbprint: Some(thumbprint), .. } = &registered.what else { return false };
+    let same = listed.iter().filter(|other| other.has_thumbprint(thumbprint));
+    same.map(|other| &other.key_id).any(|first| *first < registered.key_id)
 }
 
 #[cfg(test)]
@@ -160,14 +188,20 @@ pub(super) mod tests {
     }
 
     /// A password that was made this many hours before noon.
-    pub fn password(key_id: &str, name: &str, hint: &str, age: i64) -> Password {
-        Password {
+    pub fn password(key_id: &str, name: &str, hint: &str, age: i64) -> Registered {
+        Registered {
             key_id: key_id.to_owned(),
             display_name: Some(name.to_owned()),
-            hint: Some(hint.to_owned()),
             start: Some(noon() - hours(age)),
             end: Some(noon() - hours(age) + hours(180 * 24)),
+            what: What::Password { hint: Some(hint.to_owned()) },
         }
+    }
+
+    /// A certificate that was registered this many hours before noon.
+    pub fn key(key_id: &str, name: &str, thumbprint: &str, age: i64) -> Registered {
+        let what = What::Certificate { thumbprint: Some(thumbprint.to_owned()), listed: serde_json::Value::Null };
+        Registered { what, ..password(key_id, name, "", age) }
     }
 
     /// `v1` current since so many hours, and whatever else is labelled.
@@ -185,7 +219,7 @@ pub(super) mod tests {
         Holding { description, stamp, current, previous: None, pending: None }
     }
 
-    fn ids(passwords: &[&Password]) -> Vec<String> {
+    fn ids(passwords: &[&Registered]) -> Vec<String> {
         passwords.iter().map(|password| password.key_id.clone()).collect()
     }
 
@@ -203,7 +237,7 @@ pub(super) mod tests {
             password("k1", &holding.stamp.name("v1"), "cur", 48),
             password("k2", "muster/0123456789ab/v0", "xyz", 4800),
             password("k3", "muster", "xyz", 4800),
-            Password { display_name: None, ..password("k4", "", "xyz", 4800) },
+            Registered { display_name: None, ..password("k4", "", "xyz", 4800) },
             password("k5", &ours, "xyz", 4800),
         ];
         assert_eq!(ids(&holding.leftovers(&listed, Some(&BTreeSet::new()), noon())), ["k5"]);

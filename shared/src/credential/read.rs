@@ -70,7 +70,7 @@ pub(super) async fn pending(
     entry(app, id, Stage::Pending, Some(version)).await
 }
 
-/// The credentials that the vault's other entries name. Several may be of one application.
+/// What the vault's other entries live by: key ids and thumbprints. Several may be of one application.
 pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<BTreeSet<String>, RotationError> {
     let mut found = BTreeSet::new();
     for other in app.ports.vault.list(&format!("{}/", app.config.secrets_prefix)).await? {
@@ -81,7 +81,7 @@ pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<BTreeSet<St
         }
         for stage in [Stage::Current, Stage::Previous, Stage::Pending] {
             match entry(app, &other, stage, None).await {
-                Ok(entry) => found.extend(entry.and_then(|entry| entry.key_id)),
+                Ok(entry) => found.extend(entry.iter().flat_map(Entry::identities)),
                 // A damaged entry: no application lives by it.
                 Err(RotationError::Unusable { .. }) => {}
                 Err(error) => return Err(error),

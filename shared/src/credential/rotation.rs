@@ -1,8 +1,17 @@
-//! One of Secrets Manager's four steps: what to do next, decided from what was read.
+//! One of Secrets Manager's four steps, for each kind of credential: what to do next, decided from what was read.
+//!
+//! | kind | createSecret | setSecret | testSecret | finishSecret |
+//! |---|---|---|---|---|
+//! | secret | made at Graph, then stored | the current one works | five spaced tokens | promoted |
+//! | certificate | made here, then stored | registered at Graph | likewise | likewise |
+//! | federated | the entry, as it is | the current one works | likewise | likewise |
 //!
 //! Graph makes the secret, so creating one is a write that cannot be repeated (AWS.md 2, MICROSOFT.md 5.5). What makes
 //! the step safe to repeat all the same: a version of the vault takes one value for good, and what Graph made bears the
-//! version's name. Whoever stores first has decided, and everything else of that name is an orphan.
+//! version's name. Whoever stores first has decided, and everything else of that name is an orphan. A certificate is
+//! stored before anybody else knows it, and registered twice it is still the same one.
+//!
+//! Each [`Step`] is one call. What comes of it is taken in by [`State::absorb`], and the next step is asked for.
 
 mod error;
 mod run;
@@ -12,21 +21,29 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{entry::Entry, ownership::Holding};
+use super::{
+    certificate::Made,
+    entry::{Entry, NewCredential},
+    ownership::Holding,
+};
 use crate::{
-    microsoft::{entra::Refusal, graph::Password},
-    ports::vault::Stage,
+    microsoft::{
+        entra::Refusal,
+        graph::{Listing, NewPassword, Registered},
+    },
+    ports::vault::{Description, Stage},
     secret::Secret,
 };
 
 pub(super) use error::end_on_aws;
 pub use error::{Disposition, Reason, RotationError};
 pub use run::{Pace, rotatable, rotate};
+pub(super) use run::{Tidied, tidy};
 
-/// How long a secret of ours lives. It is rotated when half of that is over, and the one before it works until then.
+/// How long a credential of ours lives. It is rotated when half of that is over, and the one before it works until then.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(180 * 24);
-/// The tokens in a row that a new secret must earn. One alone says little: a new secret works at one of Entra's replicas
-/// and not at the next (MICROSOFT.md 5.5).
+/// The tokens in a row that a new credential must earn. One alone says little: a new one works at one of Entra's
+/// replicas and not at the next (MICROSOFT.md 5.5).
 pub const PROOFS: u32 = 5;
 /// The longest that whoever makes a secret can be between Graph's answer and the vault: a function's longest life.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_mins(15);
@@ -36,6 +53,10 @@ const RETRY: SignedDuration = SignedDuration::from_secs(3);
 const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 /// Nor by a run that has not seen for itself that waiting does not help.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
+/// Between the looks that have to agree before a whole collection of keys is replaced.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(20);
+/// So long after a change of an application Graph refuses the next one (MICROSOFT.md 5.1).
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Secrets Manager's event. The user guide and the service spell the steps differently; both are taken.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,12 +93,15 @@ pub enum Outcome {
     /// The version is current already: the rotation is over, and this event late.
     AlreadyCurrent,
     Created,
+    /// The rotation may go on; a new certificate is registered.
     Verified,
     Proven,
     Finished,
+    /// Nothing of ours is left that nobody needs, or nothing that can be removed.
+    Tidy,
 }
 
-/// One thing to do next.
+/// One thing to do next: one call, whose answer goes to [`State::absorb`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     Done(Outcome),
@@ -85,21 +109,76 @@ pub enum Step {
     Wait(Timestamp),
     /// Ask Entra for a token by exactly this entry.
     Try(Which),
-    /// Ask Graph which passwords the application has.
+    /// Ask Graph which credentials the application has.
     List,
     /// Find out what the vault's other entries live by.
     LookElsewhere,
-    /// Take this password away at Graph. When that fails, a later rotation or the daily check does it.
-    Remove(String),
-    /// Make a password of this name, and store it before anything else.
-    Add {
+    /// Ask the vault what is stored under the version, for somebody else has stored it.
+    ReadPending,
+    /// Ask the vault for the labels as they are now.
+    Describe,
+    /// Make a secret of this name at Graph.
+    AddPassword {
         name: String,
         expires_at: Timestamp,
+    },
+    /// Make a key and its certificate, here.
+    MakeCertificate {
+        name: String,
+        expires_at: Timestamp,
+    },
+    /// Put what was made, or of a federated credential what is current, under the version: [`State::to_store`].
+    Store,
+    /// Register the pending certificate under this name, with a proof that this one signs.
+    AddKey {
+        name: String,
+        signer: Which,
+    },
+    /// Register it where no certificate is left that could sign: the whole collection is replaced, by what was listed
+    /// and the new one.
+    ReplaceKeys {
+        name: String,
+    },
+    /// Take this credential away at Graph, of a certificate with a proof that this one signs. When that fails, a later
+    /// rotation or the daily check does it.
+    Remove {
+        key_id: String,
+        signer: Option<Which>,
     },
     /// Move `AWSCURRENT` off this version.
     Promote {
         from: String,
     },
+}
+
+/// What came of a step. What ends the run (a platform that fails, a Graph that refuses) is no answer.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// A token, or a refusal and how long Entra asks us to wait.
+    Token(Result<(), (String, Option<SignedDuration>)>),
+    Listed(Listing),
+    /// Graph does not say, and nothing depends on it.
+    NoAnswer,
+    Elsewhere(BTreeSet<String>),
+    Pending(Option<Entry>),
+    Described(Description),
+    Password(NewPassword),
+    Certificate(Made),
+    Stored,
+    /// Another run has stored another value under this version before.
+    StoredByAnother,
+    /// The vault took nothing, for this reason.
+    NotStored(String),
+    Registered,
+    /// Somebody else has changed the application a moment ago; nothing was done.
+    Concurrent,
+    /// Graph does not take the proof of this signer.
+    ProofRefused(String),
+    Removed,
+    NotRemoved,
+    Promoted,
+    NotPromoted(String),
+    Waited,
 }
 
 /// Whose credential is tried.
@@ -119,19 +198,57 @@ pub struct State {
     pub elsewhere: Option<BTreeSet<String>>,
     /// Removed by this run, or given up on.
     pub settled: BTreeSet<String>,
+    /// What should be gone and would not go.
+    pub stubborn: Vec<String>,
     /// Which credentials Entra took, and which not.
     pub taken: BTreeSet<Which>,
     pub refused: Vec<(Which, String)>,
     pub proofs: Proofs,
+    /// What this run has made and not stored yet.
+    pub made: Option<MadeEntry>,
+    /// This run has seen the pending certificate registered, or registered it.
+    pub registered: bool,
+    /// Certificates whose proof Graph did not take.
+    pub doubted: Vec<(Which, String)>,
+    /// The certificates that earlier looks of this run have shown, and when.
+    pub looks: Vec<(Timestamp, BTreeSet<String>)>,
+    pub promotion: Promotion,
 }
 
-/// The application's passwords, as one replica of Graph's knows them.
+/// An entry with a new credential, on its way into the vault.
+#[derive(Debug, Clone)]
+pub struct MadeEntry {
+    pub entry: Entry,
+    pub fate: Fate,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    ToStore,
+    /// Another run's is stored.
+    Beaten,
+    /// Another run's is stored, and the vault does not show it yet.
+    Unseen,
+    Refused(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promotion {
+    NotTried,
+    Done,
+    /// Somebody else has moved the labels.
+    Refused(String),
+    /// As before, and the labels were read since.
+    RefusedFor(String),
+}
+
+/// The application's credentials, as one replica of Graph's knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
     NotAsked,
     /// Asked in vain. Nothing follows from that.
     NoAnswer,
-    Read(Vec<Password>),
+    Read(Listing),
 }
 
 /// The tokens that a credential under test has earned.
@@ -148,6 +265,9 @@ pub struct Proofs {
 /// Decides the next thing to do. Pure; one call after another leads every step to its end, whoever began it.
 pub fn next_step(state: &State, event: &Event, now: Timestamp) -> Step {
     let holding = &state.holding;
+    if state.promotion == Promotion::Done {
+        return Step::Done(Outcome::Finished);
+    }
     let labels = holding.description.stages.get(&event.version).map_or(&[][..], Vec::as_slice);
     if labels.contains(&Stage::Current) {
         return Step::Done(Outcome::AlreadyCurrent);
@@ -161,65 +281,132 @@ pub fn next_step(state: &State, event: &Event, now: Timestamp) -> Step {
     if current.zip(created.get(&event.version)).is_some_and(|(current, began)| current > began) {
         return Step::Abandon(Reason::Overtaken);
     }
-    if holding.current.secret().is_none() {
-        return Step::Abandon(Reason::NotRotatable(holding.current.application.credential.kind()));
-    }
     match (event.step, &holding.pending) {
         // With what another principal holds nothing is created, set, tested or promoted.
         (_, Some(pending)) if !pending.is_same_principal(&holding.current) => Step::Abandon(Reason::OtherPrincipal),
         (Act::CreateSecret, None) => create(state, event, now),
-        (Act::CreateSecret, Some(_)) => sweep(state, event).unwrap_or(Step::Done(Outcome::Created)),
+        (Act::CreateSecret, Some(_)) => sweep(state, event, now).unwrap_or(Step::Done(Outcome::Created)),
         (Act::SetSecret | Act::FinishSecret, None) => Step::Abandon(Reason::NothingCreated),
-        (Act::SetSecret, Some(_)) => verify(state),
+        (Act::SetSecret, Some(pending)) => set(state, event, pending, now),
         (Act::TestSecret, pending) => test(state, event, pending.as_ref(), now),
-        (Act::FinishSecret, Some(_)) => match holding.description.version(Stage::Current) {
-            Some(current) => Step::Promote { from: current.to_owned() },
-            None => Step::Abandon(Reason::NothingCreated),
-        },
+        (Act::FinishSecret, Some(_)) => promote(state),
     }
 }
 
-/// Clears away what earlier rotations left, then makes the secret.
+/// Removes what is ours and of no use, outside of any rotation: what the daily check does.
+pub fn next_tidying(state: &State, now: Timestamp) -> Step {
+    let Listed::Read(listing) = &state.listed else { return Step::List };
+    let listed = &listing.credentials;
+    if state.elsewhere.is_none() && state.holding.asks_elsewhere(listed, now) {
+        return Step::LookElsewhere;
+    }
+    let leftovers = state.holding.leftovers(listed, state.elsewhere.as_ref(), now);
+    state.first_removal(leftovers, now).unwrap_or(Step::Done(Outcome::Tidy))
+}
+
+/// Clears away what earlier rotations left, then makes the credential and stores it.
 fn create(state: &State, event: &Event, now: Timestamp) -> Step {
     let holding = &state.holding;
-    let Listed::Read(listed) = &state.listed else { return Step::List };
+    if let Some(MadeEntry { entry, fate }) = &state.made {
+        // What was made and will never be used is taken back first. A certificate is known to nobody yet.
+        let lost = entry.key_id.as_ref().filter(|_| entry.secret().is_some() && *fate != Fate::ToStore);
+        return match (lost.filter(|key_id| !state.settled.contains(*key_id)), fate) {
+            (Some(key_id), _) => Step::Remove { key_id: key_id.clone(), signer: None },
+            (None, Fate::ToStore) => Step::Store,
+            (None, Fate::Beaten) => Step::ReadPending,
+            (None, Fate::Refused(why)) => Step::Abandon(Reason::NotStored(why.clone())),
+            (None, Fate::Unseen) => Step::Abandon(Reason::Unseen),
+        };
+    }
+    if !holding.current.holds_a_credential() {
+        return Step::Store;
+    }
+    let Listed::Read(listing) = &state.listed else { return Step::List };
+    let listed = &listing.credentials;
     if state.elsewhere.is_none() && holding.asks_elsewhere(listed, now) {
         return Step::LookElsewhere;
     }
     // A younger one may be on its way into the vault at this moment, in other hands. Once something is stored, `sweep`
     // removes what lost, whatever its age.
-    let abandoned = |orphan: &&Password| orphan.start.is_some_and(|start| now.duration_since(start) >= IN_FLIGHT);
+    let abandoned = |orphan: &&Registered| orphan.start.is_some_and(|start| now.duration_since(start) >= IN_FLIGHT);
     let orphans = holding.orphans(&event.version, listed).into_iter().filter(abandoned);
-    let mut litter = orphans.chain(holding.leftovers(listed, state.elsewhere.as_ref(), now));
-    match litter.find(|password| !state.settled.contains(&password.key_id)) {
-        Some(password) => Step::Remove(password.key_id.clone()),
-        None => Step::Add { name: holding.stamp.name(&event.version), expires_at: now + LIFETIME },
+    let litter = orphans.chain(holding.leftovers(listed, state.elsewhere.as_ref(), now));
+    if let Some(removal) = state.first_removal(litter, now) {
+        return removal;
+    }
+    let (name, expires_at) = (holding.stamp.name(&event.version), now + LIFETIME);
+    match holding.current.certificate() {
+        Some(_) => Step::MakeCertificate { name, expires_at },
+        None => Step::AddPassword { name, expires_at },
     }
 }
 
-/// Removes what this rotation made beside the stored secret. `None` when all is clean.
-fn sweep(state: &State, event: &Event) -> Option<Step> {
-    let listed = match &state.listed {
+/// Removes what this rotation made beside the stored credential. `None` when all is clean.
+fn sweep(state: &State, event: &Event, now: Timestamp) -> Option<Step> {
+    if !state.holding.current.holds_a_credential() {
+        return None;
+    }
+    let listing = match &state.listed {
         Listed::NotAsked => return Some(Step::List),
         Listed::NoAnswer => return None,
-        Listed::Read(listed) => listed,
+        Listed::Read(listing) => listing,
     };
-    let mut orphans = state.holding.orphans(&event.version, listed).into_iter();
-    orphans.find(|orphan| !state.settled.contains(&orphan.key_id)).map(|orphan| Step::Remove(orphan.key_id.clone()))
+    state.first_removal(state.holding.orphans(&event.version, &listing.credentials), now)
 }
 
 /// A rotation goes on only while we are who we say we are: the current credential works. Where it has expired, what
-/// replaces it may vouch for itself, or no rotation could ever heal that.
-fn verify(state: &State) -> Step {
-    if !state.taken.is_empty() {
+/// replaces it may vouch for itself, or no rotation could ever heal that. A certificate that is not known yet cannot.
+fn set(state: &State, event: &Event, pending: &Entry, now: Timestamp) -> Step {
+    if state.taken.is_empty() {
+        let untried = [Which::Current, Which::Previous, Which::Pending]
+            .into_iter()
+            .find(|which| state.entry(*which).is_some() && state.refused.iter().all(|(refused, _)| refused != which));
+        return match (untried, state.refused.first()) {
+            (Some(which), _) => Step::Try(which),
+            (None, refused) => Step::Abandon(Reason::Refused(refused.map(|(_, why)| why.clone()).unwrap_or_default())),
+        };
+    }
+    let is_known = state.registered || state.taken.contains(&Which::Pending);
+    match pending.certificate() {
+        Some((certificate, _)) if !is_known => register(state, event, &certificate.thumbprint(), now),
+        _ => Step::Done(Outcome::Verified),
+    }
+}
+
+/// Registers the pending certificate, unless Graph shows it.
+fn register(state: &State, event: &Event, thumbprint: &str, now: Timestamp) -> Step {
+    let Listed::Read(listing) = &state.listed else { return Step::List };
+    if listing.credentials.iter().any(|registered| registered.has_thumbprint(thumbprint)) {
         return Step::Done(Outcome::Verified);
     }
-    let untried = [Which::Current, Which::Previous, Which::Pending]
-        .into_iter()
-        .find(|which| state.entry(*which).is_some() && state.refused.iter().all(|(refused, _)| refused != which));
-    match (untried, state.refused.first()) {
-        (Some(which), _) => Step::Try(which),
-        (None, refused) => Step::Abandon(Reason::Refused(refused.map(|(_, why)| why.clone()).unwrap_or_default())),
+    let name = state.holding.stamp.name(&event.version);
+    match (state.signer(now, None), state.doubted.first()) {
+        (Some(signer), _) => Step::AddKey { name, signer },
+        (None, Some((_, why))) => Step::Abandon(Reason::ProofRefused(why.clone())),
+        (None, None) => replace(state, name, now),
+    }
+}
+
+/// A replica that lags behind would make us drop a certificate which somebody has just added: only what every look of a
+/// whole minute has shown is what there is. Whoever writes between the last look and ours is refused as we would be:
+/// Graph takes no two changes of one application within a second.
+fn replace(state: &State, name: String, now: Timestamp) -> Step {
+    let agreeing =
+        state.looks.iter().rev().take_while(|(_, keys)| Some(keys) == state.looks.last().map(|(_, keys)| keys));
+    let (first, last) = (agreeing.last().map(|(at, _)| *at), state.looks.last().map(|(at, _)| *at));
+    match first.zip(last) {
+        None => Step::List,
+        Some((first, last)) if now.duration_since(first) >= SETTLED && now.duration_since(last) < AT_ONCE => {
+            Step::ReplaceKeys { name }
+        }
+        Some((first, last)) => {
+            let next_at = last + LOOK_AGAIN;
+            match (first + SETTLED).max(next_at) > state.proofs.deadline {
+                true => Step::Abandon(Reason::TooLittleTime),
+                false if now < next_at => Step::Wait(next_at),
+                false => Step::List,
+            }
+        }
     }
 }
 
@@ -231,9 +418,9 @@ fn test(state: &State, event: &Event, pending: Option<&Entry>, now: Timestamp) -
         return Step::Abandon(Reason::Dead(format!("it ended on {expired}")));
     }
     if proofs.in_a_row >= PROOFS {
-        // A minute has passed since the secret was made: by now every replica shows what else was made with it.
-        let is_ours = pending.is_some_and(|pending| pending.key_id != state.holding.current.key_id);
-        let sweep = if is_ours { sweep(state, event) } else { None };
+        // A minute has passed since the credential was made: by now every replica shows what else was made with it.
+        let is_new = pending.is_some_and(|pending| !pending.identities().eq(state.holding.current.identities()));
+        let sweep = if is_new { sweep(state, event, now) } else { None };
         return sweep.unwrap_or(Step::Done(Outcome::Proven));
     }
     let missing = i32::try_from(PROOFS - proofs.in_a_row - 1).unwrap_or(i32::MAX);
@@ -257,17 +444,35 @@ fn give_up(state: &State, event: &Event, pending: Option<&Entry>, now: Timestamp
     let begun = holding.description.created.get(&event.version);
     let old_enough = begun.is_some_and(|begun| now.duration_since(*begun) >= PATIENCE)
         && now.duration_since(proofs.began) >= SETTLED;
-    match (pending.filter(|pending| old_enough && pending.key_id.is_some()), &state.listed) {
+    // A lost secret is lost. A certificate that Entra has lost is registered again by the next try.
+    let lost = pending.filter(|pending| old_enough && pending.secret().is_some() && pending.key_id.is_some());
+    match (lost, &state.listed) {
         (Some(_), Listed::NotAsked) => Step::List,
-        (Some(pending), Listed::Read(listed)) if holding.at_entra(pending, listed).is_none() => {
+        (Some(pending), Listed::Read(listing)) if holding.at_entra(pending, &listing.credentials).is_none() => {
             Step::Abandon(Reason::Dead(proofs.last_refusal.clone()))
         }
         _ => Step::Abandon(not_proven),
     }
 }
 
+fn promote(state: &State) -> Step {
+    match (&state.promotion, state.holding.description.version(Stage::Current)) {
+        (Promotion::NotTried | Promotion::Done, Some(current)) => Step::Promote { from: current.to_owned() },
+        (Promotion::NotTried | Promotion::Done, None) => Step::Abandon(Reason::NothingCreated),
+        // Somebody else was faster, or has stored something else: the labels tell.
+        (Promotion::Refused(_), _) => Step::Describe,
+        (Promotion::RefusedFor(why), _) => Step::Abandon(Reason::NotPromoted(why.clone())),
+    }
+}
+
 impl State {
-    fn entry(&self, which: Which) -> Option<&Entry> {
+    /// What to put under the version: what this run has made, or of a federated credential what is current.
+    pub fn to_store(&self) -> &Entry {
+        self.made.as_ref().map_or(&self.holding.current, |made| &made.entry)
+    }
+
+    /// What the vault holds under a label, if it is of the same application as what is current.
+    pub fn entry(&self, which: Which) -> Option<&Entry> {
         let holding = &self.holding;
         let entry = match which {
             Which::Current => Some(&holding.current),
@@ -277,8 +482,116 @@ impl State {
         entry.filter(|entry| entry.is_same_principal(&holding.current))
     }
 
-    /// Takes in what came of trying one credential: a token, or a refusal and how long Entra asks us to wait.
-    fn absorb(&mut self, which: Which, answer: Result<(), (String, Option<SignedDuration>)>, now: Timestamp) {
+    /// Whose proof Graph may take: a certificate that is valid, registered, and not the one that goes.
+    fn signer(&self, now: Timestamp, goes: Option<&Registered>) -> Option<Which> {
+        let Listed::Read(listing) = &self.listed else { return None };
+        let may_sign = |which: &Which| {
+            let Some(entry) = self.entry(*which) else { return false };
+            let registered = self.holding.at_entra(entry, &listing.credentials);
+            let is_valid = entry.certificate().is_some_and(|(certificate, _)| certificate.is_valid(now));
+            let doubted = self.doubted.iter().any(|(doubted, _)| doubted == which);
+            let is_another = goes.is_none_or(|goes| self.holding.can_do_without(entry, goes, &listing.credentials));
+            is_valid && is_another && !doubted && registered.is_some_and(Registered::is_certificate)
+        };
+        [Which::Current, Which::Previous, Which::Pending].into_iter().find(may_sign)
+    }
+
+    /// The first of these that this run has not dealt with and that somebody can take away.
+    fn first_removal<'a>(&self, litter: impl IntoIterator<Item = &'a Registered>, now: Timestamp) -> Option<Step> {
+        let mut open = litter.into_iter().filter(|registered| !self.settled.contains(&registered.key_id));
+        open.find_map(|registered| {
+            let key_id = registered.key_id.clone();
+            match registered.is_certificate() {
+                false => Some(Step::Remove { key_id, signer: None }),
+                true => self.signer(now, Some(registered)).map(|signer| Step::Remove { key_id, signer: Some(signer) }),
+            }
+        })
+    }
+
+    /// Takes in what came of a step.
+    pub fn absorb(&mut self, step: &Step, answer: Answer, now: Timestamp) {
+        match answer {
+            Answer::Token(answer) => {
+                let which = match step {
+                    Step::Try(which) => *which,
+                    _ => return,
+                };
+                self.absorb_token(which, answer, now);
+            }
+            Answer::Listed(listing) => {
+                let keys = listing.credentials.iter().filter(|registered| registered.is_certificate());
+                self.looks.push((now, keys.map(|key| key.key_id.clone()).collect()));
+                self.listed = Listed::Read(listing);
+            }
+            Answer::NoAnswer => self.listed = Listed::NoAnswer,
+            Answer::Elsewhere(elsewhere) => self.elsewhere = Some(elsewhere),
+            Answer::Pending(Some(pending)) => {
+                self.made = None;
+                self.holding.pending = Some(pending);
+            }
+            Answer::Pending(None) => self.meet(Fate::Unseen),
+            Answer::Described(description) => {
+                self.holding.description = description;
+                if let Promotion::Refused(why) = &self.promotion {
+                    self.promotion = Promotion::RefusedFor(why.clone());
+                }
+            }
+            Answer::Password(NewPassword { value, key_id, end }) => {
+                let Step::AddPassword { expires_at, .. } = step else { return };
+                let expires_at = end.unwrap_or(*expires_at);
+                self.absorb_made(NewCredential::Secret { value: &value, key_id: &key_id, expires_at });
+            }
+            Answer::Certificate(made) => self.absorb_made(NewCredential::Certificate(&made)),
+            Answer::Stored => {
+                self.holding.pending = Some(self.to_store().clone());
+                self.made = None;
+            }
+            Answer::StoredByAnother => self.meet(Fate::Beaten),
+            Answer::NotStored(why) => self.meet(Fate::Refused(why)),
+            Answer::Registered => self.registered = true,
+            // What was seen before somebody else wrote is worth nothing.
+            Answer::Concurrent => self.looks.clear(),
+            Answer::ProofRefused(why) => {
+                if let Step::AddKey { signer, .. } = step {
+                    self.doubted.push((*signer, why));
+                }
+            }
+            Answer::Removed => self.settle(step),
+            Answer::NotRemoved => {
+                self.settle(step);
+                if let Step::Remove { key_id, .. } = step {
+                    self.stubborn.push(key_id.clone());
+                }
+            }
+            Answer::Promoted => self.promotion = Promotion::Done,
+            Answer::NotPromoted(why) => self.promotion = Promotion::Refused(why),
+            Answer::Waited => {}
+        }
+    }
+
+    fn settle(&mut self, step: &Step) {
+        if let Step::Remove { key_id, .. } = step {
+            self.settled.insert(key_id.clone());
+        }
+    }
+
+    /// Of a federated credential nothing was made, and there is nothing to take back.
+    fn meet(&mut self, fate: Fate) {
+        let entry = self.to_store().clone();
+        self.made = Some(MadeEntry { entry, fate });
+    }
+
+    fn absorb_made(&mut self, new: NewCredential<'_>) {
+        // What is listed from here on is what `sweep` looks for, so it has to be asked for anew.
+        let adopted = match std::mem::replace(&mut self.listed, Listed::NotAsked) {
+            Listed::Read(listing) => self.holding.adopted(&listing.credentials),
+            Listed::NotAsked | Listed::NoAnswer => self.holding.current.retired_key_ids.clone(),
+        };
+        let entry = self.holding.current.with(new, adopted);
+        self.made = Some(MadeEntry { entry, fate: Fate::ToStore });
+    }
+
+    fn absorb_token(&mut self, which: Which, answer: Result<(), (String, Option<SignedDuration>)>, now: Timestamp) {
         let proofs = &mut self.proofs;
         match answer {
             Ok(()) => {
@@ -315,7 +628,10 @@ fn may_pass(refusal: Refusal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::ownership::tests::{description, entry, holding, hours, noon, password},
+        super::{
+            certificate,
+            ownership::tests::{description, entry, holding, hours, key, noon, password},
+        },
         *,
     };
 
@@ -326,29 +642,21 @@ mod tests {
     /// `v1` is current for two days by `k1`, `v2` awaits its value.
     fn state() -> State {
         let holding = holding(description(48, &[("v2", Stage::Pending)]), entry("current", "k1", &[]));
-        let proofs = Proofs {
-            in_a_row: 0,
-            next_at: noon(),
-            last_refusal: String::new(),
-            began: noon(),
-            deadline: noon() + minutes(5),
-            spacing: SignedDuration::from_secs(15),
-        };
-        State {
-            holding,
-            listed: Listed::NotAsked,
-            elsewhere: None,
-            settled: BTreeSet::new(),
-            taken: BTreeSet::new(),
-            refused: Vec::new(),
-            proofs,
-        }
+        State::beginning(holding, noon(), minutes(5), SignedDuration::from_secs(15))
     }
 
     fn created() -> State {
         let mut state = state();
         state.holding.pending = Some(entry("pending", "k2", &[]));
         state
+    }
+
+    fn listed(credentials: Vec<Registered>) -> Listed {
+        Listed::Read(Listing { object_id: "object".to_owned(), credentials })
+    }
+
+    fn remove(key_id: &str) -> Step {
+        Step::Remove { key_id: key_id.to_owned(), signer: None }
     }
 
     fn next(state: &State, step: Act) -> Step {
@@ -381,18 +689,18 @@ mod tests {
         let mut state = state();
         assert_eq!(next(&state, Act::CreateSecret), Step::List);
         let name = state.holding.stamp.name("v2");
-        let add = Step::Add { name: name.clone(), expires_at: noon() + LIFETIME };
-        state.listed = Listed::Read(vec![password("k1", "", "cur", 48)]);
+        let add = Step::AddPassword { name: name.clone(), expires_at: noon() + LIFETIME };
+        state.listed = listed(vec![password("k1", "", "cur", 48)]);
         assert_eq!(next(&state, Act::CreateSecret), add);
-        let young = Password { start: Some(noon() - minutes(14)), ..password("young", &name, "abc", 0) };
-        let old = Password { start: Some(noon() - minutes(15)), ..password("old", &name, "abc", 0) };
+        let young = Registered { start: Some(noon() - minutes(14)), ..password("young", &name, "abc", 0) };
+        let old = Registered { start: Some(noon() - minutes(15)), ..password("old", &name, "abc", 0) };
         let before = password("before", &state.holding.stamp.name("v0"), "abc", 9000);
-        state.listed = Listed::Read(vec![password("k1", "", "cur", 48), young, old, before]);
+        state.listed = listed(vec![password("k1", "", "cur", 48), young, old, before]);
         assert_eq!(next(&state, Act::CreateSecret), Step::LookElsewhere);
         state.elsewhere = Some(BTreeSet::new());
-        assert_eq!(next(&state, Act::CreateSecret), Step::Remove("old".to_owned()));
+        assert_eq!(next(&state, Act::CreateSecret), remove("old"));
         state.settled.insert("old".to_owned());
-        assert_eq!(next(&state, Act::CreateSecret), Step::Remove("before".to_owned()));
+        assert_eq!(next(&state, Act::CreateSecret), remove("before"));
         state.settled.insert("before".to_owned());
         assert_eq!(next(&state, Act::CreateSecret), add, "another run may be about to store the young one");
     }
@@ -412,12 +720,12 @@ mod tests {
     fn what_is_adopted_goes_only_after_a_look_at_the_other_entries() {
         let mut state = state();
         state.holding.current = entry("current", "k1", &["hand"]);
-        state.listed = Listed::Read(vec![password("k1", "", "cur", 48), password("hand", "", "xyz", 9000)]);
+        state.listed = listed(vec![password("k1", "", "cur", 48), password("hand", "", "xyz", 9000)]);
         assert_eq!(next(&state, Act::CreateSecret), Step::LookElsewhere);
         state.elsewhere = Some(BTreeSet::from(["hand".to_owned()]));
-        assert!(matches!(next(&state, Act::CreateSecret), Step::Add { .. }));
+        assert!(matches!(next(&state, Act::CreateSecret), Step::AddPassword { .. }));
         state.elsewhere = Some(BTreeSet::new());
-        assert_eq!(next(&state, Act::CreateSecret), Step::Remove("hand".to_owned()));
+        assert_eq!(next(&state, Act::CreateSecret), remove("hand"));
     }
 
     #[test]
@@ -432,8 +740,8 @@ mod tests {
         ] {
             assert_eq!(next(&state, act), Step::List);
             let name = state.holding.stamp.name("v2");
-            state.listed = Listed::Read(vec![password("k2", &name, "pen", 0), password("lost", &name, "abc", 0)]);
-            assert_eq!(next(&state, act), Step::Remove("lost".to_owned()));
+            state.listed = listed(vec![password("k2", &name, "pen", 0), password("lost", &name, "abc", 0)]);
+            assert_eq!(next(&state, act), remove("lost"));
             state.settled.insert("lost".to_owned());
             assert_eq!(next(&state, act), Step::Done(outcome));
             state.listed = Listed::NoAnswer;
@@ -448,9 +756,10 @@ mod tests {
         for which in [Which::Current, Which::Previous, Which::Pending] {
             assert_eq!(next(&state, Act::SetSecret), Step::Try(which));
             let mut taken = state.clone();
-            taken.absorb(which, Ok(()), noon());
+            taken.absorb(&Step::Try(which), Answer::Token(Ok(())), noon());
             assert_eq!(next(&taken, Act::SetSecret), Step::Done(Outcome::Verified));
-            state.absorb(which, Err((format!("{which:?} is refused"), None)), noon());
+            let refused = Answer::Token(Err((format!("{which:?} is refused"), None)));
+            state.absorb(&Step::Try(which), refused, noon());
         }
         let refused = Reason::Refused("Current is refused".to_owned());
         assert_eq!(next(&state, Act::SetSecret), Step::Abandon(refused));
@@ -468,10 +777,11 @@ mod tests {
                 Step::Try(Which::Pending) => {
                     let refused = refusals.contains(&tries.len());
                     tries.push(now.duration_since(noon()).as_secs());
-                    state.absorb(Which::Pending, if refused { Err(("7000215".to_owned(), None)) } else { Ok(()) }, now);
+                    let answer = if refused { Err(("7000215".to_owned(), None)) } else { Ok(()) };
+                    state.absorb(&Step::Try(Which::Pending), Answer::Token(answer), now);
                 }
                 Step::Wait(until) => now = until,
-                Step::List => state.listed = Listed::Read(Vec::new()),
+                Step::List => state.listed = listed(vec![]),
                 other => {
                     assert_eq!(other, Step::Done(Outcome::Proven));
                     break;
@@ -496,9 +806,9 @@ mod tests {
         assert_eq!(next(&state, Act::TestSecret), Step::List);
         state.listed = Listed::NoAnswer;
         assert_eq!(next(&state, Act::TestSecret), Step::Abandon(not_proven.clone()));
-        state.listed = Listed::Read(vec![password("k2", "", "pen", 1)]);
+        state.listed = listed(vec![password("k2", "", "pen", 1)]);
         assert_eq!(next(&state, Act::TestSecret), Step::Abandon(not_proven));
-        state.listed = Listed::Read(vec![password("k1", "", "cur", 1)]);
+        state.listed = listed(vec![password("k1", "", "cur", 1)]);
         assert_eq!(next(&state, Act::TestSecret), Step::Abandon(Reason::Dead("7000215".to_owned())));
     }
 
@@ -512,18 +822,211 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_and_other_principals_are_left_alone() {
-        let id = "a0000000-0000-4000-8000-00000000c11e";
-        let federated = serde_json::json!({"client_id": id, "home_tenant_id": id, "credential": {"kind": "federated"}});
-        let federated = Entry::parse(&Secret::new(federated.to_string())).unwrap();
+    fn another_principals_credential_is_left_alone() {
         for step in STEPS {
-            let mut state = created();
-            state.holding.current = federated.clone();
-            assert_eq!(next(&state, step), Step::Abandon(Reason::NotRotatable("federated")));
             let mut state = created();
             state.holding.current.application.client_id = "b0000000-0000-4000-8000-00000000c11e".to_owned();
             assert_eq!(next(&state, step), Step::Abandon(Reason::OtherPrincipal));
         }
+    }
+
+    #[test]
+    fn a_federated_credential_is_carried_over_and_earns_its_tokens_again() {
+        let id = "a0000000-0000-4000-8000-00000000c11e";
+        let federated = serde_json::json!({"client_id": id, "home_tenant_id": id, "credential": {"kind": "federated"}});
+        let federated = Entry::parse(&Secret::new(federated.to_string())).unwrap();
+        let mut state = state();
+        state.holding.current = federated;
+        assert_eq!(next(&state, Act::CreateSecret), Step::Store, "nothing is asked for, and nothing is made");
+        assert_eq!(state.to_store().text().expose(), state.holding.current.text().expose());
+        let mut beaten = state.clone();
+        beaten.absorb(&Step::Store, Answer::StoredByAnother, noon());
+        assert_eq!(next(&beaten, Act::CreateSecret), Step::ReadPending, "nothing was made that could be taken back");
+        state.absorb(&Step::Store, Answer::Stored, noon());
+        assert_eq!(next(&state, Act::CreateSecret), Step::Done(Outcome::Created));
+        assert_eq!(next(&state, Act::SetSecret), Step::Try(Which::Current));
+        assert_eq!(next(&state, Act::TestSecret), Step::Try(Which::Pending));
+        state.proofs.in_a_row = PROOFS;
+        assert_eq!(next(&state, Act::TestSecret), Step::Done(Outcome::Proven));
+        assert_eq!(next(&state, Act::FinishSecret), Step::Promote { from: "v1".to_owned() });
+    }
+
+    #[test]
+    fn what_was_made_and_not_stored_is_taken_back() {
+        let made = || {
+            let mut state = state();
+            state.listed = listed(vec![]);
+            let step = next(&state, Act::CreateSecret);
+            let made = serde_json::json!({"keyId": "K2", "secretText": "new", "endDateTime": null});
+            state.absorb(&step, Answer::Password(serde_json::from_value(made).unwrap()), noon());
+            assert_eq!(next(&state, Act::CreateSecret), Step::Store);
+            assert_eq!(state.to_store().secret().unwrap().expose(), "new");
+            state
+        };
+        let mut stored = made();
+        stored.absorb(&Step::Store, Answer::Stored, noon());
+        assert_eq!(next(&stored, Act::CreateSecret), Step::List, "what else bears the name is looked for");
+        let mut beaten = made();
+        beaten.absorb(&Step::Store, Answer::StoredByAnother, noon());
+        assert_eq!(next(&beaten, Act::CreateSecret), remove("k2"));
+        beaten.absorb(&remove("k2"), Answer::Removed, noon());
+        assert_eq!(next(&beaten, Act::CreateSecret), Step::ReadPending);
+        let mut unseen = beaten.clone();
+        unseen.absorb(&Step::ReadPending, Answer::Pending(None), noon());
+        assert_eq!(next(&unseen, Act::CreateSecret), Step::Abandon(Reason::Unseen));
+        beaten.absorb(&Step::ReadPending, Answer::Pending(Some(entry("theirs", "k3", &[]))), noon());
+        assert_eq!(next(&beaten, Act::CreateSecret), Step::List);
+        let mut refused = made();
+        refused.absorb(&Step::Store, Answer::NotStored("no".to_owned()), noon());
+        refused.absorb(&next(&refused, Act::CreateSecret), Answer::NotRemoved, noon());
+        assert_eq!(next(&refused, Act::CreateSecret), Step::Abandon(Reason::NotStored("no".to_owned())));
+        assert_eq!(refused.stubborn, ["k2"]);
+    }
+
+    #[test]
+    fn a_promotion_that_is_refused_is_judged_by_the_labels_of_now() {
+        let mut state = created();
+        let promote = Step::Promote { from: "v1".to_owned() };
+        let mut done = state.clone();
+        done.absorb(&promote, Answer::Promoted, noon());
+        assert_eq!(next(&done, Act::FinishSecret), Step::Done(Outcome::Finished));
+        state.absorb(&promote, Answer::NotPromoted("no".to_owned()), noon());
+        assert_eq!(next(&state, Act::FinishSecret), Step::Describe);
+        let mut same = state.clone();
+        same.absorb(&Step::Describe, Answer::Described(same.holding.description.clone()), noon());
+        assert_eq!(next(&same, Act::FinishSecret), Step::Abandon(Reason::NotPromoted("no".to_owned())));
+        let mut description = state.holding.description.clone();
+        description.stages = [("v1".to_owned(), vec![Stage::Previous]), ("v2".to_owned(), vec![Stage::Current])].into();
+        state.absorb(&Step::Describe, Answer::Described(description), noon());
+        assert_eq!(next(&state, Act::FinishSecret), Step::Done(Outcome::AlreadyCurrent));
+    }
+
+    /// An entry with a certificate that lives from a quarter of an hour before noon until so many hours after it.
+    fn certified(name: &str, hours_left: i64) -> Entry {
+        let made = certificate::make(name, noon() - hours(1), noon() + hours(hours_left)).unwrap();
+        let id = "a0000000-0000-4000-8000-00000000c11e";
+        let credential = serde_json::json!({"kind": "certificate", "certificate_pem": made.certificate_pem,
+            "private_key_pem": made.private_key_pem.expose()});
+        let entry = serde_json::json!({"client_id": id, "home_tenant_id": id, "credential": credential});
+        Entry::parse(&Secret::new(entry.to_string())).unwrap()
+    }
+
+    fn thumbprint(entry: &Entry) -> String {
+        entry.certificate().unwrap().0.thumbprint()
+    }
+
+    /// `v1` is current by a certificate, `v2` holds another one; the current one is registered.
+    fn certificates() -> State {
+        let mut state = state();
+        state.holding.current = certified("current", 2000);
+        state.holding.pending = Some(certified("pending", 4000));
+        state.listed = listed(vec![key("k1", "", &thumbprint(&state.holding.current), 48)]);
+        state.taken.insert(Which::Current);
+        state
+    }
+
+    #[test]
+    fn a_certificate_is_stored_first_and_registered_with_a_proof_of_the_one_before() {
+        let mut state = certificates();
+        let pending = state.holding.pending.take().unwrap();
+        let (name, expires_at) = (state.holding.stamp.name("v2"), noon() + LIFETIME);
+        let making = Step::MakeCertificate { name: name.clone(), expires_at };
+        assert_eq!(next(&state, Act::CreateSecret), making);
+        let (certificate, key_of_it) = pending.certificate().unwrap();
+        let made = Made {
+            certificate: certificate.clone(),
+            certificate_pem: "as it is made".to_owned(),
+            private_key_pem: key_of_it.clone(),
+        };
+        let before = state.listed.clone();
+        state.absorb(&making, Answer::Certificate(made), noon());
+        assert_eq!(next(&state, Act::CreateSecret), Step::Store);
+        state.absorb(&Step::Store, Answer::Stored, noon());
+        assert_eq!(next(&state, Act::SetSecret), Step::List);
+        state.listed = before;
+        let add = Step::AddKey { name: name.clone(), signer: Which::Current };
+        assert_eq!(next(&state, Act::SetSecret), add);
+        let mut there = state.clone();
+        there.listed = listed(vec![key("k2", &name, &thumbprint(&pending), 0)]);
+        assert_eq!(next(&there, Act::SetSecret), Step::Done(Outcome::Verified), "an earlier run has registered it");
+        state.absorb(&add, Answer::Registered, noon());
+        assert_eq!(next(&state, Act::SetSecret), Step::Done(Outcome::Verified));
+    }
+
+    #[test]
+    fn a_proof_that_is_not_taken_is_no_reason_to_replace_what_is_there() {
+        let mut state = certificates();
+        let add = next(&state, Act::SetSecret);
+        state.absorb(&add, Answer::ProofRefused("401".to_owned()), noon());
+        assert_eq!(next(&state, Act::SetSecret), Step::Abandon(Reason::ProofRefused("401".to_owned())));
+    }
+
+    #[test]
+    fn with_no_valid_certificate_left_all_keys_are_named_again_once_every_look_agrees() {
+        let mut state = certificates();
+        state.holding.current = certified("ended", -1);
+        let (event, mut now) = (
+            Event { step: Act::SetSecret, secret_id: String::new(), version: "v2".to_owned(), rotation_token: None },
+            noon(),
+        );
+        let others = |count: usize| -> Vec<Registered> {
+            ["k1", "k7", "k8"][..count].iter().map(|id| key(id, "", &"00".repeat(20), 48)).collect()
+        };
+        state.listed = Listed::NotAsked;
+        // One replica knows of a key that the others have not heard of yet.
+        let (mut looks, answers) = (Vec::new(), [2, 3, 2, 3, 3, 3, 3, 3]);
+        let replaced = loop {
+            match next_step(&state, &event, now) {
+                Step::List => {
+                    looks.push(now.duration_since(noon()).as_secs());
+                    let listing = Listing { object_id: "o".to_owned(), credentials: others(answers[looks.len() - 1]) };
+                    state.absorb(&Step::List, Answer::Listed(listing), now);
+                }
+                Step::Wait(until) => now = until,
+                other => break other,
+            }
+        };
+        let name = state.holding.stamp.name("v2");
+        assert_eq!((replaced.clone(), looks), (Step::ReplaceKeys { name }, vec![0, 20, 40, 60, 80, 100, 120]));
+        state.absorb(&replaced, Answer::Concurrent, now);
+        assert_eq!(next_step(&state, &event, now), Step::List, "somebody has just written: everything from the start");
+        state.absorb(&replaced, Answer::Registered, now);
+        assert_eq!(next_step(&state, &event, now), Step::Done(Outcome::Verified));
+    }
+
+    #[test]
+    fn a_certificate_goes_with_a_proof_of_one_that_stays() {
+        let mut state = certificates();
+        let (current, pending) =
+            (thumbprint(&state.holding.current), thumbprint(state.holding.pending.as_ref().unwrap()));
+        let name = state.holding.stamp.name("v2");
+        let twice = [key("k2", &name, &pending, 0), key("k3", &name, &pending, 0)];
+        state.proofs.in_a_row = PROOFS;
+        state.listed = listed([&twice[..], &[key("k1", "", &current, 48)]].concat());
+        let removal = Step::Remove { key_id: "k3".to_owned(), signer: Some(Which::Current) };
+        assert_eq!(next(&state, Act::TestSecret), removal);
+        // Its own registration alone is left, and nobody could sign but itself.
+        state.holding.current = certified("ended", -1);
+        state.listed = listed(vec![key("k4", &name, &"00".repeat(20), 0)]);
+        assert_eq!(next(&state, Act::TestSecret), Step::Done(Outcome::Proven), "it stays for the daily check");
+    }
+
+    #[test]
+    fn tidying_looks_elsewhere_first_and_leaves_what_it_cannot_remove() {
+        let mut state = certificates();
+        state.holding.description = description(48, &[]);
+        state.holding.pending = None;
+        let current = thumbprint(&state.holding.current);
+        let old = key("k0", &state.holding.stamp.name("v0"), &"00".repeat(20), 9000);
+        state.listed = listed(vec![key("k1", "", &current, 48), old]);
+        assert_eq!(next_tidying(&state, noon()), Step::LookElsewhere);
+        state.absorb(&Step::LookElsewhere, Answer::Elsewhere(BTreeSet::from(["00".repeat(20)])), noon());
+        assert_eq!(next_tidying(&state, noon()), Step::Done(Outcome::Tidy), "another entry lives by it");
+        state.elsewhere = Some(BTreeSet::new());
+        let removal = Step::Remove { key_id: "k0".to_owned(), signer: Some(Which::Current) };
+        assert_eq!(next_tidying(&state, noon()), removal);
+        state.absorb(&removal, Answer::NotRemoved, noon());
+        assert_eq!((next_tidying(&state, noon()), state.stubborn), (Step::Done(Outcome::Tidy), vec!["k0".to_owned()]));
     }
 
     #[test]

@@ -112,9 +112,8 @@ pub fn token_request(
         Credential::ClientSecret { value } => {
             form.append_pair("client_secret", value.expose());
         }
-        Credential::Certificate { certificate_pem, private_key_pem } => {
-            let assertion =
-                certificate_assertion(endpoint, &application.client_id, certificate_pem, private_key_pem, now)?;
+        Credential::Certificate { certificate, private_key_pem } => {
+            let assertion = certificate_assertion(endpoint, &application.client_id, certificate, private_key_pem, now)?;
             form.append_pair("client_assertion_type", JWT_BEARER);
             form.append_pair("client_assertion", assertion.expose());
         }
@@ -143,7 +142,7 @@ struct AssertionClaims<'a> {
 fn certificate_assertion(
     endpoint: &Url,
     client_id: &str,
-    certificate_pem: &str,
+    certificate: &Certificate,
     private_key_pem: &Secret<String>,
     now: Timestamp,
 ) -> Result<Secret<String>, String> {
@@ -157,7 +156,7 @@ fn certificate_assertion(
         nbf: now,
         exp: now + ASSERTION_LIFETIME.as_secs(),
     };
-    Certificate::read(certificate_pem)?.sign(private_key_pem, &claims)
+    certificate.sign(private_key_pem, &claims)
 }
 
 #[derive(Deserialize)]

@@ -9,17 +9,17 @@ use crate::{
     App,
     credential::{
         Application,
+        directory::{Directory, home_token},
         entry::Entry,
         name::{EntryKind, EntryName},
         ownership::Holding,
-        passwords::{Passwords, home_token},
         read,
-        rotation::RotationError,
+        rotation::{RotationError, Tidied, tidy},
         status::{self, Status},
     },
     microsoft::{
         entra::Refusal,
-        graph::{GraphError, Password},
+        graph::{self, GraphError},
         token::{AccessToken, TokenError},
         tokens::ApplicationName,
     },
@@ -138,22 +138,22 @@ async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> R
         defender_roles: None,
         stubborn: Vec::new(),
     };
-    if facts.holding.current.secret().is_none() {
-        return Ok(facts);
-    }
     let (access, means) = access(app, &facts.holding).await;
     facts.access = access;
     let Some((application, token)) = means else { return Ok(facts) };
     facts.graph_roles = token.roles.clone();
     facts.defender_roles = defender_roles(app, &facts.holding.current, short).await;
-    let mut passwords = Passwords::new(app, &application, token, until);
-    facts.listed = list(app, &mut passwords, &facts.holding).await;
+    let mut directory = Directory::new(app, &application, token, until);
+    let listing = match list(app, &mut directory, &facts.holding).await {
+        Ok(listing) => listing,
+        Err(unread) => return Ok(Facts { listed: unread, ..facts }),
+    };
     // What Graph shows was made before it was listed. Read after that, the vault says of each whether it is in use.
     facts.holding = read::holding(app, &name.full, false).await?;
-    if let Listing::Read(listed) = &mut facts.listed {
-        facts.stubborn = tidy(app, &mut passwords, &facts.holding, name, listed).await?;
-    }
-    Ok(facts)
+    let mut listed = listing.credentials.clone();
+    let Tidied { gone, stay } = tidy(app, name, &facts.holding, listing, until).await?;
+    listed.retain(|registered| !gone.contains(&registered.key_id));
+    Ok(Facts { listed: Listing::Read(listed), stubborn: stay, ..facts })
 }
 
 /// A token for Graph by the current credential, or else by the previous one: the one is a fact, the other a means.
@@ -185,19 +185,21 @@ async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, A
 }
 
 /// One replica's answer; where it lacks the current credential, other replicas are asked.
-async fn list(app: &App, passwords: &mut Passwords<'_>, holding: &Holding) -> Listing {
-    let mut listed = Listing::Unknown;
+async fn list(app: &App, directory: &mut Directory<'_>, holding: &Holding) -> Result<graph::Listing, Listing> {
+    let current = &holding.current;
+    let mut listed = Err(Listing::Unknown);
     for _ in 0..ATTEMPTS {
-        match passwords.list().await {
+        match directory.list().await {
             Ok(found) => {
-                let is_there = holding.current.key_id.is_none() || holding.at_entra(&holding.current, &found).is_some();
-                listed = Listing::Read(found);
+                let names_none = current.identities().next().is_none();
+                let is_there = names_none || holding.at_entra(current, &found.credentials).is_some();
+                listed = Ok(found);
                 if is_there {
                     break;
                 }
                 app.clock.sleep(REREAD).await;
             }
-            Err(GraphError::Denied(_)) => return Listing::Denied,
+            Err(GraphError::Denied(_)) => return Err(Listing::Denied),
             Err(error) => {
                 tracing::warn!(%error, "the application's credentials at Entra cannot be read today");
                 return listed;
@@ -205,37 +207,6 @@ async fn list(app: &App, passwords: &mut Passwords<'_>, holding: &Holding) -> Li
         }
     }
     listed
-}
-
-/// Removes what is ours and of no use. Gives what would not go.
-async fn tidy(
-    app: &App,
-    passwords: &mut Passwords<'_>,
-    holding: &Holding,
-    name: &EntryName,
-    listed: &mut Vec<Password>,
-) -> Result<Vec<String>, RotationError> {
-    let now = app.clock.now();
-    let elsewhere = match holding.asks_elsewhere(listed, now) {
-        true => Some(read::elsewhere(app, name).await?),
-        false => None,
-    };
-    let leftovers = holding.leftovers(listed, elsewhere.as_ref(), now);
-    let leftovers: Vec<String> = leftovers.into_iter().map(|password| password.key_id.clone()).collect();
-    let mut stubborn = Vec::new();
-    for key_id in leftovers {
-        match passwords.remove(&key_id).await {
-            Ok(()) => {
-                tracing::info!(vault.name = name.full, credential.key_id = key_id, "removed a credential of no use");
-                listed.retain(|password| password.key_id != key_id);
-            }
-            Err(error) => {
-                tracing::info!(vault.name = name.full, credential.key_id = key_id, %error, "a credential of no use stays another day");
-                stubborn.push(key_id);
-            }
-        }
-    }
-    Ok(stubborn)
 }
 
 /// The roles in a token for Defender: in the home tenant, or, for the application that customers approve, in the first

@@ -16,21 +16,27 @@ use crate::{
 pub enum Reason {
     #[error("version {0} is no version of this secret under rotation; nothing was changed")]
     NotPending(String),
-    #[error("a credential of the kind {0} is not rotated by this version of Muster; nothing was changed")]
-    NotRotatable(&'static str),
     #[error("another credential was stored since this rotation began; it stays current")]
     Overtaken,
-    #[error("the version under rotation holds no secret yet; createSecret comes first")]
+    #[error("the version under rotation holds nothing yet; createSecret comes first")]
     NothingCreated,
+    #[error("the vault did not take the new credential ({0}); nothing was changed")]
+    NotStored(String),
+    #[error("another run has stored a credential under this version, and the vault does not show it yet")]
+    Unseen,
+    #[error("Graph takes the proof of none of our certificates ({0}), so the new one is not registered yet")]
+    ProofRefused(String),
+    #[error("the vault did not make the new credential current ({0}); the old one stays current")]
+    NotPromoted(String),
     #[error(
-        "the version under rotation holds a secret of another application or another home tenant than the current one; \
+        "the version under rotation holds a credential of another application or another home tenant than the current one; \
          it is not used"
     )]
     OtherPrincipal,
     #[error("Entra takes none of the stored credentials ({0}), so nothing can be rotated with them")]
     Refused(String),
     #[error(
-        "the new secret earned {earned} of {PROOFS} tokens in the time there was ({last}); the old one stays current"
+        "the new credential earned {earned} of {PROOFS} tokens in the time there was ({last}); the old one stays current"
     )]
     NotProven { earned: u32, last: String },
     #[error(
@@ -38,7 +44,7 @@ pub enum Reason {
          more time"
     )]
     TooLittleTime,
-    #[error("Entra has not got the new secret any more ({0}); the old one stays current")]
+    #[error("Entra has not got the new credential any more ({0}); the old one stays current")]
     Dead(String),
 }
 
@@ -51,6 +57,9 @@ pub enum RotationError {
     Signing,
     #[error("{label}: {cause}")]
     Unusable { label: &'static str, cause: Malformed },
+    /// No key and no certificate could be made here.
+    #[error("{0}")]
+    NoCertificate(String),
     #[error(transparent)]
     Stopped(#[from] Reason),
     #[error(transparent)]
@@ -76,7 +85,10 @@ impl RotationError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Stopped(Reason::OtherPrincipal | Reason::Overtaken | Reason::Dead(_)) => Disposition::StartAnew,
-            Self::Stopped(Reason::NotProven { .. } | Reason::NothingCreated) => Disposition::Retry,
+            Self::Stopped(
+                Reason::NotProven { .. } | Reason::NothingCreated | Reason::Unseen | Reason::ProofRefused(_),
+            )
+            | Self::NoCertificate(_) => Disposition::Retry,
             Self::Graph(GraphError::Denied(_) | GraphError::Policy(_)) => Disposition::NeedsOperator,
             Self::Graph(_) => Disposition::Retry,
             Self::Token(TokenError::Refused(refused)) => match refused.refusal() {
@@ -96,21 +108,19 @@ impl RotationError {
             Self::Graph(GraphError::Denied(_)) => format!(
                 "Let the application of {name} change its own credentials: in its home tenant assign its service principal \
                  the role {OWN_CREDENTIALS_ROLE} of Microsoft Graph, and make that service principal an owner of the \
-                 application. Until then make a new secret by hand and store it with `muster vault put {name}`."
+                 application. Until then make a new credential by hand and store it with `muster vault put {name}`."
             ),
             Self::Graph(GraphError::Policy(_)) => {
                 "Exempt the application from that policy, or use a certificate.".to_owned()
             }
-            Self::Stopped(Reason::NotRotatable(_)) | Self::Signing => {
-                "Nothing is broken; only client secrets are rotated.".to_owned()
-            }
+            Self::Signing => "Nothing is broken; only credentials of applications are rotated.".to_owned(),
             Self::Stopped(Reason::Refused(_))
             | Self::Unusable { .. }
             | Self::Token(TokenError::NoApplication { .. }) => {
-                format!("Make a new secret in Entra by hand and store it with `muster vault put {name}`.")
+                format!("Make a new credential in Entra by hand and store it with `muster vault put {name}`.")
             }
             Self::Token(TokenError::Refused(refused)) if refused.refusal() == Refusal::OurCredential => {
-                format!("Make a new secret in Entra by hand and store it with `muster vault put {name}`.")
+                format!("Make a new credential in Entra by hand and store it with `muster vault put {name}`.")
             }
             Self::Vault(VaultError::NotFound(_)) => format!("Store the application with `muster vault put {name}`."),
             _ => match self.disposition() {

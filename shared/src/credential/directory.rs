@@ -1,30 +1,48 @@
-//! An application's passwords at Graph, asked for with patience.
+//! An application in its directory: its credentials at Graph, asked for with patience.
 
 use jiff::Timestamp;
 
-use super::{Application, entry::Entry};
+use super::{Application, certificate::Certificate, entry::Entry};
 use crate::{
     App,
     http::Request,
     microsoft::{
         entra::Refusal,
         graph::{
-            GraphError, NewPassword, Password, add_request, list_request, parse_added, parse_list, parse_refusal,
-            remove_request,
+            GraphError, Listing, NewPassword, ProofClaims, Registered, add_key_request, add_request, list_request,
+            parse_added, parse_list, parse_refusal, remove_key_request, remove_request, replace_keys_request,
         },
         token::{AccessToken, TokenError},
     },
+    secret::Secret,
     tenant::TenantId,
 };
 
-/// One application's passwords, with a token that may change them.
+/// One application, with a token that may change its credentials.
 #[derive(Debug)]
-pub struct Passwords<'a> {
+pub struct Directory<'a> {
     app: &'a App,
     application: Application,
     token: AccessToken,
     /// Nothing is waited for beyond this.
     until: Timestamp,
+}
+
+/// A registered certificate with its key, and the application that it speaks for by its object id.
+#[derive(Debug, Clone, Copy)]
+pub struct Signer<'a> {
+    pub certificate: &'a Certificate,
+    pub key: &'a Secret<String>,
+    pub object_id: &'a str,
+}
+
+impl Signer<'_> {
+    /// # Errors
+    /// [`GraphError::Unauthorized`] when the key cannot sign.
+    fn proof(&self, now: Timestamp) -> Result<Secret<String>, GraphError> {
+        let claims = ProofClaims::new(self.object_id, now);
+        self.certificate.sign(self.key, &claims).map_err(GraphError::Unauthorized)
+    }
 }
 
 /// A token for Graph in the application's home tenant, by exactly this credential.
@@ -39,7 +57,7 @@ pub async fn home_token(app: &App, application: &Application) -> Result<AccessTo
     app.tokens.by_credential(tenant, application, app.config.graph_audience()).await
 }
 
-impl<'a> Passwords<'a> {
+impl<'a> Directory<'a> {
     pub fn new(app: &'a App, application: &Application, token: AccessToken, until: Timestamp) -> Self {
         Self { app, application: application.clone(), token, until }
     }
@@ -67,30 +85,66 @@ impl<'a> Passwords<'a> {
     ///
     /// # Errors
     /// [`GraphError`]
-    pub async fn list(&mut self) -> Result<Vec<Password>, GraphError> {
+    pub async fn list(&mut self) -> Result<Listing, GraphError> {
         let client_id = self.application.client_id.clone();
         let request = list_request(&self.app.config.graph(), &client_id);
-        parse_list(&self.call(request, true).await?, &client_id)
+        parse_list(&self.call(request, Repeat::Always).await?, &client_id)
     }
 
     /// # Errors
     /// [`GraphError`]; unless it is one that says that nothing was done, a password may have been made.
-    pub async fn add(&mut self, name: &str, expires_at: Timestamp) -> Result<NewPassword, GraphError> {
+    pub async fn add_password(&mut self, name: &str, expires_at: Timestamp) -> Result<NewPassword, GraphError> {
         let request = add_request(&self.app.config.graph(), &self.application.client_id, name, expires_at);
-        parse_added(&self.call(request, false).await?)
+        parse_added(&self.call(request, Repeat::WhenNotDone).await?)
     }
 
     /// # Errors
     /// [`GraphError`]; one that is gone already is no error.
-    pub async fn remove(&mut self, key_id: &str) -> Result<(), GraphError> {
+    pub async fn remove_password(&mut self, key_id: &str) -> Result<(), GraphError> {
         let request = remove_request(&self.app.config.graph(), &self.application.client_id, key_id);
-        match self.call(request, true).await {
-            Ok(_) | Err(GraphError::NothingToRemove) => Ok(()),
-            Err(error) => Err(error),
-        }
+        gone(self.call(request, Repeat::Always).await)
     }
 
-    async fn call(&mut self, request: Request, repeatable: bool) -> Result<Vec<u8>, GraphError> {
+    /// Registers a certificate under this name.
+    ///
+    /// # Errors
+    /// [`GraphError`]; `Unauthorized` where the proof is not taken.
+    pub async fn add_key(
+        &mut self,
+        name: &str,
+        certificate: &Certificate,
+        signer: &Signer<'_>,
+    ) -> Result<(), GraphError> {
+        let proof = signer.proof(self.app.clock.now())?;
+        let graph = self.app.config.graph();
+        let request = add_key_request(&graph, &self.application.client_id, name, certificate.der(), &proof);
+        self.call(request, Repeat::WhenNotDone).await.map(drop)
+    }
+
+    /// Registers a certificate where none can sign; `listed` is everything that is there, and stays.
+    ///
+    /// # Errors
+    /// [`GraphError`]; nothing is asked for twice, because what was listed may not be what is there any more.
+    pub async fn replace_keys(
+        &mut self,
+        name: &str,
+        certificate: &Certificate,
+        listed: &[Registered],
+    ) -> Result<(), GraphError> {
+        let graph = self.app.config.graph();
+        let request = replace_keys_request(&graph, &self.application.client_id, listed, name, certificate.der());
+        self.call(request, Repeat::Never).await.map(drop)
+    }
+
+    /// # Errors
+    /// [`GraphError`]; one that is gone already is no error.
+    pub async fn remove_key(&mut self, key_id: &str, signer: &Signer<'_>) -> Result<(), GraphError> {
+        let proof = signer.proof(self.app.clock.now())?;
+        let request = remove_key_request(&self.app.config.graph(), &self.application.client_id, key_id, &proof);
+        gone(self.call(request, Repeat::Always).await)
+    }
+
+    async fn call(&mut self, request: Request, repeat: Repeat) -> Result<Vec<u8>, GraphError> {
         let mut attempt = 0;
         loop {
             let error = match self.send(request.clone()).await {
@@ -101,7 +155,11 @@ impl<'a> Passwords<'a> {
                 self.token.renew_at = Timestamp::MIN;
             }
             let clock = &self.app.clock;
-            match error.pause(attempt, repeatable) {
+            let pause = match repeat {
+                Repeat::Never => None,
+                Repeat::WhenNotDone | Repeat::Always => error.pause(attempt, repeat == Repeat::Always),
+            };
+            match pause {
                 Some(pause) if clock.now() + pause <= self.until => clock.sleep(pause).await,
                 _ => return Err(error),
             }
@@ -123,5 +181,21 @@ impl<'a> Passwords<'a> {
             200..300 => Ok(body),
             _ => Err(parse_refusal(status, retry_after.as_deref(), &body)),
         }
+    }
+}
+
+/// After which failures a call is made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Never,
+    /// After those that say that nothing was done.
+    WhenNotDone,
+    Always,
+}
+
+fn gone(removed: Result<Vec<u8>, GraphError>) -> Result<(), GraphError> {
+    match removed {
+        Ok(_) | Err(GraphError::NothingToRemove) => Ok(()),
+        Err(error) => Err(error),
     }
 }
