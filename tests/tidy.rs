@@ -241,7 +241,7 @@ mod rules {
             "storage",
             "tenant::TenantId",
         ];
-        let entry: &[&str] = &["microsoft::time", "secret"];
+        let entry: &[&str] = &["microsoft", "secret"];
         let decision: &[&str] = &["microsoft", "ports::vault", "secret"];
         let layers = [
             ("shared/src/http", tools, "the client knows requests, not what they are for"),

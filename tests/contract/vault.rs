@@ -34,6 +34,7 @@ suite! {
         a_label_moves_to_the_version_that_is_put_under_it,
         the_version_before_becomes_the_previous_one,
         a_version_without_labels_is_forgotten,
+        a_forgotten_version_is_never_used_again,
         a_read_of_another_version_than_the_labelled_one_finds_nothing,
         promoting_moves_current_and_leaves_previous_behind,
         what_is_stored_after_a_finished_rotation_leaves_no_rotation_open,
@@ -223,6 +224,15 @@ async fn a_version_without_labels_is_forgotten(open: Open<dyn Vault>) {
         assert!(is_not_found(&vault.read(NAME, stage, Some(V1)).await));
     }
     assert!(is_not_found(&vault.promote(NAME, V1, V3).await));
+}
+
+/// Whoever was held up for long must not store something else under a version that was tested and called off.
+async fn a_forgotten_version_is_never_used_again(open: Open<dyn Vault>) {
+    let vault = with_one(&open).await;
+    put(&*vault, V2, "two", &[Current]).await.unwrap();
+    put(&*vault, V3, "three", &[Current]).await.unwrap();
+    assert!(is_taken(&put(&*vault, V1, "another", &[Pending]).await));
+    assert_eq!(labels(&*vault).await, stages(&[(V2, &[Previous]), (V3, &[Current])]));
 }
 
 async fn a_read_of_another_version_than_the_labelled_one_finds_nothing(open: Open<dyn Vault>) {

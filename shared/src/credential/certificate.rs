@@ -18,6 +18,7 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(15);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
+    thumbprint: String,
     public_key: Vec<u8>,
     pub begins: Timestamp,
     pub ends: Timestamp,
@@ -37,11 +38,13 @@ impl Certificate {
             let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
             Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
         };
+        let der = certificate.to_der().map_err(|_| unreadable())?;
         Ok(Self {
             public_key: tbs.subject_public_key_info().subject_public_key.raw_bytes().to_vec(),
             begins: at(&tbs.validity().not_before),
             ends: at(&tbs.validity().not_after),
-            der: certificate.to_der().map_err(|_| unreadable())?,
+            thumbprint: thumbprint(&der),
+            der,
         })
     }
 
@@ -51,8 +54,8 @@ impl Certificate {
     }
 
     /// What Entra knows it by: the SHA-1 of the certificate, as lower-case hexadecimal digits.
-    pub fn thumbprint(&self) -> String {
-        thumbprint(&self.der)
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
     }
 
     pub fn is_valid(&self, now: Timestamp) -> bool {

@@ -95,7 +95,7 @@ impl Entry {
                 hint.as_ref().is_none_or(|hint| value.expose().starts_with(hint))
             }
             (Credential::Certificate { certificate, .. }, What::Certificate { thumbprint, .. }) => {
-                thumbprint.as_ref().is_none_or(|thumbprint| *thumbprint == certificate.thumbprint())
+                thumbprint.as_ref().is_none_or(|thumbprint| thumbprint == certificate.thumbprint())
             }
             _ => false,
         }
@@ -105,8 +105,7 @@ impl Entry {
     /// the thumbprint says it, named or not.
     pub fn lives_by(&self, registered: &Registered) -> bool {
         let named = self.key_id.as_deref();
-        let is_the_certificate =
-            self.certificate().is_some_and(|(own, _)| registered.has_thumbprint(&own.thumbprint()));
+        let is_the_certificate = self.certificate().is_some_and(|(own, _)| registered.has_thumbprint(own.thumbprint()));
         let may_be_the_secret = matches!(&registered.what, What::Password { hint: Some(_) }) && self.fits(registered);
         named.is_some_and(|key_id| key_id.eq_ignore_ascii_case(&registered.key_id))
             || is_the_certificate
@@ -114,9 +113,9 @@ impl Entry {
     }
 
     /// What identifies the credential at Entra, as far as the entry knows: key id and thumbprint.
-    pub fn identities(&self) -> impl Iterator<Item = String> {
+    pub fn identities(&self) -> impl Iterator<Item = &str> {
         let thumbprint = self.certificate().map(|(certificate, _)| certificate.thumbprint());
-        self.key_id.clone().into_iter().chain(thumbprint)
+        self.key_id.as_deref().into_iter().chain(thumbprint)
     }
 
     /// This entry with another credential of the same kind; every field that we do not know is kept.
@@ -276,7 +275,7 @@ mod tests {
         let own = entry(&pair, &json!({}));
         let thumbprint = own.certificate().unwrap().0.thumbprint();
         for (registered, fits, lives) in [
-            (key("k1", Some(thumbprint)), true, true),
+            (key("k1", Some(thumbprint.to_owned())), true, true),
             (key("k1", Some("00".repeat(20))), false, false),
             (key("k1", None), true, false),
             (password("k1", Some("cur")), false, false),

@@ -15,6 +15,10 @@ use crate::{
     ports::vault::{Description, Stage},
 };
 
+/// The longest that whoever makes a credential can be between reading the vault, Graph's answer, and storing it: a
+/// function's longest life.
+pub const IN_FLIGHT: SignedDuration = SignedDuration::from_mins(15);
+
 /// As long as somebody may still use what the current credential has replaced.
 pub const GRACE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -48,6 +52,8 @@ fn shown_name(registered: &Registered) -> Option<&str> {
 /// One secret of the vault as it is now: labels, and the entries under them.
 #[derive(Debug, Clone)]
 pub struct Holding {
+    /// Before any of it was read.
+    pub read_at: Timestamp,
     pub description: Description,
     pub stamp: Stamp,
     pub current: Entry,
@@ -104,6 +110,8 @@ impl Holding {
         let ours = |registered: &&Registered| {
             self.stamp.is_on(registered) || adopted.contains(&registered.key_id.to_ascii_lowercase())
         };
+        // What is younger than that may have been stored, and become current, since the labels were read.
+        let is_settled = |registered: &&Registered| self.is_settled(registered);
         let free = |registered: &&Registered| {
             let lives_there = |identity: &String| {
                 registered.key_id.eq_ignore_ascii_case(identity) || registered.has_thumbprint(identity)
@@ -112,7 +120,12 @@ impl Holding {
                 && (open.is_none() || shown_name(registered) != open.as_deref())
                 && elsewhere.is_some_and(|elsewhere| !elsewhere.iter().any(lives_there))
         };
-        listed.iter().filter(ours).filter(free).collect()
+        listed.iter().filter(ours).filter(is_settled).filter(free).collect()
+    }
+
+    /// Whether this was made so long before the vault was read that nobody can have been about to store it then.
+    pub fn is_settled(&self, registered: &Registered) -> bool {
+        registered.start.is_some_and(|start| self.read_at.duration_since(start) >= IN_FLIGHT)
     }
 
     /// Whether [`Holding::leftovers`] would be more if it knew what other entries live by.
@@ -137,7 +150,7 @@ impl Holding {
         let thumbprint = entry.certificate().map(|(certificate, _)| certificate.thumbprint());
         let is_it = |registered: &&Registered| {
             entry.key_id.as_deref().is_some_and(|key_id| registered.key_id.eq_ignore_ascii_case(key_id))
-                || thumbprint.as_deref().is_some_and(|thumbprint| registered.has_thumbprint(thumbprint))
+                || thumbprint.is_some_and(|thumbprint| registered.has_thumbprint(thumbprint))
         };
         listed.iter().find(is_it)
     }
@@ -146,7 +159,7 @@ impl Holding {
 /// How often an entry's certificate is registered.
 fn registrations(entry: &Entry, listed: &[Registered]) -> usize {
     let thumbprint = entry.certificate().map(|(certificate, _)| certificate.thumbprint());
-    thumbprint.map_or(0, |thumbprint| listed.iter().filter(|registered| registered.has_thumbprint(&thumbprint)).count())
+    thumbprint.map_or(0, |thumbprint| listed.iter().filter(|registered| registered.has_thumbprint(thumbprint)).count())
 }
 
 /// Whether the same certificate is there under a key id before this one. Everybody who looks keeps the same one.
@@ -216,7 +229,7 @@ pub(super) mod tests {
 
     pub fn holding(description: Description, current: Entry) -> Holding {
         let stamp = Stamp::of(&description);
-        Holding { description, stamp, current, previous: None, pending: None }
+        Holding { read_at: noon(), description, stamp, current, previous: None, pending: None }
     }
 
     fn ids(passwords: &[&Registered]) -> Vec<String> {

@@ -23,6 +23,7 @@ const LOOKS: u32 = 3;
 
 /// One secret with everything under its labels. `pending_expected`: a version under rotation ought to hold something.
 pub(super) async fn holding(app: &App, id: &str, pending_expected: bool) -> Result<Holding, RotationError> {
+    let read_at = app.clock.now();
     let (mut description, mut current) = (app.ports.vault.describe(id).await?, None);
     for _ in 0..LOOKS {
         current = entry(app, id, Stage::Current, description.version(Stage::Current)).await?;
@@ -46,7 +47,7 @@ pub(super) async fn holding(app: &App, id: &str, pending_expected: bool) -> Resu
         Some(version) => pending(app, id, version, pending_expected).await?,
         None => None,
     };
-    Ok(Holding { stamp: Stamp::of(&description), description, current, previous, pending })
+    Ok(Holding { read_at, stamp: Stamp::of(&description), description, current, previous, pending })
 }
 
 /// What is current.
@@ -81,7 +82,7 @@ pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<BTreeSet<St
         }
         for stage in [Stage::Current, Stage::Previous, Stage::Pending] {
             match entry(app, &other, stage, None).await {
-                Ok(entry) => found.extend(entry.iter().flat_map(Entry::identities)),
+                Ok(entry) => found.extend(entry.iter().flat_map(Entry::identities).map(str::to_owned)),
                 // A damaged entry: no application lives by it.
                 Err(RotationError::Unusable { .. }) => {}
                 Err(error) => return Err(error),

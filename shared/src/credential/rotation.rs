@@ -14,6 +14,8 @@
 //! Each [`Step`] is one call. What comes of it is taken in by [`State::absorb`], and the next step is asked for.
 
 mod error;
+#[cfg(test)]
+mod model;
 mod run;
 
 use std::collections::BTreeSet;
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     certificate::Made,
     entry::{Entry, NewCredential},
-    ownership::Holding,
+    ownership::{Holding, IN_FLIGHT},
 };
 use crate::{
     microsoft::{
@@ -45,8 +47,6 @@ pub const LIFETIME: SignedDuration = SignedDuration::from_hours(180 * 24);
 /// The tokens in a row that a new credential must earn. One alone says little: a new one works at one of Entra's
 /// replicas and not at the next (MICROSOFT.md 5.5).
 pub const PROOFS: u32 = 5;
-/// The longest that whoever makes a secret can be between Graph's answer and the vault: a function's longest life.
-const IN_FLIGHT: SignedDuration = SignedDuration::from_mins(15);
 /// After a refused token.
 const RETRY: SignedDuration = SignedDuration::from_secs(3);
 /// A rotation is not given up for lost before it is this old: replicas have been slower than anybody thought before.
@@ -307,6 +307,10 @@ pub fn next_tidying(state: &State, now: Timestamp) -> Step {
 /// Clears away what earlier rotations left, then makes the credential and stores it.
 fn create(state: &State, event: &Event, now: Timestamp) -> Step {
     let holding = &state.holding;
+    // Whoever comes after us takes what we have made for abandoned by now.
+    if now.duration_since(holding.read_at) >= IN_FLIGHT {
+        return Step::Abandon(Reason::Stalled);
+    }
     if let Some(MadeEntry { entry, fate }) = &state.made {
         // What was made and will never be used is taken back first. A certificate is known to nobody yet.
         let lost = entry.key_id.as_ref().filter(|_| entry.secret().is_some() && *fate != Fate::ToStore);
@@ -328,7 +332,7 @@ fn create(state: &State, event: &Event, now: Timestamp) -> Step {
     }
     // A younger one may be on its way into the vault at this moment, in other hands. Once something is stored, `sweep`
     // removes what lost, whatever its age.
-    let abandoned = |orphan: &&Registered| orphan.start.is_some_and(|start| now.duration_since(start) >= IN_FLIGHT);
+    let abandoned = |orphan: &&Registered| holding.is_settled(orphan);
     let orphans = holding.orphans(&event.version, listed).into_iter().filter(abandoned);
     let litter = orphans.chain(holding.leftovers(listed, state.elsewhere.as_ref(), now));
     if let Some(removal) = state.first_removal(litter, now) {
@@ -368,7 +372,7 @@ fn set(state: &State, event: &Event, pending: &Entry, now: Timestamp) -> Step {
     }
     let is_known = state.registered || state.taken.contains(&Which::Pending);
     match pending.certificate() {
-        Some((certificate, _)) if !is_known => register(state, event, &certificate.thumbprint(), now),
+        Some((certificate, _)) if !is_known => register(state, event, certificate.thumbprint(), now),
         _ => Step::Done(Outcome::Verified),
     }
 }
@@ -912,7 +916,7 @@ mod tests {
     }
 
     fn thumbprint(entry: &Entry) -> String {
-        entry.certificate().unwrap().0.thumbprint()
+        entry.certificate().unwrap().0.thumbprint().to_owned()
     }
 
     /// `v1` is current by a certificate, `v2` holds another one; the current one is registered.

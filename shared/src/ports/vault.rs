@@ -96,7 +96,8 @@ pub enum VaultError {
 ///
 /// - `put` with a version id already used and the same value does nothing; with another value it is an error;
 /// - labelling a version moves the label from whatever version had it; when `AWSCURRENT` moves, the version that had
-///   it gets `AWSPREVIOUS`, and loses `AWSPENDING` if it still had that; a version left without labels is forgotten;
+///   it gets `AWSPREVIOUS`, and loses `AWSPENDING` if it still had that; a version left without labels is forgotten, and
+///   nothing else is ever stored under its id;
 /// - `promote` moves `AWSCURRENT` and is refused when `from` does not carry it, so repeating it fails;
 /// - a removed secret is neither read, described nor listed, and nothing is put into it or labelled in it until it is
 ///   restored, with every version and label that it had. After [`RECOVERY`] it is gone for good.

@@ -13,7 +13,7 @@ use shared::ports::Unavailable;
 const LAYOUT: usize = LAYOUTS.len();
 
 /// What makes each layout out of the one before it.
-const LAYOUTS: [&str; 3] = [TABLES, AGES_AND_IDENTITY, REMOVALS];
+const LAYOUTS: [&str; 4] = [TABLES, AGES_AND_IDENTITY, REMOVALS, SPENT];
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS state (
@@ -45,6 +45,13 @@ const AGES_AND_IDENTITY: &str = "
 /// Secrets that are removed, and until when they can be restored, in microseconds.
 const REMOVALS: &str = "
     CREATE TABLE secret_removal (name TEXT PRIMARY KEY NOT NULL, restorable_until INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Versions of secrets that are forgotten, and whose ids are not used again.
+const SPENT: &str = "
+    CREATE TABLE secret_spent (
+        name TEXT NOT NULL, version TEXT NOT NULL,
+        PRIMARY KEY (name, version)) WITHOUT ROWID;
 ";
 
 /// The data folder cannot be used.

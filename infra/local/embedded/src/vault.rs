@@ -149,7 +149,7 @@ pub fn forget_removed(database: &Database, now: Timestamp) -> Result<(), Unavail
 }
 
 fn forget(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<()> {
-    ["secret_label", "secret_version", "secret_removal"].into_iter().try_for_each(|table| {
+    ["secret_label", "secret_version", "secret_spent", "secret_removal"].into_iter().try_for_each(|table| {
         transaction.execute(&format!("DELETE FROM {table} WHERE name = ?1"), params![name]).map(|_| ())
     })
 }
@@ -207,15 +207,22 @@ fn set_label(transaction: &Transaction<'_>, name: &str, stage: Stage, version: &
         .map_err(failed)
 }
 
-/// Versions left without labels are forgotten.
+/// Versions left without labels are forgotten, but for their ids: those are never used again.
 fn forget_unlabelled(transaction: &Transaction<'_>, name: &str) -> Result<(), VaultError> {
+    let unlabelled = "FROM secret_version WHERE name = ?1 AND version NOT IN (
+                          SELECT version FROM secret_label WHERE name = ?1)";
+    let remembering = format!("INSERT OR IGNORE INTO secret_spent (name, version) SELECT name, version {unlabelled}");
+    [remembering, format!("DELETE {unlabelled}")]
+        .iter()
+        .try_for_each(|statement| transaction.execute(statement, params![name]).map(|_| ()).map_err(failed))
+}
+
+/// Whether the version was forgotten.
+fn is_spent(transaction: &Transaction<'_>, name: &str, version: &str) -> Result<bool, VaultError> {
     transaction
-        .execute(
-            "DELETE FROM secret_version WHERE name = ?1 AND version NOT IN (
-                 SELECT version FROM secret_label WHERE name = ?1)",
-            params![name],
-        )
-        .map(|_| ())
+        .query_row("SELECT 1 FROM secret_spent WHERE name = ?1 AND version = ?2", params![name, version], |_| Ok(()))
+        .optional()
+        .map(|row| row.is_some())
         .map_err(failed)
 }
 
@@ -276,6 +283,9 @@ impl Vault for SqliteVault {
         let sealed = self.key.seal(name, version, value)?;
         self.database.write(PORT, |transaction| {
             check_there(transaction, name, self.clock.now())?;
+            if is_spent(transaction, name, version)? {
+                return Err(VaultError::VersionExists(version.to_owned()));
+            }
             let stored: Option<Option<Vec<u8>>> = transaction
                 .query_row(
                     "SELECT sealed FROM secret_version WHERE name = ?1 AND version = ?2",
@@ -415,6 +425,9 @@ impl Rotations for SqliteVault {
                     return Err(VaultError::InvalidRequest(format!(
                         "a rotation of {name} is in progress under version {pending}"
                     )));
+                }
+                _ if is_spent(transaction, name, version)? => {
+                    return Err(VaultError::InvalidRequest(format!("version {version} of {name} was used before")));
                 }
                 _ => {}
             }

@@ -20,6 +20,10 @@ pub enum Reason {
     Overtaken,
     #[error("the version under rotation holds nothing yet; createSecret comes first")]
     NothingCreated,
+    #[error(
+        "this run was held up for so long that what it read of the vault may not be so any more; nothing was changed"
+    )]
+    Stalled,
     #[error("the vault did not take the new credential ({0}); nothing was changed")]
     NotStored(String),
     #[error("another run has stored a credential under this version, and the vault does not show it yet")]
@@ -86,7 +90,11 @@ impl RotationError {
         match self {
             Self::Stopped(Reason::OtherPrincipal | Reason::Overtaken | Reason::Dead(_)) => Disposition::StartAnew,
             Self::Stopped(
-                Reason::NotProven { .. } | Reason::NothingCreated | Reason::Unseen | Reason::ProofRefused(_),
+                Reason::NotProven { .. }
+                | Reason::NothingCreated
+                | Reason::Stalled
+                | Reason::Unseen
+                | Reason::ProofRefused(_),
             )
             | Self::NoCertificate(_) => Disposition::Retry,
             Self::Graph(GraphError::Denied(_) | GraphError::Policy(_)) => Disposition::NeedsOperator,

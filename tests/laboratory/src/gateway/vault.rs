@@ -36,6 +36,9 @@ pub struct Vault {
     schedules: Mutex<BTreeMap<String, Schedule>>,
     /// Every rotation that was begun: the secret's ARN, and the version under rotation.
     begun: Mutex<BTreeSet<(String, String)>>,
+    /// What was stored: the secret's ARN, the version, the value. AWS keeps a version for a day at least that has lost
+    /// its labels, and takes no other value for it.
+    stored: Mutex<BTreeMap<(String, String), String>>,
 }
 
 /// A call that may go on to ministack, and what has to be set right once it has been there.
@@ -54,7 +57,13 @@ pub(super) struct Forwarded<'a> {
 
 impl Vault {
     pub(super) fn new(upstream: Aws) -> Self {
-        Self { upstream, turn: Turn::default(), schedules: Mutex::default(), begun: Mutex::default() }
+        Self {
+            upstream,
+            turn: Turn::default(),
+            schedules: Mutex::default(),
+            begun: Mutex::default(),
+            stored: Mutex::default(),
+        }
     }
 
     pub fn schedule(&self, arn: &str, schedule: Schedule) {
@@ -132,6 +141,8 @@ impl Vault {
             let first = json!({"SecretId": id, "ClientRequestToken": token, "SecretString": value});
             self.ask("PutSecretValue", &first).await?;
             self.unlabel(&arn, "AWSPREVIOUS", &unasked).await?;
+            let first = text(&first, "SecretString").to_owned();
+            self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert((arn, token.clone()), first);
             made["VersionId"] = token.into();
         } else {
             self.unlabel(&arn, "AWSCURRENT", &unasked).await?;
@@ -156,7 +167,12 @@ impl Vault {
             return Err(refused("InvalidRequestException", message));
         }
         let known = self.ask("GetSecretValue", &json!({"SecretId": id, "VersionId": token})).await.ok();
-        if let Some(stored) = known.as_ref().and_then(|version| version["SecretString"].as_str()) {
+        let version = (text(&secret, "ARN").to_owned(), token.to_owned());
+        let is_removed = !secret["DeletedDate"].is_null();
+        let kept = self.stored.lock().unwrap_or_else(PoisonError::into_inner).get(&version).cloned();
+        let kept = kept.filter(|_| !is_removed);
+        let labelled = known.as_ref().and_then(|version| version["SecretString"].as_str());
+        if let Some(stored) = labelled.or(kept.as_deref()) {
             if stored != value {
                 let message = "You can't modify an existing version, you can only create a new version.";
                 return Err(refused("ResourceExistsException", message));
@@ -173,6 +189,9 @@ impl Vault {
             // The labels of a promotion are ministack's own to move, and it does.
             let taken = labels.iter().filter(|label| *label != "AWSCURRENT" && version != token).filter(carries);
             moved.extend(taken.map(|label| (label.as_str().unwrap_or_default().to_owned(), version.clone())));
+        }
+        if !is_removed {
+            self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(version, value.to_owned());
         }
         Ok(moved)
     }
