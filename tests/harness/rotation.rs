@@ -17,12 +17,14 @@ use shared::{
     ports::vault::Stage as Label,
     tenant::{Ability, Feed},
 };
-use simulator::{ClientSecret, Quota, Tenant};
+use simulator::{Certificate, ClientSecret, Quota, Tenant};
 
 use crate::{CLIENT, HOME, SECRET, Stage, at, canary::overhear, minutes, seconds};
 
 /// The key id of the secret that somebody made by hand.
 pub const HAND_MADE: &str = "a0000000-0000-4000-8000-00000000000c";
+/// The key id of the certificate that somebody registered by hand.
+pub const HAND_MADE_CERTIFICATE: &str = "a0000000-0000-4000-8000-0000000000ce";
 /// The key id of another system's secret, whose name looks like one of ours.
 pub const LOOK_ALIKE: &str = "a0000000-0000-4000-8000-0000000000f0";
 pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
@@ -83,6 +85,42 @@ impl Stage {
         stage.store_application(&credential, "v1-named");
         stage.connect(crate::TENANT).expect("the tenant has approved");
         stage
+    }
+
+    /// As [`Stage::rotating`]; the application has a certificate that somebody made and registered by hand, and no secret
+    /// of ours. The certificate ends at this year's beginning.
+    pub fn certified(ends: i32) -> Self {
+        let stage = Self::rotating();
+        stage.store_certificate(ends, "v1-certificate");
+        stage.world(|world| {
+            world.application(CLIENT).expect("it is there").secrets.retain(|secret| secret.key_id != HAND_MADE);
+        });
+        stage
+    }
+
+    /// Registers a certificate by hand, and stores it as current.
+    pub fn store_certificate(&self, ends: i32, version: &str) {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("a certificate");
+        parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(ends, 1, 1);
+        let made = parameters.self_signed(&key).expect("a certificate");
+        let (key_id, der) = (HAND_MADE_CERTIFICATE.to_owned(), made.der().to_vec());
+        self.world(|world| {
+            let application = world.application(CLIENT).expect("it is there");
+            application.certificates.push(Certificate { key_id, der, usable_from: None });
+        });
+        let credential = json!({"kind": "certificate", "certificate_pem": made.pem(),
+            "private_key_pem": key.serialize_pem(), "key_id": HAND_MADE_CERTIFICATE});
+        self.store_application(&credential, version);
+    }
+
+    /// The key ids of the certificates that the application really has.
+    pub fn certificates_at_entra(&self) -> BTreeSet<String> {
+        self.world(|world| {
+            let application = world.application(CLIENT).expect("it is there");
+            application.certificates.iter().map(|certificate| certificate.key_id.clone()).collect()
+        })
     }
 
     pub fn begin(&self, version: &str) {

@@ -7,6 +7,7 @@ mod attack;
 mod backfill;
 mod bad_input;
 mod canary;
+mod certificates;
 mod changes;
 mod conditions;
 mod consent;
