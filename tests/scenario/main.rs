@@ -13,6 +13,7 @@ mod conditions;
 mod consent;
 mod console;
 mod credentials;
+mod crowd;
 mod draining;
 mod feeds;
 mod history;

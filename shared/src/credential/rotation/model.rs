@@ -141,3 +141,21 @@ fn pain_6_no_history_of_crashes_locks_anybody_out_or_leaves_an_orphan() {
     let finished = FINISHED.load(Ordering::Relaxed);
     assert!(finished > HISTORIES / 5, "only {finished} rotations were finished while things happened");
 }
+
+/// Chance seldom holds two runs up at just these two moments.
+#[test]
+fn whoever_was_held_up_stores_nothing_that_others_take_for_abandoned() {
+    let mut world = World::new(Beginning::HandMadeSecret);
+    world.begin();
+    world.invoke(0);
+    world.goes_on(0, 1, 0, Fate::Well);
+    // It has listed and made a secret, and stands still. An hour later another run finds that secret, and stands still.
+    world.now += SignedDuration::from_hours(1);
+    world.invoke(1);
+    world.goes_on(1, 0, 0, Fate::Well);
+    world.goes_on(0, 40, 0, Fate::Well);
+    assert_eq!(world.promotions, 1, "the first one, or whoever came after it, has finished the rotation");
+    world.goes_on(1, 3, 0, Fate::Well);
+    world.what_is_in_use_is_registered();
+    <Histories as StateMachineTest>::teardown(world, Beginning::HandMadeSecret);
+}
