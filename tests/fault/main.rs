@@ -140,6 +140,14 @@ fn a_rotation_that_is_taken_over_and_then_goes_on_leaves_a_working_credential_an
 }
 
 #[test]
+fn a_certificate_is_renewed_wherever_its_rotation_dies_or_stalls() {
+    for kind in [CrashPoint::At, CrashPoint::Stall] {
+        let points = (1..).take_while(|point| Rotations::certified(kind(*point))).count();
+        assert!(points > 50, "only {points} points");
+    }
+}
+
+#[test]
 fn the_same_seed_tells_the_same_rotations() {
     assert_eq!(Rotations::random(42), Rotations::random(42));
 }

@@ -61,7 +61,10 @@ fn check(app: App) -> BoxFuture<'static, ()> {
 
 impl Rotations {
     fn new(seed: u64) -> Self {
-        let stage = Stage::rotating().with_short_tokens();
+        Self::of(seed, Stage::rotating().with_short_tokens())
+    }
+
+    fn of(seed: u64, stage: Stage) -> Self {
         Self {
             polled_at: stage.now(),
             stage,
@@ -119,6 +122,37 @@ impl Rotations {
         let described = block_on(story.stage.app.ports.vault.describe("muster/app")).expect("it is there");
         assert_eq!((described.version(Label::Current), described.version(Label::Previous)), (Some("v4"), Some("v3")));
         assert_eq!(story.stage.at_entra(), &story.labelled() | &story.foreign);
+        fate.came_true()
+    }
+
+    /// One rotation of a certificate with the crash, stall or outage at one point of its driver, which has an older
+    /// certificate to take away. False when the driver ended before the point.
+    pub fn certified(point: CrashPoint) -> bool {
+        let stage = Stage::certified(2030).with_short_tokens();
+        stage.rotate("v2");
+        stage.days(2);
+        let mut story = Self::of(1, stage);
+        story.stage.begin("v3");
+        let fate = Fate::new(1, point);
+        let mut doomed = rotation(chaos::app(&story.stage, &fate), "v3".to_owned());
+        let done = story.drive(&fate, &mut doomed);
+        story.must_work();
+        let (app, now) = (story.stage.app.clone(), Fate::new(2, CrashPoint::Never));
+        for _ in 0..2 {
+            story.drive(&now, &mut rotation(app.clone(), "v3".to_owned()));
+        }
+        if !done && !fate.is_dead() {
+            fate.wake_up();
+            story.drive(&fate, &mut doomed);
+        }
+        drop(doomed);
+        story.must_work();
+        story.stage.days(2);
+        let report = story.stage.check();
+        assert_eq!(report.findings, [], "{point:?}");
+        let described = block_on(story.stage.app.ports.vault.describe("muster/app")).expect("it is there");
+        assert_eq!((described.version(Label::Current), described.version(Label::Previous)), (Some("v3"), Some("v2")));
+        assert_eq!(story.stage.certificates_at_entra().len(), 2, "{point:?}: what two labels name, once");
         fate.came_true()
     }
 

@@ -93,7 +93,8 @@ impl Holding {
         strays.filter(|stray| !self.is_named(stray) || is_a_double(stray, listed)).collect()
     }
 
-    /// Ours, named by no labelled version of this entry or of any other, once the current credential is a day old. Those
+    /// Ours, named by no labelled version of this entry or of any other, once the current credential is a day old; and a
+    /// certificate's second registration. Those
     /// of an open rotation are its own business. `elsewhere` is what other entries of the vault live by, key ids and
     /// thumbprints; without it, nothing is given up.
     pub fn leftovers<'a>(
@@ -116,7 +117,7 @@ impl Holding {
             let lives_there = |identity: &String| {
                 registered.key_id.eq_ignore_ascii_case(identity) || registered.has_thumbprint(identity)
             };
-            !self.is_named(registered)
+            (!self.is_named(registered) || self.stamp.is_on(registered) && is_a_double(registered, listed))
                 && (open.is_none() || shown_name(registered) != open.as_deref())
                 && elsewhere.is_some_and(|elsewhere| !elsewhere.iter().any(lives_there))
         };
@@ -173,7 +174,7 @@ fn is_a_double(registered: &Registered, listed: &[Registered]) -> bool {
 pub(super) mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::certificate, *};
     use crate::{
         ports::vault::{Schedule, Stages},
         secret::Secret,
@@ -288,6 +289,21 @@ pub(super) mod tests {
     fn a_mistyped_key_id_adopts_nothing() {
         let holding = holding(description(48, &[]), entry("current", "k7", &[]));
         assert_eq!(holding.adopted(&[password("k7", "somebody else's", "xyz", 9000)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_certificate_that_is_registered_twice_stays_under_the_first_of_its_ids() {
+        let made = certificate::make("x", noon(), noon() + hours(4000)).unwrap();
+        let credential = json!({"kind": "certificate", "certificate_pem": made.certificate_pem,
+            "private_key_pem": made.private_key_pem.expose()});
+        let current = json!({"client_id": ID, "home_tenant_id": ID, "credential": credential});
+        let holding = holding(description(48, &[]), Entry::parse(&Secret::new(current.to_string())).unwrap());
+        let key = |key_id: &str, name: &str| key(key_id, name, made.certificate.thumbprint(), 48);
+        let ours = holding.stamp.name("v1");
+        let listed = [key("k2", &ours), key("k1", &ours), key("k3", "by hand")];
+        assert_eq!(ids(&holding.leftovers(&listed, Some(&BTreeSet::new()), noon())), ["k2"]);
+        let listed = [key("k2", "CN=by hand"), key("k3", &format!("CN={ours}"))];
+        assert_eq!(ids(&holding.leftovers(&listed, Some(&BTreeSet::new()), noon())), ["k3"], "ours goes, theirs stays");
     }
 
     #[test]
