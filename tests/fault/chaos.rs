@@ -293,6 +293,7 @@ pub fn app(stage: &Stage, fate: &Fate) -> App {
             machines: queue(&ports.queues.machines),
             telemetry: queue(&ports.queues.telemetry),
         },
+        identity: ports.identity.clone(),
     };
     let transport = SimulatorTransport {
         simulator: stage.simulator.clone(),

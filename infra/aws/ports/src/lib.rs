@@ -1,9 +1,10 @@
-//! The four ports on AWS: state in DynamoDB, secrets in Secrets Manager, messages in SQS, the lake in S3.
+//! The ports on AWS: state in DynamoDB, secrets in Secrets Manager, messages in SQS, the lake in S3, our identity by STS.
 //!
 //! The twin of `infra/local/embedded`, and the only crate that names the AWS SDK. Contracts stand on the traits in
 //! `shared::ports`; what is written here is how each service keeps them.
 
 mod error;
+mod identity;
 mod lake;
 mod queue;
 mod settings;
@@ -22,6 +23,7 @@ use shared::{
     ports::{PerFeed, Ports, queue::Queue},
 };
 
+pub use identity::StsIdentity;
 pub use lake::S3Lake;
 pub use queue::SqsQueue;
 pub use settings::Settings;
@@ -101,5 +103,6 @@ pub fn ports(sdk: &SdkConfig, settings: &Settings) -> Ports {
             machines: queue(&settings.queue_urls.machines),
             telemetry: queue(&settings.queue_urls.telemetry),
         },
+        identity: Arc::new(StsIdentity::new(sdk, settings.identity_role.clone(), Clock::System)),
     }
 }

@@ -1,4 +1,4 @@
-//! The names of a stage's table, bucket and queues, from the environment.
+//! The names of a stage's table, bucket, queues and identity, from the environment.
 
 use shared::{config::Mistakes, ports::PerFeed};
 use url::{Host, Url};
@@ -9,6 +9,8 @@ pub struct Settings {
     pub table: String,
     pub bucket: String,
     pub queue_urls: PerFeed<String>,
+    /// The role whose token stands for us at Entra; none where no credential is federated.
+    pub identity_role: Option<String>,
 }
 
 impl Settings {
@@ -23,6 +25,7 @@ impl Settings {
             mistakes.extend(wrong.map(|wrong| format!("{name} {wrong}; it names {what}")));
             text
         };
+        let identity_role = lookup("MUSTER_IDENTITY_ROLE_ARN");
         let settings = Self {
             table: read("MUSTER_TABLE", "the state table", table),
             bucket: read("MUSTER_BUCKET", "the lake's bucket", bucket),
@@ -31,7 +34,11 @@ impl Settings {
                 machines: read("MUSTER_MACHINES_QUEUE_URL", "the machines feed's queue", queue_url),
                 telemetry: read("MUSTER_TELEMETRY_QUEUE_URL", "the telemetry feed's queue", queue_url),
             },
+            identity_role: identity_role.clone(),
         };
+        if let Some(Err(why)) = identity_role.map(|text| role(&text).map_err(|why| format!("is `{text}`: {why}"))) {
+            mistakes.push(format!("MUSTER_IDENTITY_ROLE_ARN {why}; it names the role that stands for us at Entra"));
+        }
         if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }
     }
 }
@@ -46,6 +53,24 @@ fn table(text: &str) -> Result<(), &'static str> {
 fn bucket(text: &str) -> Result<(), &'static str> {
     let fits = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte));
     if fits && (3..=63).contains(&text.len()) { Ok(()) } else { Err("use 3 to 63 small letters, digits, dots and -") }
+}
+
+/// A role's ARN, as the token's subject repeats it: the role's own, not that of a session of it.
+fn role(text: &str) -> Result<(), &'static str> {
+    let name_fits = |name: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte);
+        !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('/') && !name.ends_with('/')
+    };
+    let fits = match text.splitn(6, ':').collect::<Vec<_>>().as_slice() {
+        ["arn", partition, "iam", "", account, role] => {
+            partition.starts_with("aws")
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit())
+                && role.strip_prefix("role/").is_some_and(name_fits)
+        }
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err("give a role's ARN, as in arn:aws:iam::000000000000:role/muster-entra-identity") }
 }
 
 /// Messages name tenants, so they travel encrypted unless they stay on this machine.
@@ -82,6 +107,29 @@ mod tests {
         let settings = settings.unwrap();
         assert_eq!(settings.table, "muster-State-1");
         assert!(settings.queue_urls.machines.ends_with("muster-Machines"), "{settings:?}");
+        assert_eq!(settings.identity_role, None);
+    }
+
+    #[test]
+    fn the_identity_is_the_arn_of_a_role_and_of_nothing_else() {
+        for text in [
+            "arn:aws:iam::000000000000:role/muster-entra-identity",
+            "arn:aws-us-gov:iam::000000000000:role/teams/security/Muster-entra-identity",
+        ] {
+            assert_eq!(role(text), Ok(()), "{text}");
+        }
+        for text in [
+            "muster-entra-identity",
+            "arn:aws:sts::000000000000:assumed-role/muster-entra-identity/session",
+            "arn:aws:iam::000000000000:user/muster-entra-identity",
+            "arn:aws:iam::0000:role/muster-entra-identity",
+            "arn:aws:iam::000000000000:role/",
+            "arn:aws:iam::000000000000:role/a b",
+        ] {
+            assert!(role(text).is_err(), "{text}");
+        }
+        let Mistakes(mistakes) = read(&[("MUSTER_IDENTITY_ROLE_ARN", "muster")]).unwrap_err();
+        assert!(mistakes[5].contains("MUSTER_IDENTITY_ROLE_ARN is `muster`"), "{mistakes:?}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The four ports on one machine: state, vault and queue in one SQLite file, the lake in a folder.
+//! The ports on one machine: state, vault and queue in one SQLite file, the lake in a folder, our identity in a file that
+//! somebody else keeps fresh.
 //!
 //! Several processes may use one data folder at the same time: `muster tenants` while `muster serve` runs.
 
 mod database;
 mod host;
+mod identity;
 mod lake;
 mod queue;
 mod store;
@@ -13,6 +15,7 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 pub use database::{Database, OpenError};
 pub use host::{Deliveries, Delivery, Machine, Platform, Rotations};
+pub use identity::TokenFile;
 use jiff::Timestamp;
 pub use lake::FolderLake;
 pub use queue::SqliteQueue;
@@ -26,7 +29,7 @@ use shared::{
 pub use store::SqliteStore;
 pub use vault::{SqliteVault, VaultKey};
 
-/// Opens (or makes) the data folder: `muster.db`, `vault.key` and `lake/`.
+/// Opens (or makes) the data folder: `muster.db`, `vault.key` and `lake/`. What is opened has no identity.
 ///
 /// # Errors
 /// [`OpenError`], in words for the person at the keyboard.
@@ -56,17 +59,18 @@ pub fn forget_expired(data: &Path, now: Timestamp) -> Result<(), OpenError> {
     forgotten.and_then(|()| vault::forget_removed(&database, now)).map_err(|cause| OpenError::new(&path, &cause))
 }
 
-/// A host on this data folder and the real network.
+/// A host on this data folder and the real network, with the identity that the environment names.
 ///
 /// # Errors
 /// [`OpenError`], also when the platform's certificates cannot be loaded.
 pub fn machine(data: &Path, config: Config, clock: Clock) -> Result<Machine, OpenError> {
-    let Platform { ports, deliveries, rotations } = open(data, &clock)?;
+    let Platform { mut ports, deliveries, rotations } = open(data, &clock)?;
+    ports.identity = Arc::new(TokenFile::from_environment());
     let http = Client::network(config.trusted_origins()).map_err(|cause| OpenError::new(data, &cause))?;
     Ok(Machine { app: App::new(Arc::new(config), ports, http, clock), deliveries, rotations })
 }
 
-/// The platform over a database and a lake of the caller's choosing.
+/// The platform over a database and a lake of the caller's choosing. It has no identity.
 pub fn platform(database: &Database, key: VaultKey, lake: Arc<dyn Lake>, clock: &Clock) -> Platform {
     let vault = Arc::new(SqliteVault::new(database.clone(), key, clock.clone()));
     let queue = |name: &'static str| Arc::new(SqliteQueue::new(database.clone(), name, clock.clone()));
@@ -78,6 +82,7 @@ pub fn platform(database: &Database, key: VaultKey, lake: Arc<dyn Lake>, clock: 
             vault: vault.clone(),
             lake,
             queues: PerFeed { alerts: alerts.clone(), machines: machines.clone(), telemetry: telemetry.clone() },
+            identity: Arc::new(TokenFile::none()),
         },
         deliveries: PerFeed { alerts, machines, telemetry },
         rotations: vault,
