@@ -53,7 +53,8 @@ pub struct App {
 
 impl App {
     pub fn new(config: Arc<Config>, ports: Ports, http: http::Client, clock: Clock) -> Self {
-        let tokens = Arc::new(Tokens::new(http.clone(), ports.vault.clone(), config.clone(), clock.clone()));
+        let (vault, identity) = (ports.vault.clone(), ports.identity.clone());
+        let tokens = Arc::new(Tokens::new(http.clone(), vault, identity, config.clone(), clock.clone()));
         let function = config.function.clone();
         let metrics = function.map_or(Metrics::Unread, |function| Metrics::StandardOutput { function });
         Self { config, ports, http, tokens, clock, known_keys: Arc::default(), signing: Arc::default(), metrics }

@@ -8,6 +8,7 @@
 
 mod canary;
 mod functions;
+mod issuer;
 mod lake;
 mod leaving;
 mod machines;
@@ -20,6 +21,7 @@ mod visitor;
 
 pub use canary::{Canary, Leak};
 pub use functions::{functions, package};
+pub use issuer::{ISSUER, Issuer, SUBJECT};
 pub use lake::MemoryLake;
 pub use rotation::{HAND_MADE, HAND_MADE_CERTIFICATE, LOOK_ALIKE, STEPS, keys, rotate, step};
 pub use stage::{

@@ -21,7 +21,7 @@ use shared::{
     },
     http::Client,
     metrics::Metrics,
-    ports::{PerFeed, vault::Stage as Label},
+    ports::{PerFeed, Ports, vault::Stage as Label},
     record::read_object,
     secret::Secret,
     tenant::{
@@ -37,7 +37,7 @@ use simulator::{
 use url::Url;
 
 use crate::{
-    Canary, MemoryLake, RecordingStore, SimulatorTransport, Visitor,
+    Canary, Issuer, MemoryLake, RecordingStore, SimulatorTransport, Visitor,
     canary::{Listener, overhear},
 };
 
@@ -167,6 +167,20 @@ impl Stage {
         stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v1");
         block_on(local::vault::ensure_signing_key(&stage.app)).expect("the vault takes a key");
         stage
+    }
+
+    /// As [`Stage::new`], without any secret: the platform issues tokens, and the application trusts them.
+    pub fn federated() -> (Self, Arc<Issuer>) {
+        let mut stage = Self::new();
+        let issuer = Arc::new(Issuer::known_to(&stage.simulator));
+        let App { config, ports, http, clock, metrics, .. } = stage.app.clone();
+        let ports = Ports { identity: issuer.clone(), ..ports };
+        stage.app = App { metrics, ..App::new(config, ports, http, clock) };
+        // Nothing stored before stands in for it.
+        for version in ["v2", "v3"] {
+            stage.store_application(&json!({"kind": "federated"}), version);
+        }
+        (stage, issuer)
     }
 
     /// Nobody has approved anything; the tenant has an administrator.

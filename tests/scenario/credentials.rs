@@ -6,7 +6,7 @@ use shared::{
     microsoft::tokens::ApplicationName,
     tenant::{Ability, State},
 };
-use simulator::{Alert, Certificate, ClientSecret};
+use simulator::{Alert, Certificate, ClientSecret, Fault, Route};
 
 fn second_secret(stage: &Stage) {
     stage.world(|world| {
@@ -76,47 +76,138 @@ fn a_wrong_credential_is_the_operators_matter_and_nobody_elses() {
     assert_eq!(stage.view().state, State::Active);
 }
 
+/// A current entry of this text, over one that works or, with nothing before it, over none.
+fn stored_by_hand(stage: &Stage, text: &str, version: &str) {
+    let text = shared::secret::Secret::new(text.to_owned());
+    let put = stage.app.ports.vault.put("muster/app", version, &text, &[shared::ports::vault::Stage::Current], None);
+    futures::executor::block_on(put).unwrap();
+}
+
+fn entry(credential: &serde_json::Value) -> String {
+    json!({"client_id": harness::CLIENT, "home_tenant_id": harness::HOME, "credential": credential}).to_string()
+}
+
 #[test]
-fn half_a_vault_entry_is_named_and_nothing_is_lost() {
+fn an_entry_that_a_slip_has_spoiled_leaves_the_one_before_it_at_work() {
+    let certificate = certificate(2026, 2030);
+    let (pem, key) = (certificate.pem.as_str(), certificate.key.as_str());
+    let half = |pem: &str| pem[..pem.len() / 2].to_owned();
+    for (text, words) in [
+        ("{".to_owned(), "it is not JSON"),
+        (r#"{"client_id":"x"}"#.to_owned(), "`credential` is missing"),
+        (
+            entry(&json!({"kind": "certificate", "certificate_pem": half(pem), "private_key_pem": key})),
+            "`credential.certificate_pem` is no PEM certificate",
+        ),
+        (
+            entry(&json!({"kind": "certificate", "certificate_pem": pem, "private_key_pem": half(key)})),
+            "`credential.private_key_pem` is no PEM RSA private key",
+        ),
+        (entry(&json!({"kind": "federated"})), "MUSTER_FEDERATED_TOKEN_FILE"),
+        (entry(&json!({"kind": "client_secret", "value": "of-another-application"})), "AADSTS7000215"),
+    ] {
+        let stage = Stage::connected();
+        stage.ticks(2);
+        stored_by_hand(&stage, &text, "v2");
+        stage.pass(minutes(90));
+        stage.put(Alert::new("da1", stage.now() + seconds(5)));
+        stage.ticks(2);
+        assert_eq!((stage.ids(), stage.view().state), (vec!["da1".to_owned()], State::Active), "{words}");
+        let heard = stage.heard();
+        let warned = heard.lines().find(|line| line.contains("the current credential cannot be used"));
+        let warned = warned.unwrap_or_else(|| panic!("{words}: nobody was warned"));
+        assert!(warned.starts_with("WARN") && warned.contains("muster/app") && warned.contains(words), "{warned}");
+    }
+}
+
+#[test]
+fn half_a_vault_entry_with_nothing_before_it_is_named_and_nothing_is_lost() {
     let stage = Stage::connected();
     stage.ticks(2);
-    let damaged = shared::secret::Secret::new(r#"{"client_id":"x"}"#.to_owned());
-    let put = stage.app.ports.vault.put("muster/app", "v2", &damaged, &[shared::ports::vault::Stage::Current], None);
-    futures::executor::block_on(put).unwrap();
+    for version in ["v2", "v3"] {
+        stored_by_hand(&stage, r#"{"client_id":"x"}"#, version);
+    }
     stage.pass(minutes(90));
     stage.put(Alert::new("da1", stage.now() + seconds(5)));
     stage.ticks(2);
+    assert_eq!(stage.view().state, State::CredentialFault);
     let words = stage.capability().next_step;
     assert!(words.contains("muster/app") && words.contains("`credential` is missing"), "{words}");
-    stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v3");
+    stage.store_application(&json!({"kind": "client_secret", "value": SECRET}), "v4");
     stage.ticks(2);
     assert_eq!(stage.ids(), ["da1"]);
 }
 
-#[test]
-fn a_certificate_signs_what_entra_verifies() {
+struct Pem {
+    pem: String,
+    key: String,
+    der: Vec<u8>,
+}
+
+fn certificate(from: i32, until: i32) -> Pem {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    parameters.not_before = rcgen::date_time_ymd(2026, 1, 1);
-    parameters.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
     let certificate = parameters.self_signed(&key).unwrap();
+    Pem { pem: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
+}
+
+/// The application has a certificate and nothing else, in the vault and at Entra.
+fn with_certificate() -> Stage {
+    let certificate = certificate(2026, 2030);
     let stage = Stage::new();
     stage.world(|world| {
         let application = world.application(harness::CLIENT).unwrap();
         application.secrets.clear();
         application.certificates.push(Certificate {
             key_id: "a0000000-0000-4000-8000-00000000000e".to_owned(),
-            der: certificate.der().to_vec(),
+            der: certificate.der,
             usable_from: None,
         });
     });
     let credential = json!({
         "kind": "certificate",
-        "certificate_pem": certificate.pem(),
-        "private_key_pem": key.serialize_pem(),
+        "certificate_pem": certificate.pem,
+        "private_key_pem": certificate.key,
         "expires_at": "2030-01-01T00:00:00Z",
     });
     stage.store_application(&credential, "v2");
+    stage.store_application(&credential, "v3");
+    stage
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_made_good_by_microsofts_and_named() {
+    for (minutes_off, words) in [(20, "20 minutes ahead of"), (-20, "20 minutes behind")] {
+        let stage = with_certificate();
+        stage.app.clock.advance(minutes(minutes_off));
+        stage.connect(TENANT).unwrap();
+        let heard = stage.heard();
+        let warned = heard.lines().find(|line| line.contains("this machine's clock is"));
+        let warned = warned.unwrap_or_else(|| panic!("{words}: nobody was warned"));
+        assert!(warned.starts_with("WARN") && warned.contains(words), "{warned}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_named_when_microsofts_time_does_not_help_either() {
+    let stage = with_certificate();
+    stage.app.clock.advance(minutes(10));
+    stage.world(|world| world.script(Route::Token, std::iter::repeat_n(Fault::Aadsts(700_024), 4)));
+    let error = stage.connect(TENANT).unwrap_err();
+    assert!(error.contains("AADSTS700024"), "{error}");
+    assert!(error.contains("This machine's clock is 10 minutes ahead of Microsoft's; set it right"), "{error}");
+    // A clock that is right is not accused.
+    let stage = with_certificate();
+    stage.world(|world| world.script(Route::Token, std::iter::repeat_n(Fault::Aadsts(700_024), 2)));
+    let error = stage.connect(TENANT).unwrap_err();
+    assert!(error.contains("AADSTS700024") && !error.contains("minutes"), "{error}");
+}
+
+#[test]
+fn a_certificate_signs_what_entra_verifies() {
+    let stage = with_certificate();
     stage.connect(TENANT).unwrap();
     stage.put(Alert::new("da1", at(0) + seconds(5)));
     stage.tick();

@@ -15,6 +15,7 @@ mod console;
 mod credentials;
 mod crowd;
 mod draining;
+mod federated;
 mod feeds;
 mod history;
 mod inventory;

@@ -46,7 +46,9 @@ pub fn of_redemption(error: &TokenError) -> Outcome {
             // `invalid_grant`: a code that is spent, old, of another tenant or of another sign-in.
             _ => Outcome::NotProven,
         },
-        TokenError::NoApplication { .. } | TokenError::WrongToken(_) => Outcome::OurRequest { code: None },
+        TokenError::NoApplication { .. } | TokenError::NoIdentity(_) | TokenError::WrongToken(_) => {
+            Outcome::OurRequest { code: None }
+        }
         TokenError::Unreachable(_) | TokenError::Platform(_) => Outcome::MicrosoftTrouble,
     }
 }

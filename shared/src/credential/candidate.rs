@@ -71,7 +71,8 @@ impl Candidate {
     pub fn trial(&self, app: &App, name: &str) -> App {
         let version = Version { id: "candidate".to_owned(), value: self.text.clone() };
         let vault = Arc::new(Trial { vault: app.ports.vault.clone(), name: name.to_owned(), version });
-        let tokens = Tokens::new(app.http.clone(), vault, app.config.clone(), app.clock.clone());
+        let identity = app.ports.identity.clone();
+        let tokens = Tokens::new(app.http.clone(), vault, identity, app.config.clone(), app.clock.clone());
         App { tokens: Arc::new(tokens), ..app.clone() }
     }
 }

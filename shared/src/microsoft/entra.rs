@@ -1,7 +1,11 @@
 //! What Entra says when it refuses: the AADSTS codes that matter, and who must act on each.
 
+mod advice;
+
 use jiff::SignedDuration;
 use serde_json::Value;
+
+use super::time::ClockSkew;
 
 /// The token endpoint's error body (MICROSOFT.md 2.7), reduced to what decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub struct EntraError {
     /// The first sentence, without trace ids.
     pub summary: String,
     pub retry_after: Option<SignedDuration>,
+    /// How wrong our clock is, where that is what was refused.
+    pub clock_skew: Option<ClockSkew>,
 }
 
 impl std::fmt::Display for EntraError {
@@ -50,6 +56,27 @@ pub enum Refusal {
 }
 
 impl EntraError {
+    /// What is wrong and what to do about it, in a sentence or two for an operator, where the code tells.
+    pub fn advice(&self) -> Option<String> {
+        match self.clock_skew {
+            Some(skew) => Some(format!("T{}; set it right, by NTP for example.", &skew.to_string()[1..])),
+            None => self.code.and_then(advice::of).map(str::to_owned),
+        }
+    }
+
+    /// What Entra said, and what to do about it.
+    pub fn explained(&self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{self} {advice}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// Whether an assertion was refused for when it says that it was made.
+    pub fn is_of_the_time(&self) -> bool {
+        self.code == Some(700_024)
+    }
+
     pub fn refusal(&self) -> Refusal {
         if self.status == 429 {
             return Refusal::Throttled;
@@ -58,7 +85,7 @@ impl EntraError {
             Some(
                 7_000_215 | 7_000_222 | 700_027 | 700_024 | 7_000_274 | 7_000_214 | 7_000_277 | 700_030 | 1_000_502,
             ) => Refusal::OurCredential,
-            Some(70_021 | 700_211 | 700_212 | 700_213 | 7_002_137 | 7_002_138) => Refusal::OurCredential,
+            Some(70_021 | 700_211 | 700_212 | 700_213 | 7_002_137 | 7_002_138 | 7_000_272) => Refusal::OurCredential,
             Some(
                 1_002_012 | 70_011 | 90_014 | 900_144 | 7_000_216 | 7_000_218 | 9_001_023 | 50_194 | 900_023 | 900_382
                 | 900_432,
@@ -103,6 +130,7 @@ pub(super) fn parse_error(status: u16, retry_after: Option<&str>, body: &[u8]) -
         retry_after: retry_after
             .and_then(|text| text.trim().parse().ok())
             .map(|seconds: i64| SignedDuration::from_secs(seconds.clamp(1, 3600))),
+        clock_skew: None,
     }
 }
 
@@ -124,6 +152,8 @@ mod tests {
             (7_000_215, Refusal::OurCredential),
             (7_000_222, Refusal::OurCredential),
             (700_027, Refusal::OurCredential),
+            (700_213, Refusal::OurCredential),
+            (7_000_272, Refusal::OurCredential),
             (700_016, Refusal::NotConsented),
             (7_000_229, Refusal::NotConsented),
             (7_000_112, Refusal::Disabled),

@@ -1,6 +1,9 @@
-//! Microsoft's times: .NET's hundred-nanosecond ticks, written with nought to seven fraction digits.
+//! Microsoft's times: .NET's hundred-nanosecond ticks, written with nought to seven fraction digits; and its clock beside
+//! ours.
 
-use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp, civil::DateTime, fmt::rfc2822, tz::TimeZone};
 
 /// The finest step that Microsoft's times take.
 pub const TICK: SignedDuration = SignedDuration::from_nanos(100);
@@ -18,6 +21,39 @@ pub fn parse(text: &str) -> Option<Timestamp> {
         Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp(),
     };
     PLAUSIBLE.contains(&at.as_second()).then_some(at)
+}
+
+/// The time that an answer's `Date` header bears.
+pub fn parse_date(header: &str) -> Option<Timestamp> {
+    rfc2822::parse(header).ok().map(|date| date.timestamp())
+}
+
+/// By how much this machine's clock is ahead of Microsoft's, or behind it where that is negative: a minute or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockSkew(SignedDuration);
+
+impl ClockSkew {
+    /// Less is what an answer takes to travel, and a header that knows whole seconds.
+    const WORTH_TELLING: SignedDuration = SignedDuration::from_mins(1);
+
+    pub fn between(ours: Timestamp, theirs: Timestamp) -> Option<Self> {
+        let ahead = ours.duration_since(theirs);
+        (ahead.abs() >= Self::WORTH_TELLING).then_some(Self(ahead))
+    }
+}
+
+impl fmt::Display for ClockSkew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = if self.0.is_negative() { "behind" } else { "ahead of" };
+        let seconds = self.0.abs().as_secs();
+        let (count, unit) = match seconds {
+            ..5_400 => ((seconds + 30) / 60, "minute"),
+            5_400..129_600 => ((seconds + 1_800) / 3_600, "hour"),
+            _ => ((seconds + 43_200) / 86_400, "day"),
+        };
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "this machine's clock is {count} {unit}{plural} {direction} Microsoft's")
+    }
 }
 
 /// A datetime literal for `$filter`: unquoted, in UTC, with all seven digits.
@@ -53,6 +89,26 @@ mod tests {
         {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_differs_is_told_in_words() {
+        let theirs = parse_date("Sun, 22 Nov 2026 12:00:00 GMT").unwrap();
+        assert_eq!(theirs, "2026-11-22T12:00:00Z".parse().unwrap());
+        for (seconds, expected) in [
+            (0, None),
+            (59, None),
+            (-59, None),
+            (60, Some("1 minute ahead of")),
+            (-604, Some("10 minutes behind")),
+            (7_000, Some("2 hours ahead of")),
+            (-400_000, Some("5 days behind")),
+        ] {
+            let skew = ClockSkew::between(theirs + SignedDuration::from_secs(seconds), theirs);
+            let expected = expected.map(|words| format!("this machine's clock is {words} Microsoft's"));
+            assert_eq!(skew.map(|skew| skew.to_string()), expected, "{seconds}");
+        }
+        assert_eq!(parse_date("yesterday"), None);
     }
 
     #[test]

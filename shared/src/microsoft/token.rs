@@ -12,7 +12,7 @@ pub use super::entra::{EntraError, Refusal};
 use crate::{
     credential::{Application, Credential, certificate::Certificate},
     http::{HttpError, Request},
-    ports::Unavailable,
+    ports::{Unavailable, identity::IdentityError},
     random,
     secret::Secret,
     tenant::TenantId,
@@ -53,11 +53,14 @@ impl AccessToken {
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    #[error("Entra refused: {0}")]
+    #[error("Entra refused: {}", .0.explained())]
     Refused(EntraError),
     /// The vault has no usable entry for the application.
     #[error("vault entry {name}: {cause}")]
     NoApplication { name: String, cause: String },
+    /// The credential is federated, and the platform does not say who we are.
+    #[error("our own platform issues no token: {0}")]
+    NoIdentity(IdentityError),
     /// Entra gave a token for somebody or something else.
     #[error("Entra's token is not the one asked for: {0}")]
     WrongToken(String),
@@ -65,6 +68,27 @@ pub enum TokenError {
     Unreachable(#[from] HttpError),
     #[error(transparent)]
     Platform(#[from] Unavailable),
+}
+
+impl From<IdentityError> for TokenError {
+    /// The platform's trouble passes. Everything else is for an operator to mend.
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Unavailable(trouble) => Self::Platform(trouble),
+            other => Self::NoIdentity(other),
+        }
+    }
+}
+
+impl TokenError {
+    /// Whether it is the credential that got us nothing, so that another one may.
+    pub fn is_of_the_credential(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.refusal() == Refusal::OurCredential,
+            Self::NoApplication { .. } | Self::NoIdentity(_) => true,
+            Self::WrongToken(_) | Self::Unreachable(_) | Self::Platform(_) => false,
+        }
+    }
 }
 
 /// What is asked for at the token endpoint.
@@ -83,7 +107,8 @@ pub fn token_endpoint(login: &Url, tenant: TenantId) -> Url {
     url
 }
 
-/// Builds a request to the token endpoint, with the application's credential.
+/// Builds a request to the token endpoint, with the application's credential. A federated one is the platform's
+/// `assertion`; the others need none.
 ///
 /// # Errors
 /// A sentence for the operator when the credential cannot make one.
@@ -91,6 +116,7 @@ pub fn token_request(
     endpoint: &Url,
     application: &Application,
     grant: &Grant<'_>,
+    assertion: Option<&Secret<String>>,
     now: Timestamp,
 ) -> Result<Request, String> {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
@@ -118,9 +144,9 @@ pub fn token_request(
             form.append_pair("client_assertion", assertion.expose());
         }
         Credential::Federated { .. } => {
-            return Err("a federated credential needs AWS to issue the token, which this version does not ask for yet; store a \
-                        client secret or a certificate"
-                .to_owned());
+            let assertion = assertion.ok_or_else(|| "a federated credential needs the platform's token".to_owned())?;
+            form.append_pair("client_assertion_type", JWT_BEARER);
+            form.append_pair("client_assertion", assertion.expose());
         }
     }
     let form = Secret::new(form.finish());

@@ -11,15 +11,20 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    entra::{Refusal, parse_error},
+    entra::{EntraError, parse_error},
+    time::{self, ClockSkew},
     token::{AccessToken, Grant, STORAGE, TokenError, parse_token, token_endpoint, token_request},
 };
 use crate::{
     clock::Clock,
     config::Config,
-    credential::{Application, Malformed},
+    credential::{Application, Credential, Malformed},
     http::Client,
-    ports::vault::{Stage, Vault, VaultError},
+    ports::{
+        identity::Identity,
+        vault::{Stage, Vault, VaultError},
+    },
+    secret::Secret,
     tenant::TenantId,
 };
 
@@ -57,6 +62,7 @@ struct Loaded {
 pub struct Tokens {
     http: Client,
     vault: Arc<dyn Vault>,
+    identity: Arc<dyn Identity>,
     config: Arc<Config>,
     clock: Clock,
     /// By tenant, vault entry and resource.
@@ -65,8 +71,14 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    pub fn new(http: Client, vault: Arc<dyn Vault>, config: Arc<Config>, clock: Clock) -> Self {
-        Self { http, vault, config, clock, tokens: Mutex::default(), applications: Mutex::default() }
+    pub fn new(
+        http: Client,
+        vault: Arc<dyn Vault>,
+        identity: Arc<dyn Identity>,
+        config: Arc<Config>,
+        clock: Clock,
+    ) -> Self {
+        Self { http, vault, identity, config, clock, tokens: Mutex::default(), applications: Mutex::default() }
     }
 
     /// A token for Defender in `tenant`, from memory while it is good. `fresh` asks Entra in any case.
@@ -132,49 +144,73 @@ impl Tokens {
         parse_token(&body, resource, tenant, self.clock.now())
     }
 
-    /// The application that the vault's `name` holds now.
+    /// The application that the vault's `name` holds now; the one before it, where somebody has stored what cannot be used.
     ///
     /// # Errors
     /// [`TokenError::NoApplication`] or [`TokenError::Platform`].
     pub async fn application(&self, name: &str) -> Result<Arc<Application>, TokenError> {
-        Ok(self.load(name, Stage::Current).await?.application)
+        match self.load(name, Stage::Current).await {
+            Err(unusable @ TokenError::NoApplication { .. }) => match self.load(name, Stage::Previous).await {
+                Ok(previous) => {
+                    stood_in(name, &unusable);
+                    Ok(previous.application)
+                }
+                Err(_) => Err(unusable),
+            },
+            other => other.map(|loaded| loaded.application),
+        }
     }
 
     /// What the token endpoint gives this application, with whichever of its credentials Entra takes: a refused one is
-    /// read afresh from the vault once, then the previous one is tried once. A rotation is never a reason to fail.
+    /// read afresh from the vault once, then the previous one is tried once. So is one that cannot even be used, since it
+    /// was stored by hand. A rotation is never a reason to fail, and a slip of the pen only where nothing else is left.
     ///
     /// # Errors
-    /// [`TokenError`], whose refusal says who must act.
+    /// [`TokenError`], whose refusal says who must act: of the current credential, whatever became of the previous one.
     pub async fn exchange(&self, name: &str, endpoint: &Url, grant: &Grant<'_>) -> Result<Vec<u8>, TokenError> {
-        let cached = lock(&self.applications).get(name).filter(|loaded| self.is_fresh(loaded)).cloned();
-        let was_cached = cached.is_some();
-        let current = match cached {
-            Some(loaded) => loaded,
-            None => self.load(name, Stage::Current).await?,
-        };
-        let refused = match self.ask(endpoint, &current.application, grant).await {
-            Err(TokenError::Refused(refused)) if refused.refusal() == Refusal::OurCredential => refused,
+        let mut tried = Vec::new();
+        let why = match self.by_current(name, endpoint, grant, &mut tried).await {
+            Err(error) if error.is_of_the_credential() => error,
             other => return other,
         };
-        let mut tried = vec![current.version];
-        if was_cached {
-            let afresh = self.load(name, Stage::Current).await?;
-            if !tried.contains(&afresh.version) {
-                match self.ask(endpoint, &afresh.application, grant).await {
-                    Err(TokenError::Refused(error)) if error.refusal() == Refusal::OurCredential => {}
-                    other => return other,
-                }
-                tried.push(afresh.version);
-            }
-        }
         if let Ok(previous) = self.load(name, Stage::Previous).await
             && !tried.contains(&previous.version)
-            && let Ok(body) = self.ask(endpoint, &previous.application, grant).await
+            && let Ok(body) = self.ask_as(name, endpoint, &previous, grant).await
         {
-            tracing::warn!(vault.name = name, "the current credential was refused; the previous one still works");
+            stood_in(name, &why);
             return Ok(body);
         }
-        Err(TokenError::Refused(refused))
+        Err(why)
+    }
+
+    /// By the current credential, as it is remembered and, when that is refused, as it is now.
+    async fn by_current(
+        &self,
+        name: &str,
+        endpoint: &Url,
+        grant: &Grant<'_>,
+        tried: &mut Vec<String>,
+    ) -> Result<Vec<u8>, TokenError> {
+        let remembered = lock(&self.applications).get(name).filter(|loaded| self.is_fresh(loaded)).cloned();
+        let refused = match remembered {
+            None => None,
+            Some(remembered) => match self.ask_as(name, endpoint, &remembered, grant).await {
+                Err(error) if error.is_of_the_credential() => {
+                    tried.push(remembered.version);
+                    Some(error)
+                }
+                other => return other,
+            },
+        };
+        let current = self.load(name, Stage::Current).await?;
+        match refused {
+            // Nobody has stored another one meanwhile.
+            Some(refused) if tried.contains(&current.version) => Err(refused),
+            _ => {
+                tried.push(current.version.clone());
+                self.ask_as(name, endpoint, &current, grant).await
+            }
+        }
     }
 
     /// As [`Tokens::application`], where there need not be one.
@@ -216,18 +252,80 @@ impl Tokens {
         Ok(Some(loaded))
     }
 
+    /// As [`Tokens::ask`], by what an entry of the vault holds.
+    async fn ask_as(
+        &self,
+        name: &str,
+        endpoint: &Url,
+        loaded: &Loaded,
+        grant: &Grant<'_>,
+    ) -> Result<Vec<u8>, TokenError> {
+        self.ask(endpoint, &loaded.application, grant).await.map_err(|error| match error {
+            TokenError::NoApplication { cause, .. } => TokenError::NoApplication { name: name.to_owned(), cause },
+            other => other,
+        })
+    }
+
     async fn ask(&self, endpoint: &Url, application: &Application, grant: &Grant<'_>) -> Result<Vec<u8>, TokenError> {
-        let request = token_request(endpoint, application, grant, self.clock.now())
+        let assertion = match &application.credential {
+            Credential::Federated { audience } => Some(self.identity.token(audience).await?),
+            Credential::Certificate { .. } | Credential::ClientSecret { .. } => None,
+        };
+        let now = self.clock.now();
+        let (refused, date) = match self.send(endpoint, application, grant, assertion.as_ref(), now).await? {
+            Answer::Given(body) => return Ok(body),
+            Answer::Refused(error, date) => (error, date),
+        };
+        let skew = date.and_then(|date| ClockSkew::between(now, date)).filter(|_| refused.is_of_the_time());
+        let (Some(skew), Some(date)) = (skew, date) else { return Err(TokenError::Refused(refused)) };
+        // What we sign ourselves can be signed by Microsoft's time as well.
+        let refused = match &application.credential {
+            Credential::Certificate { .. } => match self.send(endpoint, application, grant, None, date).await? {
+                Answer::Given(body) => {
+                    tracing::warn!("{skew}; set it right. Until then every token takes two requests");
+                    return Ok(body);
+                }
+                Answer::Refused(error, _) => error,
+            },
+            Credential::Federated { .. } | Credential::ClientSecret { .. } => refused,
+        };
+        Err(TokenError::Refused(EntraError { clock_skew: Some(skew), ..refused }))
+    }
+
+    async fn send(
+        &self,
+        endpoint: &Url,
+        application: &Application,
+        grant: &Grant<'_>,
+        assertion: Option<&Secret<String>>,
+        now: Timestamp,
+    ) -> Result<Answer, TokenError> {
+        let request = token_request(endpoint, application, grant, assertion, now)
             .map_err(|cause| TokenError::NoApplication { name: application.client_id.clone(), cause })?;
         let answer = self.http.send(request).await?;
         let (status, retry_after) = (answer.status, answer.header("retry-after").map(str::to_owned));
+        let date = answer.header("date").and_then(time::parse_date);
         let body = answer.body.small(&self.clock).await?;
-        if status == 200 {
-            Ok(body)
-        } else {
-            Err(TokenError::Refused(parse_error(status, retry_after.as_deref(), &body)))
-        }
+        Ok(match status {
+            200 => Answer::Given(body),
+            _ => Answer::Refused(parse_error(status, retry_after.as_deref(), &body), date),
+        })
     }
+}
+
+/// What the token endpoint said.
+enum Answer {
+    Given(Vec<u8>),
+    /// And when, by Entra's clock.
+    Refused(EntraError, Option<Timestamp>),
+}
+
+fn stood_in(name: &str, why: &TokenError) {
+    tracing::warn!(
+        vault.name = name,
+        cause = %why,
+        "the current credential cannot be used, and the previous one still works: mend the current one before that ends"
+    );
 }
 
 /// A poisoned cache is still a cache: every entry was written whole.

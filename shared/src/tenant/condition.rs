@@ -222,6 +222,9 @@ impl Condition {
             TokenError::NoApplication { name, cause } => Self::operator_must_act(format!(
                 "Operator: the vault entry `{name}` cannot be used ({cause}). Store it again with `muster vault put`."
             )),
+            TokenError::NoIdentity(cause) => Self::operator_must_act(format!(
+                "Operator: our own platform issues no token to ask Entra with, the tenant did nothing wrong ({cause})."
+            )),
             TokenError::WrongToken(why) => Self::operator_must_act(format!(
                 "Operator: {why}. Check MUSTER_CLOUD, MUSTER_DEFENDER_AUDIENCE and MUSTER_LOGIN_URL."
             )),
@@ -239,11 +242,12 @@ impl Condition {
                 "Nothing to do yet: Entra is in trouble ({error}); asked again at the next tick."
             )),
             Refusal::OurCredential => Self::operator_must_act(format!(
-                "Operator: our own credential was refused, the tenant did nothing wrong ({error}). Store a valid one \
-                 with `muster vault put`."
+                "Operator: our own credential was refused, the tenant did nothing wrong ({error}). {}",
+                error.advice().unwrap_or_else(|| "Store a valid one with `muster vault put`.".to_owned())
             )),
             Refusal::OurRequest => Self::operator_must_act(format!(
-                "Operator: Entra refuses our request ({error}). Check MUSTER_CLOUD and the application in the vault."
+                "Operator: Entra refuses our request ({error}). {}",
+                error.advice().unwrap_or_else(|| "Check MUSTER_CLOUD and the application in the vault.".to_owned())
             )),
             Refusal::NotConsented => Self { reach: Reach::Tenant, ..Self::role_missing(feed) },
             Refusal::Disabled => Self::tenant_must_act(

@@ -82,7 +82,7 @@ pub fn lines(missing: &[Missing]) -> Vec<String> {
 fn field(error: &TokenError, feed: Feed) -> Field {
     match error {
         TokenError::Refused(error) => field_of_refusal(error, feed),
-        TokenError::NoApplication { .. } => Field::Credential,
+        TokenError::NoApplication { .. } | TokenError::NoIdentity(_) => Field::Credential,
         TokenError::WrongToken(_) | TokenError::Unreachable(_) | TokenError::Platform(_) => Field::Feeds,
     }
 }
@@ -125,6 +125,7 @@ mod tests {
                 code: Some(code),
                 summary: String::new(),
                 retry_after: None,
+                clock_skew: None,
             };
             let missing = Missing::of_token(Feed::Alerts, &TokenError::Refused(error), "words");
             assert_eq!((missing.field, missing.code), (expected, Some(code)), "AADSTS{code}");

@@ -1,6 +1,6 @@
 //! The identity by STS: a role assumed for this alone, and the token that AWS signs for it.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -53,6 +53,7 @@ struct Known {
 #[derive(Debug)]
 struct Session {
     client: Client,
+    /// By our clock, as is that of a token: from when we asked, for as long as we asked for. What STS says is by its own.
     ends_at: Timestamp,
 }
 
@@ -68,21 +69,20 @@ impl StsIdentity {
         Self { sdk: sdk.clone(), role, clock, known: Mutex::default() }
     }
 
-    async fn assume(&self, role: &str) -> Result<Session, IdentityError> {
+    async fn assume(&self, role: &str, now: Timestamp) -> Result<Session, IdentityError> {
         let assume = Client::new(&self.sdk).assume_role().role_arn(role).role_session_name(SESSION);
         let assumed = assume.duration_seconds(SESSION_SECONDS).send().await;
         let credentials = assumed.map_err(|error| not_assumed(role, &error))?.credentials;
         let credentials = credentials.ok_or_else(|| incomplete("AssumeRole"))?;
-        let ends_at = timestamp(&credentials.expiration).ok_or_else(|| incomplete("AssumeRole"))?;
         let credentials = Credentials::new(
             credentials.access_key_id,
             credentials.secret_access_key,
             Some(credentials.session_token),
-            SystemTime::try_from(credentials.expiration).ok(),
+            None,
             "entra-identity",
         );
         let client = Client::from_conf(Builder::from(&self.sdk).credentials_provider(credentials).build());
-        Ok(Session { client, ends_at })
+        Ok(Session { client, ends_at: now + SignedDuration::from_secs(SESSION_SECONDS.into()) })
     }
 }
 
@@ -99,7 +99,7 @@ impl Identity for StsIdentity {
         }
         let client = match known.session.as_ref().filter(|session| has_left(session.ends_at, now, SESSION_EARLY)) {
             Some(session) => session.client.clone(),
-            None => known.session.insert(self.assume(role).await?).client.clone(),
+            None => known.session.insert(self.assume(role, now).await?).client.clone(),
         };
         let asked = client.get_web_identity_token().audience(audience).signing_algorithm("RS256");
         let given = match asked.duration_seconds(TOKEN_SECONDS).send().await {
@@ -110,7 +110,7 @@ impl Identity for StsIdentity {
                 return Err(not_given(role, audience, &error));
             }
         };
-        let ends_at = given.expiration().and_then(timestamp).ok_or_else(|| incomplete("GetWebIdentityToken"))?;
+        let ends_at = now + SignedDuration::from_secs(TOKEN_SECONDS.into());
         let value = Secret::new(given.web_identity_token.ok_or_else(|| incomplete("GetWebIdentityToken"))?);
         known.tokens.insert(audience.to_owned(), Token { value: value.clone(), ends_at });
         Ok(value)
@@ -119,10 +119,6 @@ impl Identity for StsIdentity {
 
 fn has_left(ends_at: Timestamp, now: Timestamp, at_least: SignedDuration) -> bool {
     ends_at.duration_since(now) >= at_least
-}
-
-fn timestamp(time: &aws_sdk_sts::primitives::DateTime) -> Option<Timestamp> {
-    Timestamp::from_second(time.secs()).ok()
 }
 
 fn incomplete(call: &str) -> IdentityError {

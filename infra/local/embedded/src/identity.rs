@@ -7,10 +7,7 @@ use std::{env, fs, io::Read, path::PathBuf};
 
 use async_trait::async_trait;
 use shared::{
-    ports::{
-        Unavailable,
-        identity::{Identity, IdentityError},
-    },
+    ports::identity::{Identity, IdentityError},
     secret::Secret,
 };
 
@@ -47,7 +44,6 @@ impl Identity for TokenFile {
              give the vault's entry a client secret or a certificate",
         ))?;
         let place = format!("{} ({SETTING})", path.display());
-        let unavailable = |cause: std::io::Error| Unavailable::new("identity", format!("{place}: {cause}"));
         let mut text = String::new();
         let read = fs::File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
         let text = Secret::new(text);
@@ -55,8 +51,8 @@ impl Identity for TokenFile {
             Ok(_) if is_token(text.expose().trim()) => Ok(Secret::new(text.expose().trim().to_owned())),
             Ok(0) => Err(IdentityError::NoToken { place, cause: "it is empty".to_owned() }),
             Ok(_) => Err(IdentityError::NoToken { place, cause: "its text is no JWT".to_owned() }),
-            // Nobody has written it yet, perhaps.
-            Err(cause) => Err(unavailable(cause).into()),
+            // Perhaps nobody has written it yet. It is looked for again whenever a token is asked for.
+            Err(cause) => Err(IdentityError::NoToken { place, cause: cause.to_string() }),
         }
     }
 }
@@ -85,7 +81,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("token");
         let file = TokenFile::at(path.clone());
-        assert!(matches!(token(&file), Err(IdentityError::Unavailable(_))), "it is not there yet");
+        assert!(matches!(token(&file), Err(IdentityError::NoToken { .. })), "it is not there yet");
         fs::write(&path, "e30.e30.first\n").unwrap();
         assert_eq!(token(&file).unwrap(), "e30.e30.first");
         fs::write(&path, "e30.e30.second").unwrap();

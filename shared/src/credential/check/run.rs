@@ -168,9 +168,9 @@ async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, A
             Err(_) => return (Access::Unknown, None),
         };
         match refused.refusal() {
-            Refusal::OurCredential => refusal = refused.to_string(),
+            Refusal::OurCredential => refusal = refused.explained(),
             Refusal::Throttled | Refusal::Transient => return (Access::Unknown, None),
-            _ => return (Access::Barred(refused.to_string()), None),
+            _ => return (Access::Barred(refused.explained()), None),
         }
         app.clock.sleep(REREAD).await;
     }

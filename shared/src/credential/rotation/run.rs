@@ -225,7 +225,7 @@ impl Run<'_> {
             Err(TokenError::Refused(refused))
                 if refused.refusal() == Refusal::OurCredential || is_test && may_pass(refused.refusal()) =>
             {
-                (refused.to_string(), refused.retry_after)
+                (refused.explained(), refused.retry_after)
             }
             Err(TokenError::Unreachable(error)) if is_test => (error.to_string(), None),
             Err(other) => return Err(other.into()),
