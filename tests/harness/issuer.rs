@@ -62,7 +62,8 @@ impl Issuer {
     /// Entra reads the keys anew.
     pub fn publish(&self) {
         let jwks = json!({"keys": [self.key.lock().unwrap_or_else(PoisonError::into_inner).jwk()]});
-        self.simulator.world(|world| world.add_issuer(FederatedIssuer { issuer: ISSUER.to_owned(), jwks }));
+        let issuer = FederatedIssuer { issuer: ISSUER.to_owned(), jwks, usable_from: None };
+        self.simulator.world(|world| world.add_issuer(issuer));
     }
 
     /// Nothing but this from now on, or tokens again.

@@ -74,7 +74,7 @@ impl Aadsts {
     }
 }
 
-/// MICROSOFT 2.8. Where the sheet does not know the status (7000229, 53003, 5000224), the likeliest one stands here; a
+/// MICROSOFT 2.8. Where the sheet does not know the status (7000229, 7000272, 53003, 5000224), the likeliest one stands here; a
 /// client must not depend on it.
 fn status_and_error(code: u32) -> (u16, &'static str) {
     match code {
@@ -82,7 +82,7 @@ fn status_and_error(code: u32) -> (u16, &'static str) {
         700021 | 700023 | 700027 | 700024 | 7000274 | 7000214 | 7000277 | 700030 | 1000502 | 50027 => {
             (401, "invalid_client")
         }
-        700211 | 700212 | 700213 | 7002137 | 7002138 => (401, "invalid_client"),
+        700211 | 700212 | 700213 | 7002137 | 7002138 | 7000272 => (401, "invalid_client"),
         700016 | 7000112 => (400, "unauthorized_client"),
         65001 | 50196 | 50034 | 54005 | 70000 | 70008 | 700005 | 500112 | 501481 | 501051 => (400, "invalid_grant"),
         53003 | 530032 | 53011 => (400, "interaction_required"),

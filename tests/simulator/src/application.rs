@@ -135,11 +135,14 @@ pub struct FederatedCredential {
     pub usable_from: Option<Timestamp>,
 }
 
-/// An issuer outside Entra, with the key set it publishes (`{"keys":[…]}`).
+/// An issuer outside Entra, with the key set it publishes (`{"keys":[…]}`). Entra believes the set that the world holds now:
+/// a rotated key is unknown until it stands there. Before `usable_from` the answer is AADSTS7000272: Entra has not read
+/// anything of an issuer that it has never met (AWS 3).
 #[derive(Clone, Debug, PartialEq)]
 pub struct FederatedIssuer {
     pub issuer: String,
     pub jwks: Value,
+    pub usable_from: Option<Timestamp>,
 }
 
 /// Whether a credential that becomes usable at `from` is usable now.

@@ -11,7 +11,7 @@ use crate::http::{Request, Response};
 use crate::sign_in::Choice;
 use crate::simulator::Simulator;
 use crate::storage_file::{BlobFile, StorageFile};
-use crate::world_file::{AlertFile, ApplicationFile, TenantFile};
+use crate::world_file::{AlertFile, ApplicationFile, IssuerFile, TenantFile};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +86,10 @@ pub(crate) fn handle(simulator: &Simulator, request: &Request) -> Response {
         ("POST", "/_simulator/applications") => read(request).and_then(|application: ApplicationFile| {
             simulator.world(|world| application.add_to(world))?;
             Ok(done())
+        }),
+        ("POST", "/_simulator/issuers") => read(request).map(|issuer: IssuerFile| {
+            simulator.world(|world| issuer.add_to(world));
+            done()
         }),
         ("POST", "/_simulator/browser") => read(request).map(|Browse { url, choice, user }| {
             let response = simulator.choose(&url, choice, user.as_deref());

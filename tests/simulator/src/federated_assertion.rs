@@ -19,6 +19,10 @@ pub(crate) fn check(jwt: &Jwt<'_>, asked: &Asked<'_>) -> Result<(), Refused<Aads
         // Entra could not read the issuer's metadata: an external server, to be tried again.
         return Err(Aadsts::new(90006, "External server retryable error.").into());
     };
+    if !usable(issuer.usable_from, asked.now) {
+        let text = "The metadata of the assertion's issuer is not available yet.";
+        return Err(Aadsts::new(7000272, text).into());
+    }
     let keys = issuer.jwks["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
     let key = keys.iter().find(|key| key["kid"] == jwt.header["kid"] && key["kid"].is_string());
     if !key.and_then(PublicKey::from_jwk).is_some_and(|key| jwt.is_signed_by(&key)) {

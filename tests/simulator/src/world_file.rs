@@ -87,9 +87,17 @@ struct CredentialPropagationFile {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct IssuerFile {
+pub(crate) struct IssuerFile {
     issuer: String,
     jwks: Value,
+    usable_from: Option<Moment>,
+}
+
+impl IssuerFile {
+    pub(crate) fn add_to(self, world: &mut World) {
+        let usable_from = self.usable_from.map(|moment| moment.resolve(world.now));
+        world.add_issuer(FederatedIssuer { issuer: self.issuer, jwks: self.jwks, usable_from });
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -265,8 +273,8 @@ impl WorldFile {
         for application in self.applications {
             application.add_to(world)?;
         }
-        for IssuerFile { issuer, jwks } in self.issuers {
-            world.add_issuer(FederatedIssuer { issuer, jwks });
+        for issuer in self.issuers {
+            issuer.add_to(world);
         }
         for tenant in self.tenants {
             tenant.add_to(world)?;

@@ -2,7 +2,7 @@
 
 use crate::stage::*;
 use serde_json::{Value, json};
-use simulator::{Certificate, FederatedCredential, FederatedIssuer, SigningKey, Simulator};
+use simulator::{Certificate, FederatedCredential, FederatedIssuer, Request, SigningKey, Simulator};
 
 const ISSUER: &str = "https://00000000.tokens.sts.global.api.aws.example";
 const SUBJECT: &str = "arn:aws:iam::000000000000:role/Puller";
@@ -104,7 +104,8 @@ fn issuer_key() -> SigningKey {
 fn federated() -> Simulator {
     let simulator = simulator();
     simulator.world(|world| {
-        world.add_issuer(FederatedIssuer { issuer: ISSUER.into(), jwks: json!({"keys": [issuer_key().jwk()]}) });
+        let jwks = json!({"keys": [issuer_key().jwk()]});
+        world.add_issuer(FederatedIssuer { issuer: ISSUER.into(), jwks, usable_from: None });
         world.application(CLIENT).unwrap().federated.push(FederatedCredential {
             name: "aws".into(),
             issuer: ISSUER.into(),
@@ -168,6 +169,40 @@ fn a_new_federated_credential_propagates() {
     assert_eq!(code(simulator.handle(with_assertion(&assertion))), 70021);
     simulator.advance(seconds(120));
     assert_eq!(code(simulator.handle(with_assertion(&assertion))), 0);
+}
+
+#[test]
+fn an_issuer_that_entra_meets_for_the_first_time_is_believed_later() {
+    let simulator = simulator();
+    simulator.world(|world| {
+        let credential = federated().world(|other| other.application(CLIENT).unwrap().federated[0].clone());
+        world.application(CLIENT).unwrap().federated.push(credential);
+    });
+    let issuer = json!({"issuer": ISSUER, "jwks": {"keys": [issuer_key().jwk()]}, "usable_from": "20m"});
+    let posted = Request::post("/_simulator/issuers", "application/json", issuer.to_string());
+    assert_eq!(simulator.handle(posted).status, 200);
+    let token = || {
+        let mut claims = external_claims();
+        claims["exp"] = (simulator.now().as_second() + 300).into();
+        code(simulator.handle(with_assertion(&issuer_key().sign(&claims))))
+    };
+    assert_eq!(token(), 7000272);
+    simulator.advance(seconds(20 * 60));
+    assert_eq!(token(), 0);
+}
+
+#[test]
+fn a_rotated_key_is_unknown_until_it_is_published() {
+    let simulator = federated();
+    let other = SigningKey::from_pem(include_str!("../keys/issuer-test-key.pem"), "other").unwrap();
+    let assertion = other.sign(&external_claims());
+    assert_eq!(code(simulator.handle(with_assertion(&assertion))), 700027);
+    let issuer = json!({"issuer": ISSUER, "jwks": {"keys": [issuer_key().jwk(), other.jwk()]}});
+    let posted = Request::post("/_simulator/issuers", "application/json", issuer.to_string());
+    assert_eq!(simulator.handle(posted).status, 200);
+    assert_eq!(code(simulator.handle(with_assertion(&assertion))), 0);
+    let before = issuer_key().sign(&external_claims());
+    assert_eq!(code(simulator.handle(with_assertion(&before))), 0, "both are published");
 }
 
 #[test]
