@@ -6,6 +6,7 @@
 mod answer;
 mod call;
 mod condition;
+mod identity;
 mod journal;
 mod mishap;
 mod pages;
@@ -35,10 +36,12 @@ use tokio::{
 use self::{
     answer::Answer,
     call::{Call, Place, Request, Service},
+    identity::{Identity, Session},
     mishap::Mishaps,
     vault::{Course, Vault},
 };
 pub use self::{
+    identity::Trust,
     journal::{Entry, Journal},
     mishap::When,
     policy::{Permission, Policies, Verdict},
@@ -85,6 +88,7 @@ struct Judge {
     client: Client,
     endpoint: String,
     vault: Vault,
+    identity: Identity,
     journal: Journal,
     mishaps: Mishaps,
 }
@@ -117,12 +121,14 @@ impl Gateway {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let client = Client::builder().no_proxy().build().expect("a client without any files");
         let vault = Vault::new(Aws::of_account(&ministack.endpoint(), account));
+        let identity = Identity::of(account);
         let account = account.to_owned();
         let judge = Judge {
             account,
             client,
             endpoint: ministack.endpoint(),
             vault,
+            identity,
             journal: Journal::default(),
             mishaps: Mishaps::default(),
         };
@@ -151,6 +157,26 @@ impl Gateway {
         let door = Door { name: name.to_owned(), address, role: Arc::default() };
         self.runtime.spawn(serve(self.judge.clone(), Arc::new(door.clone()), listener));
         door
+    }
+
+    /// Turns the account's switch for outbound federation, which is off at first.
+    pub fn enable_federation(&self, on: bool) {
+        self.judge.identity.enable(on);
+    }
+
+    /// A role that callers may assume; its calls stand under this name in the journal.
+    pub fn assumable(&self, name: &str, role: Role, trust: Trust) {
+        self.judge.identity.add(name, role, trust);
+    }
+
+    /// Who signs the account's tokens.
+    pub fn issuer(&self) -> String {
+        self.judge.identity.issuer()
+    }
+
+    /// The keys that the issuer publishes.
+    pub fn jwks(&self) -> serde_json::Value {
+        Identity::jwks()
     }
 
     pub fn journal(&self) -> &Journal {
@@ -235,6 +261,10 @@ async fn answer(judge: &Judge, door: &Door, request: hyper::Request<Incoming>) -
 impl Judge {
     async fn answer(&self, door: &Door, request: Request) -> Answer {
         let place = Place { region: Ministack::REGION, account: &self.account };
+        // What anybody on the Internet may read.
+        if request.method == "GET" && request.target == "/.well-known/jwks.json" {
+            return Answer::json(200, &Identity::jwks());
+        }
         let mut call = match call::read(&request, place) {
             Ok(call) => call,
             Err(unknown) => {
@@ -246,6 +276,11 @@ impl Judge {
             self.journal.fault(&door.name, &format!("{call}: {fault}"));
             return Answer::denied(call.service, &fault);
         }
+        let session = match self.identity.session(&request) {
+            Ok(session) => session,
+            Err(answer) => return answer,
+        };
+        let caller = Caller { door, session: session.as_ref(), account: &self.account };
         if call.service == Service::SecretsManager {
             for permission in call.permissions.iter_mut().filter(|permission| permission.resource != "*") {
                 permission.resource = self.vault.arn(&permission.resource, place.region, place.account).await;
@@ -253,34 +288,37 @@ impl Judge {
         }
         let request = pages::shortened(&call, request);
         let refused: Vec<Permission> =
-            call.permissions.iter().filter(|permission| !door.allows(permission)).cloned().collect();
+            call.permissions.iter().filter(|permission| !caller.allows(permission)).cloned().collect();
         let answer = match refused.first() {
-            Some(permission) => door.denial(call.service, permission),
+            Some(permission) => caller.denial(call.service, permission),
             None => {
                 if self.mishaps.strike(&door.name, &call.operation, When::Before) {
                     return Answer::text(503, "the caller is gone");
                 }
                 let answer = match self.mishaps.trouble(&door.name, &call.operation) {
-                    Some(trouble) => self.suffer(trouble, &call, &request).await,
-                    None => self.hand_on(&call, &request).await,
+                    Some(trouble) => self.suffer(trouble, &call, &request, &caller).await,
+                    None => self.hand_on(&call, &request, &caller).await,
                 };
                 self.mishaps.strike(&door.name, &call.operation, When::After);
                 answer
             }
         };
-        self.conclude(door, call, refused, answer)
+        self.conclude(&caller, call, refused, answer)
     }
 
     /// Hands on as much of the call as the trouble leaves of it.
-    async fn suffer(&self, trouble: Trouble, call: &Call, request: &Request) -> Answer {
+    async fn suffer(&self, trouble: Trouble, call: &Call, request: &Request, caller: &Caller<'_>) -> Answer {
         let answer = match trouble.remainder(request) {
-            Some(remainder) => Some(self.hand_on(call, &remainder).await),
+            Some(remainder) => Some(self.hand_on(call, &remainder, caller).await),
             None => None,
         };
         trouble.answer(request, answer)
     }
 
-    async fn hand_on(&self, call: &Call, request: &Request) -> Answer {
+    async fn hand_on(&self, call: &Call, request: &Request, caller: &Caller<'_>) -> Answer {
+        if call.service == Service::Sts {
+            return self.identity.answer(&call.operation, request, &caller.arn(), caller.session);
+        }
         if call.service != Service::SecretsManager {
             return self.forward(request).await;
         }
@@ -313,20 +351,26 @@ impl Judge {
     }
 
     /// Writes the call down. S3 hides what is missing from those who may not list it.
-    fn conclude(&self, door: &Door, mut call: Call, mut refused: Vec<Permission>, mut answer: Answer) -> Answer {
+    fn conclude(
+        &self,
+        caller: &Caller<'_>,
+        mut call: Call,
+        mut refused: Vec<Permission>,
+        mut answer: Answer,
+    ) -> Answer {
         if call.operation == "GetObject"
             && answer.status == 404
             && let Some(needed) = call::to_be_told_of_absence(&call.permissions[0])
         {
-            if door.allows(&needed) {
+            if caller.allows(&needed) {
                 call.permissions.push(needed);
             } else {
-                answer = door.denial(call.service, &needed);
+                answer = caller.denial(call.service, &needed);
                 refused.push(needed);
             }
         }
         self.journal.note(Entry {
-            door: door.name.clone(),
+            door: caller.name().to_owned(),
             service: call.service,
             operation: call.operation,
             permissions: call.permissions,
@@ -337,13 +381,33 @@ impl Judge {
     }
 }
 
-impl Door {
+/// Who asks: whoever comes in at a door, or the role that they have assumed.
+struct Caller<'a> {
+    door: &'a Door,
+    session: Option<&'a Session>,
+    account: &'a str,
+}
+
+impl Caller<'_> {
+    fn role(&self) -> Option<&Role> {
+        self.session.map(|session| &session.role).or_else(|| self.door.role.get())
+    }
+
+    fn name(&self) -> &str {
+        self.session.map_or(&self.door.name, |session| &session.name)
+    }
+
+    /// Whoever has no role is the account itself.
+    fn arn(&self) -> String {
+        self.role().map_or_else(|| format!("arn:aws:iam::{}:root", self.account), |role| role.arn.clone())
+    }
+
     fn allows(&self, permission: &Permission) -> bool {
-        self.role.get().is_none_or(|role| role.policies.judge(permission) == Verdict::Allowed)
+        self.role().is_none_or(|role| role.policies.judge(permission) == Verdict::Allowed)
     }
 
     fn denial(&self, service: Service, permission: &Permission) -> Answer {
-        let role = self.role.get().map_or("nobody", |role| role.arn.as_str());
+        let role = self.arn();
         let Permission { action, resource, .. } = permission;
         let message = format!(
             "User: {role} is not authorized to perform: {action} on resource: {resource} because no identity-based \

@@ -21,7 +21,7 @@ mod webdriver;
 pub use aws::{Aws, Operator, Said};
 pub use azurite::{Answer, Azurite, Storage};
 pub use chromium::{Chromium, Scripts, axe_core};
-pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Trouble, Verdict, When};
+pub use gateway::{Door, Entry, Gateway, Journal, Permission, Policies, Role, Schedule, Trouble, Trust, Verdict, When};
 pub use ministack::Ministack;
 pub use reqwest::Method;
 pub use tools::{Tools, target_folder};

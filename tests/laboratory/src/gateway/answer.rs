@@ -21,6 +21,10 @@ impl Answer {
         Self::new(status, "application/x-amz-json-1.1", body.to_string())
     }
 
+    pub fn xml(body: &str) -> Self {
+        Self::new(200, "text/xml", body.to_owned())
+    }
+
     pub fn text(status: u16, text: &str) -> Self {
         Self::new(status, "text/plain", text.to_owned())
     }

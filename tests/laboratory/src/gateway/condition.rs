@@ -11,7 +11,8 @@ pub type Context = BTreeMap<String, Vec<String>>;
 
 /// The condition keys that the gateway knows how to fill in. One that is not among them would be judged as absent, which
 /// is wrong in both directions.
-const MODELLED: [&str; 11] = [
+const MODELLED: [&str; 12] = [
+    "aws:principalarn",
     "aws:resourceaccount",
     "aws:securetransport",
     "dynamodb:leadingkeys",
@@ -41,6 +42,8 @@ pub struct Condition {
     if_exists: bool,
     negated: bool,
     like: bool,
+    /// Numbers, of which none may be greater.
+    at_most: bool,
     pub key: String,
     pub values: Vec<String>,
 }
@@ -69,10 +72,11 @@ impl Condition {
             None => (Quantifier::One, operator),
         };
         let (if_exists, rest) = rest.strip_suffix("IfExists").map_or((false, rest), |rest| (true, rest));
+        let at_most = rest == "NumericLessThanEquals";
         let (negated, like) = match rest {
             // Whole numbers are written in one way.
-            "StringEquals" | "NumericEquals" | "Bool" => (false, false),
-            "StringLike" => (false, true),
+            "StringEquals" | "NumericEquals" | "NumericLessThanEquals" | "Bool" => (false, false),
+            "StringLike" | "ArnLike" => (false, true),
             "StringNotEquals" => (true, false),
             "StringNotLike" => (true, true),
             _ => return Err(format!("the condition operator {operator} is not understood")),
@@ -81,7 +85,7 @@ impl Condition {
         if !MODELLED.contains(&key.as_str()) {
             return Err(format!("the condition key {key} is not understood"));
         }
-        Ok(Self { quantifier, if_exists, negated, like, key, values })
+        Ok(Self { quantifier, if_exists, negated, like, at_most, key, values })
     }
 
     pub fn holds(&self, context: &Context) -> bool {
@@ -97,6 +101,10 @@ impl Condition {
     }
 
     fn fits(&self, wanted: &str, value: &str) -> bool {
+        if self.at_most {
+            let number = |text: &str| text.parse::<u64>().ok();
+            return number(value).zip(number(wanted)).is_some_and(|(value, wanted)| value <= wanted);
+        }
         if self.like { covers(wanted, value) } else { wanted == value }
     }
 
