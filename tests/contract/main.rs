@@ -27,6 +27,8 @@ mod aws;
 #[cfg(test)]
 mod deliveries;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod lake;
 #[cfg(test)]
 mod queue;
