@@ -39,7 +39,7 @@ deploy: package ## packages and deploys: ARTIFACTS=bucket, and STACK, REGION, AR
 	@test -n "$(ARTIFACTS)" || { echo "Say ARTIFACTS=, a bucket for packages in the stack's region (infra/aws/README.md, step 2)."; exit 64; }
 	$(AWS) s3 cp $(PACKAGES) s3://$(ARTIFACTS)/$(RELEASE) --recursive --exclude '*' --include '*.zip'
 	$(AWS) cloudformation deploy --stack-name $(STACK) --template-file infra/aws/template.yaml --s3-bucket $(ARTIFACTS) \
-	  --s3-prefix muster/templates --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
+	  --s3-prefix muster/templates --capabilities CAPABILITY_NAMED_IAM --no-fail-on-empty-changeset \
 	  --parameter-overrides Architecture=$(ARCH) ArtifactBucket=$(ARTIFACTS) ArtifactPrefix=$(RELEASE) $(PARAMETERS)
 	$(AWS) cloudformation describe-stacks --stack-name $(STACK) --output table --query 'Stacks[0].Outputs[].[OutputKey,OutputValue]'
 
@@ -67,7 +67,7 @@ configure: ## changes settings of the stack that runs, and nothing else: STACK, 
 	$(WRITE_DOWN)
 	@jq "$$CHANGES" $(STACKS)/$(STACK).json --args $(PARAMETERS) > $(STACKS)/$(STACK).changes.json
 	test "$$(jq length $(STACKS)/$(STACK).changes.json)" = 0 || { \
-	  $(AWS) cloudformation update-stack --stack-name $(STACK) --use-previous-template --capabilities CAPABILITY_IAM \
+	  $(AWS) cloudformation update-stack --stack-name $(STACK) --use-previous-template --capabilities CAPABILITY_NAMED_IAM \
 	    --parameters file://$(STACKS)/$(STACK).changes.json --output text && \
 	  $(AWS) cloudformation wait stack-update-complete --stack-name $(STACK); }
 	@echo "Done: $(STACK) runs on with" $(PARAMETERS)

@@ -2,6 +2,7 @@
 
 use harness::{ADMIN, CLIENT, SUBJECT, Stage, TENANT, minutes, seconds};
 use shared::{
+    credential::check::Kind,
     ports::{Unavailable, identity::IdentityError},
     tenant::{Ability, State},
 };
@@ -132,4 +133,22 @@ fn the_first_half_hour_of_an_issuer_is_named_for_what_it_is() {
     });
     assert_eq!(state, State::CredentialFault);
     assert!(told.contains("AADSTS7000272") && told.contains("half an hour"), "{told}");
+}
+
+#[test]
+fn the_daily_check_tries_a_federated_credential_and_says_what_to_compare() {
+    let (stage, issuer) = Stage::federated();
+    let refused = |stage: &Stage| {
+        let findings = stage.check().findings.into_iter();
+        findings.filter(|finding| finding.kind == Kind::Refused).map(|finding| finding.text).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&stage), Vec::<String>::new());
+    issuer.fails(Some(IdentityError::FederationDisabled));
+    let [told] = &refused(&stage)[..] else { panic!("one entry, one finding") };
+    assert!(told.contains("aws iam enable-outbound-web-identity-federation"), "{told}");
+    issuer.fails(None);
+    trusts(&stage, |trust| trust.subject.push('x'));
+    let [told] = &refused(&stage)[..] else { panic!("one entry, one finding") };
+    assert!(told.contains("AADSTS700213") && told.contains("MUSTER_IDENTITY_ROLE_ARN"), "{told}");
+    assert!(!told.contains("new secret"), "{told}");
 }

@@ -4,9 +4,9 @@ use harness::{ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, SECRET, Stage, TENA
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{
-    Alert, AppRole, AppRoleAssignment, Application, ClientSecret, CredentialPropagation, Exporter,
-    GroupMembershipClaims, Machine, Quota, Request, SignInAudience, Simulator, Step, StorageAccount, StorageRole,
-    Tenant, User,
+    Alert, AppRole, AppRoleAssignment, Application, ClientSecret, CredentialPropagation, Exporter, FederatedCredential,
+    FederatedIssuer, GroupMembershipClaims, Machine, Quota, Request, SignInAudience, Simulator, Step, StorageAccount,
+    StorageRole, Tenant, User,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use url::form_urlencoded;
@@ -109,6 +109,23 @@ impl Microsoft {
         });
         runtime.spawn(simulator::serve::serve(simulator.clone(), listener));
         Self { simulator, origin, _runtime: runtime }
+    }
+
+    /// Entra knows this issuer and its keys, and lets its subject be any of the provider's applications.
+    pub fn trusts(&self, issuer: &str, jwks: &Value, subject: &str, audience: &str) {
+        self.simulator.world(|world| {
+            let (issuer, jwks) = (issuer.to_owned(), jwks.clone());
+            world.add_issuer(FederatedIssuer { issuer: issuer.clone(), jwks, usable_from: None });
+            for client in [CLIENT, CONSOLE_CLIENT] {
+                world.application(client).unwrap().federated = vec![FederatedCredential {
+                    name: "muster".to_owned(),
+                    issuer: issuer.clone(),
+                    subject: subject.to_owned(),
+                    audience: audience.to_owned(),
+                    usable_from: None,
+                }];
+            }
+        });
     }
 
     pub fn put_alert(&self, tenant: &str, alert: Alert) {

@@ -5,7 +5,7 @@ mod package;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
-use laboratory::{Door, Gateway, Method, Ministack, Operator, Policies, Role, Said, until};
+use laboratory::{Door, Gateway, Method, Ministack, Operator, Policies, Role, Said, Trust, until};
 use serde_json::{Value, json};
 
 use self::answers::{all, between};
@@ -18,6 +18,8 @@ use crate::{
 };
 
 pub const PUBLIC_URL: &str = "https://muster.example.com";
+/// The role whose token stands in for a secret.
+pub const IDENTITY: &str = "EntraIdentityRole";
 /// The one resource type that ministack does not know.
 const STRIPPED: &str = "AWS::SecretsManager::RotationSchedule";
 const STACK: &str = "muster";
@@ -90,6 +92,8 @@ impl Stack {
             stack.roles.insert(name, role);
         }
         stack.operators_door.judge_by(stack.operator_role());
+        let (identity, trust) = stack.identity();
+        stack.gateway.assumable(IDENTITY, identity, trust);
         stack
     }
 
@@ -104,10 +108,29 @@ impl Stack {
         Role { arn, policies: Policies::read([&document]).unwrap_or_else(|why| panic!("the operator: {why}")) }
     }
 
+    /// The role that stands for the stack at Entra, and whom it lets in.
+    fn identity(&self) -> (Role, Trust) {
+        let role = self.role(IDENTITY);
+        let fields = [("Action", "GetRole"), ("RoleName", &self.physical[IDENTITY])];
+        let answer = self.operator.query("iam", &fields).text();
+        let document = between(&answer, "AssumeRolePolicyDocument").unwrap_or_else(|| panic!("{answer}"));
+        let document = serde_json::from_str(&answers::decoded(&document)).unwrap();
+        (role, Trust::read(&document).unwrap_or_else(|why| panic!("{IDENTITY}: {why}")))
+    }
+
+    /// What the identity may do.
+    pub fn identity_policies(&self) -> Policies {
+        self.role(IDENTITY).policies
+    }
+
     /// What the deployed role of a function may do.
     fn role_of(&self, function: &str) -> Role {
+        self.role(target(&Template::shared().function(function).1["Role"]).unwrap())
+    }
+
+    /// What a deployed role may do.
+    fn role(&self, logical: &str) -> Role {
         let template = Template::shared();
-        let logical = target(&template.function(function).1["Role"]).unwrap();
         let role = &self.physical[logical];
         let policies = template.properties(logical, "AWS::IAM::Role")["Policies"].as_array().unwrap();
         let documents: Vec<Value> = policies
@@ -122,7 +145,7 @@ impl Stack {
             .map(|document| self.with_arns_of_secrets(document))
             .collect();
         let arn = format!("arn:aws:iam::{}:role/{role}", Ministack::ACCOUNT);
-        Role { arn, policies: Policies::read(&documents).unwrap_or_else(|why| panic!("{function}: {why}")) }
+        Role { arn, policies: Policies::read(&documents).unwrap_or_else(|why| panic!("{logical}: {why}")) }
     }
 
     /// `Ref` of a secret is its ARN (CloudFormation's reference); ministack gives its name.
@@ -294,7 +317,7 @@ fn create(ministack: &Ministack, operator: &Operator, parameters: &[(&str, &str)
         ("Action".to_owned(), "CreateStack".to_owned()),
         ("StackName".to_owned(), STACK.to_owned()),
         ("TemplateURL".to_owned(), url),
-        ("Capabilities.member.1".to_owned(), "CAPABILITY_IAM".to_owned()),
+        ("Capabilities.member.1".to_owned(), "CAPABILITY_NAMED_IAM".to_owned()),
     ];
     for (number, (key, value)) in parameters.iter().enumerate() {
         let member = format!("Parameters.member.{}", number + 1);

@@ -27,10 +27,11 @@ use crate::{
         functions::{PULLERS, names},
         watching::OF_TROUBLE,
     },
-    stack::{CANARY_SECRET_KEY, CANARY_SESSION, PUBLIC_URL, Stack},
+    stack::{CANARY_SECRET_KEY, CANARY_SESSION, IDENTITY, PUBLIC_URL, Stack},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const AUDIENCE: &str = "api://AzureADTokenExchange";
 const ROTATION: &str = "50000000-0000-4000-8000-000000000005";
 
 /// What a role may do and no call of a function shows, each with its reason.
@@ -60,6 +61,7 @@ fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
     a_credential_is_renewed(&stack, &microsoft);
     so_is_every_other_kind(&stack);
     carried.extend(console::it_signs_in_with_its_own_application(&stack, &microsoft));
+    carried.extend(nobody_needs_a_secret(&stack, &microsoft));
     who_dies_over_an_object_is_finished(&stack, &microsoft, &mut exports);
     carried.extend(an_approval_that_is_given_again_starts_every_feed(&stack, &microsoft));
     a_tenant_leaves_over_its_dead_workers(&stack, &microsoft, &mut exports);
@@ -398,6 +400,60 @@ fn so_is_every_other_kind(stack: &Stack) {
     }
 }
 
+/// The provider's applications without a secret, first with each mistake that can be made on the way there.
+fn nobody_needs_a_secret(stack: &Stack, microsoft: &Microsoft) -> Vec<String> {
+    let subject = stack.outputs["EntraIdentity"].clone();
+    let (issuer, jwks) = (stack.gateway.issuer(), stack.gateway.jwks());
+    let trusts = |subject: &str, audience: &str| microsoft.trusts(&issuer, &jwks, subject, audience);
+    let federated =
+        |client: &str| json!({"client_id": client, "home_tenant_id": HOME, "credential": {"kind": "federated"}});
+    // Twice, so that no secret stands in for it.
+    for name in ["app", "app", "console", "console"] {
+        let client = if name == "app" { CLIENT } else { CONSOLE_CLIENT };
+        stack.muster(&["vault", "put", name], &federated(client).to_string());
+    }
+    let told = |words: &str| {
+        stack.killer("alert-pull")();
+        until(words, PATIENCE, || {
+            tick(stack);
+            let said = stack.tenant(TENANT)["capabilities"]["alerts"]["next_step"].to_string();
+            said.contains(words).then_some(())
+        });
+        let tenant = stack.tenant(TENANT);
+        let said = tenant["capabilities"]["alerts"]["next_step"].as_str().unwrap();
+        assert!(said.starts_with("Operator: ") && said.contains("the tenant did nothing wrong"), "{said}");
+        assert_eq!(tenant["state"], "credential_fault", "{said}");
+    };
+    trusts(&subject, AUDIENCE);
+    told("aws iam enable-outbound-web-identity-federation");
+    stack.gateway.enable_federation(true);
+    trusts(&subject.to_uppercase(), AUDIENCE);
+    told("differs from our token's in capitals alone");
+    trusts(&subject, "api://AnotherExchange");
+    told("must be api://AzureADTokenExchange");
+    trusts(&subject, AUDIENCE);
+    for (feed, puller) in PULLERS {
+        stack.killer(puller)();
+        let mark = microsoft.mark();
+        until("it flows on", PATIENCE, || {
+            tick_of(stack, feed);
+            (stack.tenant(TENANT)["capabilities"][feed]["status"] == "ok").then_some(())
+        });
+        let log = microsoft.simulator.log();
+        let by = |kind: &str| log[mark..].iter().filter(|entry| entry.credential.as_deref() == Some(kind)).count();
+        assert!(by("federated") > 0, "{feed}");
+    }
+    assert_eq!(stack.tenant(TENANT)["state"], "active");
+    let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
+    let report = stack.invoke("credential-rotation", &event).unwrap();
+    let refused = |finding: &&Value| finding["kind"] == "refused";
+    assert_eq!(report["findings"].as_array().unwrap().iter().filter(refused).count(), 0, "{report:#}");
+    let carried = console::it_signs_in_with_its_own_application(stack, microsoft);
+    let identity = stack.gateway.journal().granted(IDENTITY);
+    assert_eq!(stack.identity_policies().unused(&identity), Vec::<String>::new(), "granted, and needed by nobody");
+    carried
+}
+
 /// At each object that it puts: before it is written, and after. Whoever comes next finds the open intent and finishes it.
 /// Machines and telemetry put what they remember first, and then what leaves them.
 fn who_dies_over_an_object_is_finished(stack: &Stack, microsoft: &Microsoft, exports: &mut Exports) {
@@ -578,7 +634,8 @@ fn nothing_secret_is_written_anywhere(stack: &Stack, microsoft: &Microsoft, carr
     // ministack writes every address that it is asked for into its own log; a function must not.
     places.push(("ministack's log".to_owned(), stack.ministack.log()));
     let mut secrets = microsoft.secrets();
-    secrets.extend([CANARY_SECRET_KEY, CANARY_SESSION, "canary-rotation-token", "eyJ"].map(str::to_owned));
+    let further = [CANARY_SECRET_KEY, CANARY_SESSION, "canary-rotation-token", "canary-assumed", "eyJ"];
+    secrets.extend(further.map(str::to_owned));
     for (place, text) in places.iter().chain([&table]).chain(&lake) {
         for secret in &secrets {
             assert!(!text.contains(secret.as_str()), "{secret} stands in {place}");

@@ -324,6 +324,10 @@ fn refused(facts: &Facts) -> Option<Finding> {
         }
         Access::Refused(why) => why.trim_end_matches('.'),
     };
+    if matches!(facts.holding.current.application.credential, Credential::Federated { .. }) {
+        let text = format!("The federated credential opens nothing: {why}.");
+        return facts.finding(Kind::Refused, Severity::Critical, text);
+    }
     let text = format!(
         "Entra does not take the current credential ({why}): make a new secret in Entra, and store it with \
          `muster vault put {}`.",

@@ -28,9 +28,9 @@ pub fn parse_date(header: &str) -> Option<Timestamp> {
     rfc2822::parse(header).ok().map(|date| date.timestamp())
 }
 
-/// By how much this machine's clock is ahead of Microsoft's, or behind it where that is negative: a minute or more.
+/// By how many seconds this machine's clock is ahead of Microsoft's, or behind it where that is negative: a minute or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockSkew(SignedDuration);
+pub struct ClockSkew(i32);
 
 impl ClockSkew {
     /// Less is what an answer takes to travel, and a header that knows whole seconds.
@@ -38,14 +38,15 @@ impl ClockSkew {
 
     pub fn between(ours: Timestamp, theirs: Timestamp) -> Option<Self> {
         let ahead = ours.duration_since(theirs);
-        (ahead.abs() >= Self::WORTH_TELLING).then_some(Self(ahead))
+        let seconds = i32::try_from(ahead.as_secs()).unwrap_or(if ahead.is_negative() { -i32::MAX } else { i32::MAX });
+        (ahead.abs() >= Self::WORTH_TELLING).then_some(Self(seconds))
     }
 }
 
 impl fmt::Display for ClockSkew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.0.is_negative() { "behind" } else { "ahead of" };
-        let seconds = self.0.abs().as_secs();
+        let seconds = self.0.unsigned_abs();
         let (count, unit) = match seconds {
             ..5_400 => ((seconds + 30) / 60, "minute"),
             5_400..129_600 => ((seconds + 1_800) / 3_600, "hour"),

@@ -8,6 +8,8 @@ use crate::template::{Template, list, target};
 
 /// What people may do; everything else is a role's.
 const OPERATOR: &str = "Operator";
+/// What the stack is at Entra.
+const IDENTITY: &str = "EntraIdentityRole";
 
 /// The statements of every role and of the operator, each with the name of whose they are.
 fn statements() -> Vec<(&'static str, &'static Value)> {
@@ -48,6 +50,9 @@ fn every_function_has_a_role_of_its_own_and_only_lambda_takes_it() {
     for (name, role) in template.all("AWS::IAM::Role") {
         assert!(role["ManagedPolicyArns"].is_null(), "{name}: a managed policy grants what nobody here has read");
         let trusted = &role["AssumeRolePolicyDocument"]["Statement"];
+        if name == IDENTITY {
+            continue;
+        }
         let service = if roles.contains(&name) { "lambda.amazonaws.com" } else { "scheduler.amazonaws.com" };
         assert_eq!(list(trusted).len(), 1, "{name}");
         assert_eq!(list(trusted)[0]["Principal"], json!({"Service": service}), "{name}");
@@ -55,6 +60,58 @@ fn every_function_has_a_role_of_its_own_and_only_lambda_takes_it() {
     for kind in ["AWS::IAM::Policy", "AWS::IAM::RolePolicy"] {
         assert_eq!(template.all(kind).count(), 0, "policies stand in their roles, where one looks for them");
     }
+}
+
+/// The functions that ask Entra for tokens: all but the one that never does.
+fn askers() -> Vec<&'static str> {
+    let names = super::functions::names();
+    names.iter().filter(|name| *name != "pull-dispatch").map(|name| role_of(name)).collect()
+}
+
+/// Whoever assumes it is Muster to every customer.
+#[test]
+fn the_identity_is_assumed_by_who_asks_entra_and_may_ask_for_that_one_token() {
+    let role = Template::shared().properties(IDENTITY, "AWS::IAM::Role");
+    // Its ARN is the subject of its tokens, and Entra compares that to the letter.
+    assert_eq!(role["RoleName"], json!({"Fn::Sub": "${AWS::StackName}-entra-identity"}));
+    let trust = list(&role["AssumeRolePolicyDocument"]["Statement"]);
+    let [functions, people] = trust[..] else { panic!("{trust:?}") };
+    let mut trusted: Vec<&str> = list(&functions["Principal"]["AWS"]).into_iter().filter_map(target).collect();
+    trusted.sort_unstable();
+    let mut askers = askers();
+    askers.sort_unstable();
+    assert_eq!(trusted, askers);
+    assert_eq!(people["Principal"], json!({"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}));
+    let narrowed = json!({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:${Operators}"});
+    assert_eq!(people["Condition"], json!({"ArnLike": {"aws:PrincipalArn": narrowed}}));
+    let assumed =
+        format!("arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:{}", "role/${AWS::StackName}-entra-identity");
+    let (mut assuming, mut asking) = (Vec::new(), Vec::new());
+    for (role, statement) in of_service("sts:") {
+        match actions(statement)[..] {
+            ["sts:AssumeRole"] => {
+                let resource = &statement["Resource"];
+                let is_it = *resource == json!({"Fn::Sub": assumed}) || target(resource) == Some(IDENTITY);
+                assert!(is_it, "{role}: {resource}");
+                assuming.push(role);
+            }
+            ["sts:GetWebIdentityToken"] => {
+                let condition = json!({
+                    "ForAllValues:StringEquals": {"sts:IdentityTokenAudience": "api://AzureADTokenExchange"},
+                    "StringEquals": {"sts:SigningAlgorithm": "RS256"},
+                    "NumericLessThanEquals": {"sts:DurationSeconds": "300"},
+                });
+                assert_eq!(statement["Condition"], condition, "{role}");
+                asking.push(role);
+            }
+            ref others => panic!("{role}: {others:?}"),
+        }
+    }
+    assuming.sort_unstable();
+    askers.push(OPERATOR);
+    askers.sort_unstable();
+    assert_eq!((assuming, asking), (askers, vec![IDENTITY]));
+    assert_eq!(statements().into_iter().filter(|(role, _)| *role == IDENTITY).count(), 1, "and nothing else");
 }
 
 #[test]
@@ -94,7 +151,7 @@ fn a_star_has_its_reason_beside_it() {
     }
     let in_policies = Template::shared().json["Resources"].to_string().matches("\"Resource\":\"*\"").count();
     assert!(found > 0 && found == in_policies, "{found} of {in_policies} are written as this test sees them");
-    let without_level = ["secretsmanager:ListSecrets"];
+    let without_level = ["secretsmanager:ListSecrets", "sts:GetWebIdentityToken"];
     for (role, statement) in statements().into_iter().filter(|(_, of)| list(&of["Resource"]).contains(&&json!("*"))) {
         let needless: Vec<_> =
             actions(statement).into_iter().filter(|action| !without_level.contains(action)).collect();

@@ -165,6 +165,7 @@ async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, A
         let refused = match home_token(app, current).await {
             Ok(token) => return (Access::Granted, Some((current.clone(), token))),
             Err(TokenError::Refused(refused)) => refused,
+            Err(TokenError::NoIdentity(cause)) => return (Access::Refused(cause.to_string()), None),
             Err(_) => return (Access::Unknown, None),
         };
         match refused.refusal() {
