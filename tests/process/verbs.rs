@@ -48,6 +48,7 @@ fn wrong_usage_is_64_and_makes_nothing() {
         &["connect", TENANT, "--account", "Contoso", "--feeds", "telemetry", "--storage", "contosologs1"],
         &["accept"],
         &["accept", "not-a-guid"],
+        &["doctor", "app"],
         &["invite", "Contoso", "--hours", "0"],
         &["rotate"],
         &["rotate", "app", "console"],
@@ -69,7 +70,7 @@ fn wrong_usage_is_64_and_makes_nothing() {
 #[test]
 fn help_and_version_are_answers() {
     let help = Start::muster(&["--help"]).finish().exits(0);
-    for verb in ["demo", "serve", "vault", "invite", "rotate", "connect", "accept", "tenants"] {
+    for verb in ["demo", "serve", "vault", "invite", "rotate", "connect", "accept", "doctor", "tenants"] {
         assert!(help.stdout.contains(verb), "{}", help.stdout);
     }
     Start::muster(&["--version"]).finish().exits(0);
@@ -388,4 +389,30 @@ fn the_demo_tells_its_story_to_the_end() {
     assert!(proseware.contains("active"), "{proseware}");
     let contoso = told.stdout.lines().find(|line| line.starts_with("Contoso")).unwrap();
     assert!(contoso.contains("40 known") && contoso.contains("0 B behind"), "{contoso}");
+}
+
+#[test]
+fn doctor_tells_what_is_well_and_what_to_do_and_changes_nothing() {
+    let microsoft = Microsoft::new();
+    let data = folder();
+    // Nothing is made of a mistyped name.
+    microsoft.muster(&["doctor"], &data.path().join("nowhere")).finish().exits(1).says(&["no data folder"]);
+    assert!(!data.path().join("nowhere").exists());
+    let data = microsoft.data_folder();
+    let looked = microsoft.muster(&["doctor"], data.path()).finish().exits(1);
+    let looked = looked.says(&["are not well"]);
+    for words in [
+        "✓ login, well",
+        "✗ app, home tenant, NOT WELL",
+        "To do: Correct `home_tenant_id`",
+        "✗ signing, NOT WELL",
+        "To do: On one machine `muster serve`",
+    ] {
+        assert!(looked.stdout.contains(words), "{words}: {}", looked.stdout);
+    }
+    assert!(!looked.stdout.contains(SECRET) && !looked.stdout.contains("eyJ"), "{}", looked.stdout);
+    let looked = microsoft.muster(&["doctor", "--json"], data.path()).finish().exits(1).stdout;
+    let lines: Value = serde_json::from_str(&looked).unwrap();
+    let signing = lines.as_array().unwrap().iter().find(|line| line["check"] == "signing").unwrap();
+    assert!(signing["ok"] == false && signing["fix"].as_str().unwrap().contains("muster serve"), "{lines:#}");
 }

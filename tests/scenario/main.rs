@@ -14,6 +14,7 @@ mod consent;
 mod console;
 mod credentials;
 mod crowd;
+mod doctor;
 mod draining;
 mod federated;
 mod feeds;

@@ -449,6 +449,9 @@ fn nobody_needs_a_secret(stack: &Stack, microsoft: &Microsoft) -> Vec<String> {
     let refused = |finding: &&Value| finding["kind"] == "refused";
     assert_eq!(report["findings"].as_array().unwrap().iter().filter(refused).count(), 0, "{report:#}");
     let carried = console::it_signs_in_with_its_own_application(stack, microsoft);
+    // With what an operator may do, and as the stack is at Entra.
+    let looked = stack.muster(&["doctor"], "");
+    assert!(looked.contains(&subject) && looked.contains(&issuer) && !looked.contains("eyJ"), "{looked}");
     let identity = stack.gateway.journal().granted(IDENTITY);
     assert_eq!(stack.identity_policies().unused(&identity), Vec::<String>::new(), "granted, and needed by nobody");
     carried

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod connect;
 pub mod demo;
+pub mod doctor;
 pub mod invite;
 pub mod rotate;
 pub mod serve;

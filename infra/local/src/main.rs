@@ -100,6 +100,14 @@ enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Looks whether everything is set up right, and says what to do where it is not. Changes nothing.
+    Doctor {
+        #[command(flatten)]
+        place: Place,
+        /// A JSON array instead of words.
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists the tenants: state, and what each feed can do, how fresh it is and what it has delivered.
     Tenants {
         #[command(flatten)]
@@ -228,6 +236,13 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             match place.existing_app().await? {
                 Some(app) => local::accept::run(&app, tenant).await,
                 None => Err(Failure::failed(format!("{tenant} is not connected"))),
+            }
+        }
+        Verb::Doctor { place, json } => {
+            shared::log::init("error");
+            match place.existing_app().await? {
+                Some(app) => local::doctor::run(&app, json).await,
+                None => Err(Failure::failed("there is nothing to look at")),
             }
         }
         Verb::Tenants { place, json } => {

@@ -7,7 +7,6 @@ use crate::{
     App,
     http::Request,
     microsoft::{
-        entra::Refusal,
         graph::{
             GraphError, Listing, NewPassword, ProofClaims, Registered, add_key_request, add_request, list_request,
             parse_added, parse_list, parse_refusal, remove_key_request, remove_request, replace_keys_request,
@@ -71,9 +70,7 @@ impl<'a> Directory<'a> {
         for entry in entries {
             match home_token(app, &entry.application).await {
                 Ok(token) => return Ok(Self::new(app, &entry.application, token, until)),
-                Err(TokenError::Refused(refused)) if refused.refusal() == Refusal::OurCredential => {
-                    first.get_or_insert(TokenError::Refused(refused));
-                }
+                Err(error) if error.is_of_the_credential() => drop(first.get_or_insert(error)),
                 Err(other) => return Err(other),
             }
         }

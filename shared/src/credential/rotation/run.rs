@@ -227,7 +227,8 @@ impl Run<'_> {
             {
                 (refused.explained(), refused.retry_after)
             }
-            Err(TokenError::Unreachable(error)) if is_test => (error.to_string(), None),
+            Err(error @ TokenError::Unreachable(_)) if is_test => (error.to_string(), None),
+            Err(error) if error.is_of_the_credential() => (error.to_string(), None),
             Err(other) => return Err(other.into()),
         };
         let refusal = &refused.0;
