@@ -97,11 +97,11 @@ fn an_entry_that_a_slip_has_spoiled_leaves_the_one_before_it_at_work() {
         (r#"{"client_id":"x"}"#.to_owned(), "`credential` is missing"),
         (
             entry(&json!({"kind": "certificate", "certificate_pem": half(pem), "private_key_pem": key})),
-            "`credential.certificate_pem` is no PEM certificate",
+            "The certificate is no PEM text",
         ),
         (
             entry(&json!({"kind": "certificate", "certificate_pem": pem, "private_key_pem": half(key)})),
-            "`credential.private_key_pem` is no PEM RSA private key",
+            "The private key is no PEM text",
         ),
         (entry(&json!({"kind": "federated"})), "MUSTER_FEDERATED_TOKEN_FILE"),
         (entry(&json!({"kind": "client_secret", "value": "of-another-application"})), "AADSTS7000215"),

@@ -82,7 +82,7 @@ fn every_broken_setup_is_told_with_its_fix() {
                 let half = json!({"kind": "certificate", "certificate_pem": "half", "private_key_pem": "half"});
                 store(stage, &entry(HOME, &half));
             },
-            "app, token",
+            "app",
             "`muster vault put app`",
         ),
         (
@@ -169,6 +169,6 @@ fn what_can_be_seen_of_a_credential_is_named_before_entra_is_asked() {
         let lines = lines(&stage);
         let line = line(&lines, "app");
         assert!(!line.ok && line.found.contains(words), "{line:?}");
-        assert!(lines.iter().any(|line| line.check == "app, token" && !line.ok), "and Entra is asked: {lines:#?}");
+        assert!(lines.iter().any(|line| line.check == "signing" && line.ok), "and the rest is looked at: {lines:#?}");
     }
 }
