@@ -44,11 +44,11 @@ fn rotates_under_load(stage: Stage) {
     stage.pass(seconds(60));
     crowd(&stage, CROWD);
     let before = block_on(stage.app.ports.vault.read("muster/app", Current, None)).unwrap().id;
-    stage.begin("v2");
+    stage.begin("rotated");
     let (mut polls, mut polled_at) = (0, stage.now());
     let mut versions = BTreeSet::new();
     stage
-        .drive(rotate(&stage.app, "v2"), |stage| {
+        .drive(rotate(&stage.app, "rotated"), |stage| {
             if stage.now().duration_since(polled_at) >= seconds(10) {
                 polled_at = stage.now();
                 polls += poll(stage);
@@ -76,6 +76,13 @@ fn a_secret_is_renewed_and_two_hundred_tenants_do_not_notice() {
 #[test]
 fn a_certificate_is_renewed_and_two_hundred_tenants_do_not_notice() {
     rotates_under_load(Stage::certified(2030));
+}
+
+#[test]
+fn a_federated_entry_goes_round_and_two_hundred_tenants_do_not_notice() {
+    let (stage, _issuer) = Stage::federated();
+    stage.connect(harness::TENANT).unwrap();
+    rotates_under_load(stage);
 }
 
 #[test]

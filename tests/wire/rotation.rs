@@ -5,6 +5,7 @@
 use harness::{CLIENT, HOME, SECRET};
 use laboratory::{Schedule, When};
 use serde_json::{Value, json};
+use simulator::Certificate;
 
 use crate::{
     microsoft::{Microsoft, entry},
@@ -193,5 +194,60 @@ fn a_rotation_without_the_right_stops_at_its_first_step_and_the_old_secret_works
     microsoft.simulator.world(|world| world.registration(CLIENT).owners.push(CLIENT.to_owned()));
     driver.attempt(SECOND).unwrap();
     driver.conclude(SECOND);
+    assert_clean(&stack);
+}
+
+#[test]
+fn every_kind_rotates_by_the_one_schedule_of_the_template() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = stage(&microsoft);
+    let driver = Driver::schedule(&stack);
+    let token = |number: usize| format!("50000000-0000-4000-8000-{number:012}");
+    let store = |credential: &Value| {
+        let entry = json!({"client_id": CLIENT, "home_tenant_id": HOME, "credential": credential});
+        stack.muster(&["vault", "put", "app"], &entry.to_string());
+    };
+    // What was current before is of no use from here on: what the rotation made has to work alone.
+    let alone = |kind: &str| {
+        microsoft.simulator.world(|world| {
+            let application = world.application(CLIENT).unwrap();
+            let (secrets, certificates) = (application.secrets.len(), application.certificates.len());
+            application.secrets.drain(..secrets - usize::from(kind == "client_secret"));
+            application.certificates.drain(..certificates - usize::from(kind == "certificate"));
+        });
+        let mark = microsoft.mark();
+        let event = json!({"check": "credentials", "scheduled_time": jiff::Timestamp::now()});
+        let report = stack.invoke(FUNCTION, &event).unwrap();
+        let refused = |finding: &Value| finding["kind"] == "refused";
+        assert!(!report["findings"].as_array().unwrap().iter().any(refused), "{kind}: {report:#}");
+        let log = microsoft.simulator.log();
+        let taken = |entry: &simulator::Entry| entry.credential.as_deref() == Some(kind) && entry.status == 200;
+        assert!(log[mark..].iter().any(taken), "{kind}: nobody got a token with it");
+    };
+    driver.rotate(&token(1));
+    alone("client_secret");
+
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2040, 1, 1);
+    let made = parameters.self_signed(&key).unwrap();
+    let key_id = "a0000000-0000-4000-8000-0000000000ce".to_owned();
+    microsoft.simulator.world(|world| {
+        let der = made.der().to_vec();
+        world.application(CLIENT).unwrap().certificates.push(Certificate { key_id, der, usable_from: None });
+    });
+    store(&json!({"kind": "certificate", "certificate_pem": made.pem(), "private_key_pem": key.serialize_pem()}));
+    driver.rotate(&token(2));
+    alone("certificate");
+    driver.rotate(&token(3));
+    alone("certificate");
+
+    let (issuer, jwks) = (stack.gateway.issuer(), stack.gateway.jwks());
+    microsoft.trusts(&issuer, &jwks, &stack.outputs["EntraIdentity"], "api://AzureADTokenExchange");
+    stack.gateway.enable_federation(true);
+    store(&json!({"kind": "federated"}));
+    driver.rotate(&token(4));
+    alone("federated");
     assert_clean(&stack);
 }
