@@ -70,6 +70,12 @@ pub enum Action {
     SecretRemoved,
     SecretRestored,
     CredentialStored,
+    /// A credential took the place of the one before it by itself.
+    CredentialRotated,
+    /// The daily check found something new that a person has to do, or found it over.
+    CredentialWarned,
+    /// Whoever was sent a renewal link gave a new credential.
+    CredentialRenewed,
 }
 
 impl Action {
@@ -95,6 +101,9 @@ impl Action {
             Self::SecretRemoved => "deleted a secret",
             Self::SecretRestored => "restored a secret",
             Self::CredentialStored => "stored a credential",
+            Self::CredentialRotated => "rotated a credential",
+            Self::CredentialWarned => "warned of a credential",
+            Self::CredentialRenewed => "renewed a credential",
         }
     }
 }
