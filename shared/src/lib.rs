@@ -12,6 +12,7 @@ pub mod credential;
 pub mod http;
 pub mod log;
 pub mod machine;
+pub mod mail;
 pub mod metrics;
 pub mod microsoft;
 pub mod ocsf;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{invite::is_tenant, mail::is_address};
-use crate::tenant::account;
+use super::invite::is_tenant;
+use crate::{mail::is_address, tenant::account};
 
 pub const MAX_ROWS: usize = 500;
 /// A spreadsheet ends in any number of empty lines.

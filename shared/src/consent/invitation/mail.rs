@@ -1,29 +1,14 @@
 //! The letter that carries a link, as a draft that the operator's own mail program opens.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::Invited;
-use crate::{config::Config, consent::page::permission};
-
-/// What stands as it is in the parts of a `mailto:` address: RFC 3986's unreserved characters. RFC 6068 would allow more.
-const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Likewise in a mail address.
-const ENCODED_IN_ADDRESS: AsciiSet = ENCODED.remove(b'@');
-/// As SMTP has it.
-const MAX_ADDRESS: usize = 254;
+use crate::{config::Config, consent::page::permission, mail};
 
 /// A `mailto:` address of a draft with subject and text (RFC 6068); without an address the operator adds one. The link in
 /// it is a secret, as the invitation's is.
 pub fn mail_draft(config: &Config, invited: &Invited, email: Option<&str>) -> String {
     let provider = &config.provider_name;
-    let to = email.filter(|email| is_address(email)).unwrap_or_default();
     let subject = format!("{provider} asks for read access to Microsoft Defender");
-    format!(
-        "mailto:{}?subject={}&body={}",
-        utf8_percent_encode(to, &ENCODED_IN_ADDRESS),
-        utf8_percent_encode(&subject, &ENCODED),
-        utf8_percent_encode(&text(config, invited).replace('\n', "\r\n"), &ENCODED)
-    )
+    mail::draft(email, &subject, &text(config, invited))
 }
 
 fn text(config: &Config, invited: &Invited) -> String {
@@ -45,15 +30,6 @@ fn text(config: &Config, invited: &Invited) -> String {
         account = invited.account,
         link = invited.link,
     )
-}
-
-/// Whether this can be written into the field of a letter's recipient, as one address.
-pub(super) fn is_address(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"<>()[]\\,;:\"@".contains(&byte);
-    text.len() <= MAX_ADDRESS
-        && text.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && local.bytes().all(plain) && domain.contains('.') && domain.bytes().all(plain)
-        })
 }
 
 #[cfg(test)]
@@ -131,28 +107,5 @@ mod tests {
             assert!(fields[1].1.contains(account), "{}", fields[1].1);
             assert!(draft.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":?=&%-._~@".contains(&byte)), "{draft}");
         }
-    }
-
-    #[test]
-    fn an_address_is_one_and_nothing_else() {
-        for text in ["a@b.example", "o'brien+x@sub.b.example", "a/b?c&d=e@b.example"] {
-            assert!(is_address(text), "{text}");
-        }
-        let long = format!("{}@b.example", "x".repeat(250));
-        for text in [
-            "",
-            "a",
-            "@b.example",
-            "a@b",
-            "a@b@c.example",
-            "a@b.example,c@d.example",
-            "a b@c.example",
-            "ä@b.example",
-            &long,
-        ] {
-            assert!(!is_address(text), "{text}");
-        }
-        let draft = mail_draft(&config(), &invited("A"), Some("a/b?c&d=e@b.example"));
-        assert!(draft.starts_with("mailto:a%2Fb%3Fc%26d%3De@b.example?subject="), "{draft}");
     }
 }
