@@ -27,6 +27,8 @@ pub enum Actor {
     Script { id: String, name: String },
     /// A person of a customer's, by their own sign-in.
     Administrator { oid: String, name: String },
+    /// Whoever held the link by which a tenant's credential is renewed. Nobody signs in there, so nobody is named.
+    LinkHolder,
     /// Whoever may run `muster` on its machine, or as the operator's role on AWS.
     CommandLine,
     /// Nobody: it was due.
@@ -38,6 +40,7 @@ impl Actor {
     pub fn name(&self) -> &str {
         match self {
             Self::Operator { name, .. } | Self::Script { name, .. } | Self::Administrator { name, .. } => name,
+            Self::LinkHolder => "holder of the renewal link",
             Self::CommandLine => "command line",
             Self::Muster => "Muster",
         }
@@ -74,6 +77,8 @@ pub enum Action {
     CredentialRotated,
     /// The daily check found something new that a person has to do, or found it over.
     CredentialWarned,
+    /// An operator made a link for renewing the credential of a tenant's own application.
+    RenewalLinkMade,
     /// Whoever was sent a renewal link gave a new credential.
     CredentialRenewed,
 }
@@ -103,6 +108,7 @@ impl Action {
             Self::CredentialStored => "stored a credential",
             Self::CredentialRotated => "rotated a credential",
             Self::CredentialWarned => "warned of a credential",
+            Self::RenewalLinkMade => "made a renewal link",
             Self::CredentialRenewed => "renewed a credential",
         }
     }

@@ -16,6 +16,7 @@ use jiff::SignedDuration;
 
 use crate::{
     App,
+    credential::renewal,
     microsoft::token::TokenError,
     ports::store::StoreError,
     random::NoRandomness,
@@ -46,6 +47,12 @@ enum Broken {
     Random(#[from] NoRandomness),
     #[error("{0}")]
     Operation(String),
+}
+
+impl From<renewal::Broken> for Broken {
+    fn from(broken: renewal::Broken) -> Self {
+        Self::Operation(broken.to_string())
+    }
 }
 
 async fn signing_keys(app: &App) -> Result<Arc<SigningKeys>, NoSigningKey> {

@@ -8,6 +8,7 @@ pub mod entry;
 pub mod name;
 pub mod ownership;
 mod read;
+pub mod renewal;
 pub mod rotation;
 pub mod status;
 

@@ -1,4 +1,4 @@
-//! What we sign ourselves: invitations, state, sessions and forms, each under a key of its own purpose.
+//! What we sign ourselves: invitations, renewal links, state, sessions and forms, each under a key of its own purpose.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +31,8 @@ pub enum Purpose {
     Session,
     /// That a form is of this session.
     Form,
+    /// The link by which a customer's administrator gives a new credential.
+    Renewal,
 }
 
 impl Purpose {
@@ -41,6 +43,7 @@ impl Purpose {
             Self::SignInState => b"sign-in state",
             Self::Session => b"session",
             Self::Form => b"form",
+            Self::Renewal => b"renewal",
         }
     }
 }
@@ -109,6 +112,12 @@ impl SigningKeys {
             Err(_) => None,
         };
         Ok(Self { current, previous })
+    }
+
+    /// The keys of this entry alone.
+    #[cfg(test)]
+    pub fn of(entry: &Secret<String>) -> Result<Self, String> {
+        Ok(Self { current: parse(entry)?, previous: None })
     }
 
     /// The payload and its signature, in characters that need no escaping in a URL.

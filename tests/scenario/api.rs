@@ -15,6 +15,7 @@ fn calls() -> Vec<(&'static str, String, Option<Value>)> {
         ("PATCH", tenant.clone(), Some(json!({"paused": true}))),
         ("PATCH", tenant.clone(), Some(json!({"paused": false}))),
         ("POST", "/api/connections".to_owned(), Some(own_application(SECRET))),
+        ("POST", format!("{tenant}/renewal"), None),
         ("POST", format!("{tenant}/pull"), None),
         ("POST", format!("{tenant}/backfill"), Some(json!({"since": "2026-10-01"}))),
         ("GET", "/api/activity".to_owned(), None),

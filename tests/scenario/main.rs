@@ -31,6 +31,7 @@ mod pages;
 mod platform;
 mod pulling;
 mod renewal;
+mod renewal_link;
 mod rotation;
 mod rotation_platform;
 mod trouble;

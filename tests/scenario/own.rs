@@ -15,12 +15,12 @@ use shared::{
 };
 use simulator::{Alert, Application, ClientSecret, StorageRole, Tenant};
 
-const OWN: &str = "a0000000-0000-4000-8000-0000000000ee";
-const OWN_SECRET: &str = "canary-own-secret-77c2";
+pub const OWN: &str = "a0000000-0000-4000-8000-0000000000ee";
+pub const OWN_SECRET: &str = "canary-own-secret-77c2";
 const NAME: &str = "muster/tenants/a0000000-0000-4000-8000-0000000000aa";
 
 /// The tenant's own application, approved there for these roles.
-fn stage(roles: &[&str]) -> Stage {
+pub fn stage(roles: &[&str]) -> Stage {
     let stage = Stage::new();
     stage.world(|world| {
         world.add_application(Application {
@@ -42,7 +42,7 @@ fn stage(roles: &[&str]) -> Stage {
     stage
 }
 
-fn new(feeds: &[Feed]) -> NewConnection {
+pub fn new(feeds: &[Feed]) -> NewConnection {
     NewConnection {
         tenant_id: TENANT.parse().unwrap(),
         account: "Contoso".to_owned(),
@@ -52,11 +52,11 @@ fn new(feeds: &[Feed]) -> NewConnection {
     }
 }
 
-fn operator() -> Actor {
+pub fn operator() -> Actor {
     Actor::Operator { oid: ADMIN.to_owned(), name: "Olga Operator".to_owned() }
 }
 
-fn give(stage: &Stage, new: &NewConnection, client_id: &str, secret: &str) -> Result<Connection, ConnectError> {
+pub fn give(stage: &Stage, new: &NewConnection, client_id: &str, secret: &str) -> Result<Connection, ConnectError> {
     let credential = json!({"kind": "client_secret", "value": secret, "expires_at": "2026-12-10T00:00:00Z"});
     let application = json!({"client_id": client_id, "credential": credential}).to_string();
     block_on(connect_own(&stage.app, new, &Secret::new(application), &operator()))
@@ -71,7 +71,7 @@ fn missing(error: ConnectError) -> Vec<(Value, String)> {
     missing.map(|one| (one["field"].clone(), one["detail"].as_str().unwrap().to_owned())).collect()
 }
 
-fn stored(stage: &Stage) -> Option<String> {
+pub fn stored(stage: &Stage) -> Option<String> {
     match block_on(stage.app.ports.vault.read(NAME, Label::Current, None)) {
         Ok(version) => Some(version.value.expose().clone()),
         Err(VaultError::NotFound(_)) => None,

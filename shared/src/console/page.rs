@@ -10,6 +10,7 @@ mod chart;
 mod form;
 mod message;
 mod overview;
+mod renew;
 mod standing;
 mod tenant;
 #[cfg(test)]
@@ -148,6 +149,9 @@ impl Visit<'_> {
 
 /// Answers a browser.
 pub async fn answer(app: &App, request: &web::Request) -> Result<web::Response, Broken> {
+    if renew::is_here(request) {
+        return renew::answer(app, request).await;
+    }
     let pages = Pages::new(&app.config, Audience::Operators, request);
     let (store, now) = (app.ports.store.as_ref(), app.clock.now());
     let keys = super::signing_keys(app).await?;
@@ -212,6 +216,9 @@ pub async fn answer(app: &App, request: &web::Request) -> Result<web::Response, 
 
 /// The page that asks to come back.
 pub fn out_of_order(app: &App, request: &web::Request) -> web::Response {
+    if renew::is_here(request) {
+        return renew::out_of_order(app, request);
+    }
     message::show(&Pages::new(&app.config, Audience::Operators, request), &Message::OUT_OF_ORDER)
 }
 

@@ -67,6 +67,33 @@ impl Candidate {
         Ok(Self { entry, text })
     }
 
+    /// A refusal of Entra's, for whoever has just filled in the fields.
+    pub fn in_words_of_a_form(&self, missing: Missing, tenant: TenantId) -> Missing {
+        let Some(code) = missing.code else { return missing };
+        let client_id = &self.entry.application.client_id;
+        let detail = match (missing.field, code) {
+            (Field::Credential, 7_000_222) => {
+                format!("This client secret has expired (AADSTS{code}); make a new one in Entra and give its value.")
+            }
+            (Field::Credential, 7_000_215) => format!(
+                "Entra does not take this client secret (AADSTS{code}). Give its value and not its ID, and make sure that it \
+                 belongs to the application {client_id}; one that was just made may take a minute to work."
+            ),
+            (Field::Credential, 700_027) => format!(
+                "Entra does not take this certificate (AADSTS{code}): upload it to the application {client_id} (Certificates & \
+                 secrets) first."
+            ),
+            (Field::Credential, _) => format!("Entra does not take this credential (AADSTS{code})."),
+            (Field::ClientId, 700_016 | 7_000_229) => format!(
+                "Entra knows no application {client_id} in the tenant {tenant} (AADSTS{code}); compare both IDs with the \
+                 application's overview page."
+            ),
+            (Field::TenantId, 90_002) => format!("Entra knows no tenant {tenant} (AADSTS{code})."),
+            _ => return missing,
+        };
+        Missing { detail, ..missing }
+    }
+
     /// The app of a trial: it finds this application in the vault under `name`, keeps tokens of its own, and stores nothing.
     pub fn trial(&self, app: &App, name: &str) -> App {
         let version = Version { id: "candidate".to_owned(), value: self.text.clone() };

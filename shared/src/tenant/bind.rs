@@ -75,6 +75,23 @@ pub fn bound(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Conne
     }
 }
 
+/// As [`bound`], for a connection whose own application has proven itself by a new credential. Nobody has signed in or
+/// vouched for anybody by that.
+pub fn renewed(known: &Connection, feeds: BTreeMap<Feed, Condition>, now: Timestamp) -> Connection {
+    let binding = Binding {
+        tenant_id: known.tenant_id,
+        account: known.account.clone(),
+        application: known.application.clone(),
+        region: None,
+        storage: None,
+        feeds,
+        state: known.state,
+        proven: true,
+        consent: None,
+    };
+    Connection { consents: known.consents.clone(), ..bound(Some(known), &binding, now) }
+}
+
 /// Every consent, oldest first. Whoever signs in again by one invitation is one piece of evidence, and of those who can
 /// sign in without anybody's word for them only the last few are kept: nobody must be able to fill the item.
 fn evidence(known: Option<&Connection>, new: &Binding, now: Timestamp) -> Vec<Consent> {

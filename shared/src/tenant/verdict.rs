@@ -51,7 +51,7 @@ impl FeedState {
     }
 
     /// A throttled call was let in.
-    pub(super) fn works(&self) -> bool {
+    pub fn works(&self) -> bool {
         self.refused.is_none() && matches!(self.capability.status, Ability::Ok | Ability::Throttled)
     }
 }

@@ -96,32 +96,8 @@ fn read(
 /// Entra's refusals, for whoever has just filled in the fields.
 fn in_words_of_a_form(error: ConnectError, candidate: &Candidate, new: &NewConnection) -> ConnectError {
     let ConnectError::NotProven { missing, connected_already } = error else { return error };
-    let (client_id, tenant) = (&candidate.entry.application.client_id, new.tenant_id);
-    let reworded = |one: Missing| {
-        let Some(code) = one.code else { return one };
-        let detail = match (one.field, code) {
-            (Field::Credential, 7_000_222) => {
-                format!("This client secret has expired (AADSTS{code}); make a new one in Entra and give its value.")
-            }
-            (Field::Credential, 7_000_215) => format!(
-                "Entra does not take this client secret (AADSTS{code}). Give its value and not its ID, and make sure that it \
-                 belongs to the application {client_id}; one that was just made may take a minute to work."
-            ),
-            (Field::Credential, 700_027) => format!(
-                "Entra does not take this certificate (AADSTS{code}): upload it to the application {client_id} (Certificates & \
-                 secrets) first."
-            ),
-            (Field::Credential, _) => format!("Entra does not take this credential (AADSTS{code})."),
-            (Field::ClientId, 700_016 | 7_000_229) => format!(
-                "Entra knows no application {client_id} in the tenant {tenant} (AADSTS{code}); compare both IDs with the \
-                 application's overview page."
-            ),
-            (Field::TenantId, 90_002) => format!("Entra knows no tenant {tenant} (AADSTS{code})."),
-            _ => return one,
-        };
-        Missing { detail, ..one }
-    };
-    not_proven(missing.into_iter().map(reworded).collect(), connected_already)
+    let reworded = missing.into_iter().map(|one| candidate.in_words_of_a_form(one, new.tenant_id));
+    not_proven(reworded.collect(), connected_already)
 }
 
 /// What was put into the vault, and how it was there before.

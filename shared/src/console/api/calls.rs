@@ -230,6 +230,17 @@ pub const CALLS: &[Call] = &[
         run: |asked| Box::pin(tenants::confirm(asked)),
     },
     Call {
+        method: "POST",
+        path: "/api/tenants/{id}/renewal",
+        role: Role::Operator,
+        summary: "Make the link by which the customer's administrator gives the tenant's own application a new credential",
+        query: &[],
+        takes: None,
+        gives: (201, schema::<crate::credential::renewal::Renewal>),
+        refuses: &[404, 409],
+        run: |asked| Box::pin(tenants::renewal(asked)),
+    },
+    Call {
         method: "DELETE",
         path: "/api/tenants/{id}",
         role: Role::Operator,

@@ -15,6 +15,7 @@ use crate::{
     config::Region,
     consent::connect::{self, ConnectError},
     console::Broken,
+    credential::renewal::{self, RenewalError},
     secret::Secret,
     storage::Storage,
     tenant::{
@@ -201,6 +202,20 @@ pub async fn confirm(asked: Asked<'_>) -> Result<web::Response, NotDone> {
     let oid = if asked.has_body() { asked.body::<Confirmation>()?.oid } else { None };
     confirm::confirm(asked.app, tenant, oid.as_deref(), &asked.actor).await?;
     seen(&asked, tenant, 200).await
+}
+
+pub async fn renewal(asked: Asked<'_>) -> Result<web::Response, NotDone> {
+    give(201, &renewal::make(asked.app, asked.tenant()?, &asked.actor).await?)
+}
+
+impl From<RenewalError> for NotDone {
+    fn from(error: RenewalError) -> Self {
+        match error {
+            RenewalError::Unknown(_) => Problem::new(404, error.to_string()).into(),
+            RenewalError::Refused(why) => Problem::new(409, why).into(),
+            RenewalError::Broken(broken) => Broken::from(broken).into(),
+        }
+    }
 }
 
 pub async fn remove(asked: Asked<'_>) -> Result<web::Response, NotDone> {

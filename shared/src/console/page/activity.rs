@@ -89,6 +89,7 @@ impl Row<'_> {
             Actor::Operator { .. } => "operator",
             Actor::Script { .. } => "script",
             Actor::Administrator { .. } => "customer's administrator",
+            Actor::LinkHolder => "customer",
             Actor::CommandLine | Actor::Muster => "",
         }
     }

@@ -18,7 +18,10 @@ use super::{
 use crate::{
     alert::{backfill::Backfill, progress::WalkReason},
     console::Broken,
-    credential::status::{self, Status},
+    credential::{
+        renewal,
+        status::{self, Status},
+    },
     microsoft::tokens::ApplicationName,
     ports::store::{Store, StoreError},
     random,
@@ -67,9 +70,17 @@ struct Credential<'a> {
     kind: &'static str,
     expires: Option<(Level, Moment)>,
     checked: Moment,
-    /// Where a new one is entered, if it is the customer's own.
+    /// Where an operator enters a new one, if it is the customer's own.
     renew: Option<String>,
+    link: Option<&'a RenewalLink>,
     warnings: &'a [String],
+}
+
+/// By which the customer's administrator enters a new one. Only operators see it.
+struct RenewalLink {
+    link: String,
+    draft: String,
+    expires: Moment,
 }
 
 /// The forms of the page, one of them perhaps refused.
@@ -135,6 +146,7 @@ fn done(text: &str) -> Option<&'static str> {
         "removed" => "Removed. Nothing is gathered from this tenant any more.",
         "moved" => "Moved to this account.",
         "accepted" => "Accepted: the machines are let go as Defender confirms it for each.",
+        "renewal" => "The renewal link is ready. Send it to whoever manages the customer's application.",
         "nothing-held" => "No machines are held back any more.",
         _ => return None,
     })
@@ -183,9 +195,10 @@ async fn show(
     let left = Left::of(visit, &known.connection).await;
     let glance = Glance::of(known.connection, visit.now);
     let chrome = visit.chrome(Section::Accounts);
+    let link = if chrome.is_operator() { RenewalLink::of(visit, &detail.view).await? } else { None };
     let warnings = known_of_it.map(|status| status.warnings).unwrap_or_default();
-    let (warnings, once, now) = (&warnings, random::id()?.to_string(), visit.now);
-    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, left, warnings, once, now };
+    let (warnings, link, once, now) = (&warnings, link.as_ref(), random::id()?.to_string(), visit.now);
+    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, left, warnings, link, once, now };
     Ok(visit.html(status, &made(scene, &detail, &forms, done)))
 }
 
@@ -206,13 +219,14 @@ struct Scene<'a> {
     left: Option<Left>,
     /// Of its credential.
     warnings: &'a [String],
+    link: Option<&'a RenewalLink>,
     /// Tells one page's invitation from another's.
     once: String,
     now: jiff::Timestamp,
 }
 
 fn made<'a>(
-    Scene { chrome, account, glance, left, warnings, once, now }: Scene<'a>,
+    Scene { chrome, account, glance, left, warnings, link, once, now }: Scene<'a>,
     detail: &'a Detail,
     forms: &'a Forms,
     done: Option<&'static str>,
@@ -239,27 +253,41 @@ fn made<'a>(
             at: moment(consent.at),
             vouched: consent.vouched_at.map(moment),
         }),
-        credential: view.credential.as_ref().map(|credential| Credential::of(credential, account, view, warnings, now)),
+        credential: view.credential.as_ref().map(|credential| Credential {
+            link,
+            warnings,
+            ..Credential::of(credential, account, view, now)
+        }),
         left,
     }
 }
 
 impl<'a> Credential<'a> {
-    fn of(
-        credential: &CredentialView,
-        account: Option<&Account>,
-        view: &TenantView,
-        warnings: &'a [String],
-        now: jiff::Timestamp,
-    ) -> Self {
+    fn of(credential: &CredentialView, account: Option<&Account>, view: &TenantView, now: jiff::Timestamp) -> Self {
         let renew = account.filter(|_| credential.application == ApplicationName::Own);
         Self {
             kind: words::credential(credential.kind.as_deref()),
             expires: credential.expires_at.map(|at| (words::ending(at, now), Moment { at, now })),
             checked: Moment { at: credential.checked_at, now },
             renew: renew.map(|account| format!("/accounts/{}?own={}#own", account.id, view.tenant_id)),
-            warnings,
+            link: None,
+            warnings: &[],
         }
+    }
+}
+
+impl RenewalLink {
+    /// The one that was made last, as long as it leads somewhere.
+    async fn of(visit: &Visit<'_>, view: &TenantView) -> Result<Option<Self>, Broken> {
+        if view.state == State::Removed || view.application != ApplicationName::Own {
+            return Ok(None);
+        }
+        let made = renewal::made(visit.app, view.tenant_id).await?;
+        Ok(made.map(|(client_id, renewal)| Self {
+            draft: renewal::mail_draft(&visit.app.config, &renewal, &client_id),
+            expires: visit.moment(renewal.expires_at),
+            link: renewal.link.into(),
+        }))
     }
 }
 
@@ -279,6 +307,10 @@ impl TenantPage<'_> {
 
     fn has_alerts(&self) -> bool {
         self.view.feeds.contains_key(&Feed::Alerts)
+    }
+
+    fn is_by_its_own(&self) -> bool {
+        !self.is_removed() && self.view.application == ApplicationName::Own
     }
 
     fn held(&self) -> Option<u64> {
@@ -531,8 +563,14 @@ mod tests {
             taken: Some("2 feeds, 12 items of state.".to_owned()),
         });
         let warnings = ["The secret of the application ends in 12 days; make a new one.".to_owned()];
+        let link = RenewalLink {
+            link: "https://muster.example.com/renew/AAAA.BBBB".to_owned(),
+            draft: "mailto:?subject=S&body=B".to_owned(),
+            expires: Moment { at: now() + SignedDuration::from_hours(24 * 20), now: now() },
+        };
+        let link = (view.application == ApplicationName::Own && is_operator).then_some(&link);
         let (warnings, once) = (&warnings, String::new());
-        let scene = Scene { chrome, account: Some(&account), glance: &glance, left, warnings, once, now: now() };
+        let scene = Scene { chrome, account: Some(&account), glance: &glance, left, warnings, link, once, now: now() };
         let forms = Forms::of(view, refused);
         check(name, &made(scene, detail, &forms, done("changed")).render().unwrap())
     }
@@ -555,6 +593,20 @@ mod tests {
         let page = shown("tenant-reader", &detail("Contoso", State::Active, None), None, false);
         assert_eq!(page.matches("<form").count(), 1);
         assert!(!page.contains("the-token\"><button type=\"submit\">Pull"));
+    }
+
+    #[test]
+    fn a_tenant_that_comes_by_its_own_application_has_a_link_to_renew_it_and_nobody_but_an_operator_sees_it() {
+        let mut detail = detail("Contoso", State::CredentialFault, None);
+        assert!(!shown("tenant-app", &detail, None, true).contains("enewal link"), "what is ours is no customer's");
+        detail.view.application = ApplicationName::Own;
+        let page = shown("tenant-own", &detail, None, true);
+        assert!(
+            page.contains("value=\"https://muster.example.com/renew/AAAA.BBBB\"") && page.contains("mailto:?subject")
+        );
+        assert!(!shown("tenant-own-reader", &detail, None, false).contains("enewal link"));
+        detail.view.state = State::Removed;
+        assert!(!shown("tenant-own-removed", &detail, None, true).contains("/renewal\""));
     }
 
     #[test]

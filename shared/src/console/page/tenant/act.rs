@@ -14,6 +14,7 @@ use crate::{
             message::Message,
         },
     },
+    credential::renewal::{self, RenewalError},
     machine::accept::{Accepted, accept},
     tenant::{
         Feed, TenantId,
@@ -72,6 +73,7 @@ pub async fn act(visit: &Visit<'_>, id: &str, what: &str, form: &web::Form) -> R
         "resume" => by_pausing(visit, tenant, false).await,
         "settings" => by_setting(visit, tenant, form).await,
         "backfill" => by_backfill(visit, tenant, form).await,
+        "renewal" => by_renewal_link(visit, tenant).await,
         "move" => by_moving(visit, tenant, form).await,
         _ => Err(NotDone::NoSuchTenant),
     };
@@ -148,6 +150,15 @@ async fn by_backfill(visit: &Visit<'_>, tenant: TenantId, form: &web::Form) -> R
 fn day(text: &str) -> Option<Timestamp> {
     let day: Date = text.parse().ok()?;
     day.to_zoned(TimeZone::UTC).ok().map(|day| day.timestamp())
+}
+
+async fn by_renewal_link(visit: &Visit<'_>, tenant: TenantId) -> Result<&'static str, NotDone> {
+    match renewal::make(visit.app, tenant, &visit.session.actor()).await {
+        Ok(_) => Ok("renewal"),
+        Err(RenewalError::Unknown(_)) => Err(NotDone::NoSuchTenant),
+        Err(RenewalError::Refused(text)) => Err(NotDone::Mistakes(vec![Mistake::new("", text)])),
+        Err(RenewalError::Broken(broken)) => Err(NotDone::Broken(broken.into())),
+    }
 }
 
 async fn by_moving(visit: &Visit<'_>, tenant: TenantId, form: &web::Form) -> Result<&'static str, NotDone> {
