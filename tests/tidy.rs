@@ -242,7 +242,8 @@ mod rules {
             "tenant::TenantId",
         ];
         let entry: &[&str] = &["microsoft", "secret"];
-        let decision: &[&str] = &["microsoft", "ports::vault", "secret"];
+        // The tenant's id alone: whose application it is.
+        let decision: &[&str] = &["microsoft", "ports::vault", "secret", "tenant::TenantId"];
         let layers = [
             ("shared/src/http", tools, "the client knows requests, not what they are for"),
             ("shared/src/ports", tools, "a port says what the platform can do, not what we do with it"),

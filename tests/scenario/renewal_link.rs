@@ -5,7 +5,11 @@ use harness::{ALERT_ROLE, HOME, MACHINE_ROLE, PUBLIC_URL, Page, Stage, TENANT, V
 use serde_json::{Value, json};
 use shared::{
     audit::{Action, Actor},
-    credential::renewal::{self, LIFETIME},
+    consent::connect::connect_own,
+    credential::{
+        check::Kind,
+        renewal::{self, LIFETIME},
+    },
     ports::vault::Stage::Current,
     secret::Secret,
     tenant::{Feed, State},
@@ -297,4 +301,68 @@ fn what_is_ours_is_no_customers_to_renew() {
     let (status, problem) = stage.visitor().call(Some(&token), "POST", &format!("/api/tenants/{TENANT}/renewal"), None);
     assert!(status == 409 && problem["detail"].as_str().unwrap().contains("provider's application"), "{problem}");
     assert!(!stage.operator().get(&format!("/tenants/{TENANT}")).body.contains("Renewal link"));
+}
+
+/// What the trail was told of credentials, each with the whole days since noon of the first.
+fn warned(stage: &Stage) -> Vec<(i64, String)> {
+    let entries = stage.trail().into_iter().filter(|entry| entry.action == Action::CredentialWarned);
+    entries.map(|entry| (entry.at.duration_since(at(0)).as_hours() / 24, entry.detail)).collect()
+}
+
+#[test]
+fn an_end_is_told_at_30_14_7_and_1_days_once_each_and_when_it_is_over() {
+    let stage = stage(&[ALERT_ROLE]);
+    let credential = json!({"kind": "client_secret", "value": OWN_SECRET, "expires_at": "2027-01-01T12:00:00Z"});
+    let application = Secret::new(json!({"client_id": OWN, "credential": credential}).to_string());
+    let by = Actor::CommandLine;
+    block_on(connect_own(&stage.app, &new(&[Feed::Alerts]), &application, &by)).unwrap();
+    // 40 days are left.
+    stage.world(|world| world.application(OWN).unwrap().secrets[0].end = at(40 * 24 * 60));
+    let mut pressing = Vec::new();
+    for day in 1..=42 {
+        stage.days(1);
+        let report = stage.check();
+        let of_tenant = report.findings.iter().filter(|finding| finding.tenant_id.is_some());
+        let expiry: Vec<_> = of_tenant.filter(|finding| finding.kind == Kind::Expiry).collect();
+        pressing.extend(expiry.iter().filter(|finding| finding.is_worth_an_event()).map(|_| day));
+        assert!(expiry.iter().all(|finding| finding.text.contains("send the renewal link from the tenant's page")));
+    }
+    let told = warned(&stage);
+    let ends: Vec<i64> =
+        told.iter().filter(|(_, text)| text.contains("current credential end")).map(|(day, _)| *day).collect();
+    assert_eq!(ends, [10, 26, 33, 39, 40], "{told:?}");
+    assert!(told.iter().all(|(_, text)| text.starts_with("tenants/") || text.starts_with("app:")), "{told:?}");
+    // An event when it is new, and every day once it presses.
+    assert_eq!(pressing, [10].into_iter().chain(26..=42).collect::<Vec<_>>());
+    assert!(told.iter().any(|(day, text)| *day == 40 && text.contains("7000222")), "refused, once: {told:?}");
+
+    let link = self::link(&stage);
+    makes_a_new_one(&stage);
+    stage.world(|world| world.application(OWN).unwrap().secrets[1].end = stage.now() + minutes(400 * 24 * 60));
+    assert_eq!(
+        send(&mut stage.visitor(), &link, &[&secret(NEWER)[..], &[("ends", "2027-12-01")]].concat()).status,
+        200
+    );
+    stage.days(1);
+    stage.check();
+    assert_eq!(warned(&stage), told, "a renewed credential begins with a clean slate, and its entry has told so");
+    assert_eq!(stage.view().state, State::Active);
+}
+
+#[test]
+fn what_is_found_today_is_told_today_and_that_it_is_over_when_it_is() {
+    let stage = Stage::rotating();
+    stage.check();
+    stage.approves(&[ALERT_ROLE, "Machine.Isolate"]);
+    for _ in 0..3 {
+        stage.days(1);
+        stage.check();
+    }
+    let told = warned(&stage);
+    assert!(told.len() == 1 && told[0].1.contains("holds more than it needs: Machine.Isolate"), "{told:?}");
+    stage.approves(&[ALERT_ROLE]);
+    stage.days(1);
+    stage.check();
+    let told = warned(&stage);
+    assert!(told.len() == 2 && told[1].1 == "app: The application holds no more than it needs.", "{told:?}");
 }

@@ -3,6 +3,7 @@
 //! Certificates and federated credentials get the part about expiry; their own rotation is not there yet.
 
 mod run;
+pub mod told;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     microsoft::graph::{OWN_CREDENTIALS_ROLE, Registered},
     ports::vault::{Schedule, Stage},
+    tenant::TenantId,
 };
 
 pub use run::check;
@@ -25,6 +27,8 @@ const WARNINGS: [(i64, Severity); 4] =
     [(1, Severity::Critical), (7, Severity::Warning), (14, Severity::Warning), (30, Severity::Notice)];
 /// A rotation takes minutes; Secrets Manager repeats a failed one for some hours.
 const STUCK: SignedDuration = SignedDuration::from_hours(4);
+/// How a customer's own credential is replaced.
+const RENEWAL: &str = "send the renewal link from the tenant's page to whoever manages the customer's application";
 /// All that gathering needs of Defender.
 const DEFENDER_ROLES: [&str; 2] = ["Alert.Read.All", "Machine.Read.All"];
 
@@ -71,13 +75,40 @@ impl Report {
 pub struct Finding {
     /// The entry's full name.
     pub vault: String,
+    /// As a person types it.
+    pub name: String,
     pub kind: Kind,
     pub severity: Severity,
     /// What is so, and the next step.
     pub text: String,
+    /// Whose own application it is; none of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<TenantId>,
+    /// When the current credential ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether the check before did not find it, or not as bad.
+    #[serde(rename = "new")]
+    pub is_new: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+impl Finding {
+    pub fn of(name: &EntryName, short: &str, kind: Kind, severity: Severity, text: String) -> Self {
+        let tenant_id = match name.kind {
+            EntryKind::Tenant(tenant) => Some(tenant),
+            _ => None,
+        };
+        let (vault, name) = (name.full.clone(), short.to_owned());
+        Self { vault, name, kind, severity, text, tenant_id, expires_at: None, is_new: false }
+    }
+
+    /// Whether it is worth an event: what presses every day, and the rest when it is new.
+    pub fn is_worth_an_event(&self) -> bool {
+        self.severity >= Severity::Warning || self.is_new
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Expiry,
@@ -160,7 +191,8 @@ pub fn examine(facts: &Facts, now: Timestamp) -> (Vec<Finding>, bool) {
 
 impl Facts {
     fn finding(&self, kind: Kind, severity: Severity, text: String) -> Option<Finding> {
-        Some(Finding { vault: self.name.full.clone(), kind, severity, text })
+        let expires_at = self.end();
+        Some(Finding { expires_at, ..Finding::of(&self.name, &self.short, kind, severity, text) })
     }
 
     fn listed(&self) -> &[Registered] {
@@ -177,7 +209,21 @@ impl Facts {
     }
 
     fn end(&self) -> Option<Timestamp> {
-        self.at_entra().and_then(|password| password.end).or(self.holding.current.expires_at)
+        self.at_entra().and_then(|registered| registered.end).or(self.holding.current.expires_at)
+    }
+
+    fn is_own(&self) -> bool {
+        matches!(self.name.kind, EntryKind::Tenant(_))
+    }
+
+    /// Whether nothing could be found out about this kind today.
+    pub fn is_unknown(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Refused => self.access == Access::Unknown,
+            Kind::Drift | Kind::MayNotRotate | Kind::Leftover => self.listed == Listing::Unknown,
+            Kind::ExtraPrivileges => self.graph_roles.is_none() && self.defender_roles.is_none(),
+            _ => false,
+        }
     }
 
     fn is_held(&self) -> bool {
@@ -220,15 +266,12 @@ impl Facts {
             Credential::Certificate { .. } => "register a new certificate with the application, and store it with",
             _ => "make a new secret in Entra, and store it with",
         };
-        let owner = match self.name.kind {
-            EntryKind::Tenant(_) => "the tenant's administrator has to ",
-            _ => "",
-        };
         // Without any credential that Entra takes there is nothing to rotate with.
         let shut_out = matches!(self.access, Access::Refused(_)) && !matches!(self.listed, Listing::Read(_));
         match self.is_held() && !self.lacks_the_role() && !shut_out {
             true => self.rotate(),
-            false => format!("{owner}{by_hand} `muster vault put {}`", self.short),
+            false if self.is_own() => RENEWAL.to_owned(),
+            false => format!("{by_hand} `muster vault put {}`", self.short),
         }
     }
 }
@@ -328,15 +371,16 @@ fn refused(facts: &Facts) -> Option<Finding> {
         let text = format!("The federated credential opens nothing: {why}.");
         return facts.finding(Kind::Refused, Severity::Critical, text);
     }
-    let text = format!(
-        "Entra does not take the current credential ({why}): make a new secret in Entra, and store it with \
-         `muster vault put {}`.",
-        facts.short
-    );
+    let next_step = match facts.is_own() {
+        true => RENEWAL.to_owned(),
+        false => format!("make a new secret in Entra, and store it with `muster vault put {}`", facts.short),
+    };
+    let text = format!("Entra does not take the current credential ({why}): {next_step}.");
     facts.finding(Kind::Refused, Severity::Critical, text)
 }
 
-/// A notice at first; past half of the secret's life it is high time.
+/// A notice at first; past half of the secret's life it is high time. A customer's own may well stay so: its end is what
+/// they are asked about.
 fn may_not_rotate(facts: &Facts, now: Timestamp) -> Option<Finding> {
     if !facts.is_held() || !facts.lacks_the_role() {
         return None;
@@ -347,7 +391,8 @@ fn may_not_rotate(facts: &Facts, now: Timestamp) -> Option<Finding> {
          owner of the application. Until then {}.",
         facts.replace()
     );
-    let severity = if facts.half_time() <= now { Severity::Warning } else { Severity::Notice };
+    let is_late = facts.half_time() <= now && !facts.is_own();
+    let severity = if is_late { Severity::Warning } else { Severity::Notice };
     facts.finding(Kind::MayNotRotate, severity, text)
 }
 
@@ -535,6 +580,9 @@ mod tests {
         less.listed = Listing::Denied;
         assert!(examined(&less).0.contains(&(Kind::MayNotRotate, Severity::Warning)));
         less.name = EntryName::parse("muster/tenants/a0000000-0000-4000-8000-0000000000aa", "muster").unwrap();
-        assert!(may_not_rotate(&less, noon()).unwrap().text.contains("the tenant's administrator has to"));
+        let of_a_customer = may_not_rotate(&less, noon()).unwrap();
+        assert!(of_a_customer.severity == Severity::Notice && of_a_customer.text.contains("send the renewal link"));
+        less.access = Access::Refused("AADSTS7000222: expired".to_owned());
+        assert!(refused(&less).unwrap().text.contains("send the renewal link from the tenant's page"));
     }
 }

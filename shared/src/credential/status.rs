@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::entry::Entry;
+use super::{check::told::Told, entry::Entry};
 use crate::{
     ports::store::{Expect, Item, Key, Store, StoreError, Write},
     tenant::TenantId,
@@ -33,6 +33,9 @@ pub struct Status {
     /// What a person should know, each with the next step.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What the trail was told of findings, so that it is not told every day.
+    #[serde(default, skip_serializing_if = "Told::is_empty")]
+    pub told: Told,
 }
 
 /// Whose application it is.
@@ -59,6 +62,7 @@ impl Status {
             expires_at: entry.and_then(|entry| entry.expires_at),
             checked_at: now,
             warnings: Vec::new(),
+            told: Told::new(),
         }
     }
 

@@ -1,16 +1,20 @@
 //! Gathers what [`examine`] decides about, entry by entry, and removes what nobody needs any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Access, CheckEvent, Facts, Finding, Kind, Listing, Report, Severity, examine};
+use super::{
+    Access, CheckEvent, Facts, Finding, Kind, Listing, Report, Severity, examine,
+    told::{News, news},
+};
 use crate::{
     App,
+    audit::{Action, Actor, Entry},
     credential::{
         Application,
         directory::{Directory, home_token},
-        entry::Entry,
+        entry,
         name::{EntryKind, EntryName},
         ownership::Holding,
         read,
@@ -40,6 +44,7 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
     let until = app.clock.now().saturating_add(left).unwrap_or(Timestamp::MAX);
     let mut report = Report::default();
     let mut listed = BTreeSet::new();
+    let before = known(app).await;
     for full in app.ports.vault.list(&format!("{prefix}/")).await? {
         let Some(name) = EntryName::parse(&full, prefix).filter(|name| name.kind != EntryKind::Signing) else {
             continue;
@@ -48,28 +53,37 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
         listed.insert(short.clone());
         if app.clock.now() >= until {
             let text = "There was no time left for this entry: give the function more.".to_owned();
-            report.findings.push(Finding { vault: full, kind: Kind::NotChecked, severity: Severity::Warning, text });
+            report.findings.push(Finding::of(&name, &short, Kind::NotChecked, Severity::Warning, text));
             continue;
         }
         report.checked += 1;
-        let (status, findings) = match gather(app, &name, &short, until).await {
+        let told = before.get(&short).map(|status| status.told.clone()).unwrap_or_default();
+        let (status, mut findings, news) = match gather(app, &name, &short, until).await {
             Ok(facts) => {
-                let (findings, is_due) = examine(&facts, app.clock.now());
+                let now = app.clock.now();
+                let (findings, is_due) = examine(&facts, now);
                 report.due.extend(is_due.then_some(full));
-                let status = Status::new(&short, Some(&facts.holding.current), app.clock.now());
-                (Status { expires_at: facts.end(), ..status }, findings)
+                let status = Status::new(&short, Some(&facts.holding.current), now);
+                let news = news(&told, &findings, |kind| facts.is_unknown(kind), now);
+                (Status { expires_at: facts.end(), ..status }, findings, news)
             }
             Err(error) => {
                 // Whatever went wrong must not hide when the credential ends.
                 let stored = read::current(app, &full).await.ok();
                 let status = Status::new(&short, stored.as_ref(), app.clock.now());
-                (status, vec![failed(full, &error, &short)])
+                let findings = vec![failed(&name, &error, &short)];
+                let news = news(&told, &findings, |_| true, app.clock.now());
+                (status, findings, news)
             }
         };
         report.first_end = report.first_end.into_iter().chain(status.expires_at).min();
         let pressing = findings.iter().filter(|finding| finding.severity >= Severity::Warning);
         let warnings = pressing.map(|finding| finding.text.clone()).collect();
-        keep(app, &Status { warnings, ..status }).await;
+        let status = Status { warnings, told: news.told.clone(), ..status };
+        for place in &news.new {
+            findings[*place].is_new = true;
+        }
+        keep(app, &status, &entries(&name, &short, &findings, &news, app.clock.now())).await;
         report.findings.extend(findings);
     }
     forget_the_gone(app, &listed, began).await;
@@ -79,10 +93,37 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
     Ok(report)
 }
 
-/// Writes down what people are shown. Whoever saves the same application at this moment knows as much.
-async fn keep(app: &App, status: &Status) {
+/// What was known of each entry before. Without it everything is news, which is better than nothing.
+async fn known(app: &App) -> BTreeMap<String, Status> {
+    status::all(app.ports.store.as_ref()).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was known of credentials before cannot be read");
+        BTreeMap::new()
+    })
+}
+
+/// What the trail is told of one entry.
+fn entries(name: &EntryName, short: &str, findings: &[Finding], news: &News, now: Timestamp) -> Vec<Entry> {
+    let new = news.new.iter().map(|place| findings[*place].text.as_str());
+    let told = new.chain(news.over.iter().map(|kind| kind.over()));
+    let entry = |text: &str| {
+        let entry = Entry::new(now, &Actor::Muster, Action::CredentialWarned).saying(format!("{short}: {text}"));
+        match name.kind {
+            EntryKind::Tenant(tenant) => entry.of_tenant(tenant),
+            _ => entry,
+        }
+    };
+    told.map(entry).collect()
+}
+
+/// Writes down what people are shown, and tells the trail what is news in the same transaction. Whoever saves the same
+/// application at this moment knows as much; what was news then is so tomorrow.
+async fn keep(app: &App, status: &Status, entries: &[Entry]) {
     let store = app.ports.store.as_ref();
-    let kept = async { store.commit(vec![status.write(store).await?]).await };
+    let kept = async {
+        let mut writes = entries.iter().map(Entry::write).collect::<Result<Vec<_>, _>>()?;
+        writes.push(status.write(store).await?);
+        store.commit(writes).await
+    };
     match kept.await {
         Ok(()) | Err(StoreError::Conflict) => {}
         Err(error) => {
@@ -108,17 +149,17 @@ async fn forget_the_gone(app: &App, listed: &BTreeSet<String>, began: Timestamp)
     }
 }
 
-fn failed(vault: String, error: &RotationError, short: &str) -> Finding {
+fn failed(name: &EntryName, error: &RotationError, short: &str) -> Finding {
     let (kind, severity) = match error {
         RotationError::Unusable { .. } => (Kind::Unusable, Severity::Critical),
         _ => (Kind::NotChecked, Severity::Warning),
     };
-    let text = format!("{error}. {}", error.next_step(short, &vault));
-    Finding { vault, kind, severity, text }
+    let text = format!("{error}. {}", error.next_step(short, &name.full));
+    Finding::of(name, short, kind, severity, text)
 }
 
 fn tell(finding: &Finding) {
-    let Finding { vault, kind, severity, text } = finding;
+    let Finding { vault, kind, severity, text, .. } = finding;
     match severity {
         Severity::Critical => tracing::error!(vault.name = vault, finding = ?kind, "{text}"),
         Severity::Warning => tracing::warn!(vault.name = vault, finding = ?kind, "{text}"),
@@ -212,7 +253,7 @@ async fn list(app: &App, directory: &mut Directory<'_>, holding: &Holding) -> Re
 
 /// The roles in a token for Defender: in the home tenant, or, for the application that customers approve, in the first
 /// of their tenants. `None` where there is no such token; that is the pullers' matter.
-async fn defender_roles(app: &App, current: &Entry, short: &str) -> Option<Vec<String>> {
+async fn defender_roles(app: &App, current: &entry::Entry, short: &str) -> Option<Vec<String>> {
     let customer = if short == "app" { a_customer(app).await } else { Ok(None) };
     // What cannot be known of the roles must not hide when the credential ends.
     let customer = customer.unwrap_or_else(|error| {

@@ -91,11 +91,8 @@ pub async fn renew(app: &App, token: &str, credential: Map<String, Value>) -> Re
 /// Whether it is good to be saved: Entra takes it, it opens the tenant, and nothing that works now stops by it. A role or a
 /// licence that the application lacks it lacks with every credential, so that alone keeps nobody from renewing.
 fn is_enough(proof: &Proof, known: &Connection) -> bool {
-    let of_the_credential = |one: &Missing| matches!(one.field, Field::Credential | Field::ClientId | Field::TenantId);
     let stops = |feed: &Feed| known.feeds.get(feed).is_some_and(FeedState::works);
-    proof.is_proven()
-        && !proof.missing().iter().any(of_the_credential)
-        && !proof.feeds.iter().any(|(feed, found)| !found.is_proven && stops(feed))
+    proof.is_proven() && !proof.feeds.iter().any(|(feed, found)| !found.is_proven && stops(feed))
 }
 
 /// The entry with another credential; every field that we do not know is kept.
