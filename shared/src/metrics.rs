@@ -61,6 +61,7 @@ metrics! {
     TelemetryDispatched,
     CredentialDaysLeft,
     CredentialFindings,
+    EventsFailed,
     RotationsFailed,
 }
 

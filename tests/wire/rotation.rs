@@ -92,6 +92,14 @@ impl<'a> Driver<'a> {
         assert!(!labels.contains("AWSPENDING") && labels.contains("AWSPREVIOUS"), "{labels}");
     }
 
+    /// The version of the rotation that somebody else has begun.
+    pub fn begun(&self) -> String {
+        let described = self.stack.secret(&self.arn);
+        let versions = described["VersionIdsToStages"].as_object().unwrap();
+        let open = versions.iter().find(|(_, labels)| labels.to_string().contains("AWSPENDING"));
+        open.unwrap_or_else(|| panic!("no rotation is open: {described:#}")).0.clone()
+    }
+
     fn labels(&self, token: &str) -> Vec<String> {
         let described = self.stack.secret(&self.arn);
         let labels = described["VersionIdsToStages"][token].as_array().cloned().unwrap_or_default();

@@ -59,7 +59,7 @@ fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
     an_operator_looks_and_changes(&stack, &microsoft);
     an_idle_poll_costs_one_call(&stack, &microsoft);
     a_credential_is_renewed(&stack, &microsoft);
-    so_is_every_other_kind(&stack);
+    so_is_every_other_kind(&stack, &microsoft);
     carried.extend(console::it_signs_in_with_its_own_application(&stack, &microsoft));
     carried.extend(nobody_needs_a_secret(&stack, &microsoft));
     who_dies_over_an_object_is_finished(&stack, &microsoft, &mut exports);
@@ -387,17 +387,41 @@ fn flows_on_after_a_cold_start(stack: &Stack, microsoft: &Microsoft, number: u32
     });
 }
 
-/// What a person schedules by a command: other permission sets, tenants' own applications, the console's.
-fn so_is_every_other_kind(stack: &Stack) {
+/// Of other permission sets, tenants' own applications and the console's the daily check begins the rotation when it is due,
+/// and tells of each on the bus; from then on Secrets Manager does it by itself.
+fn so_is_every_other_kind(stack: &Stack, microsoft: &Microsoft) {
     let own = format!("tenants/{OWNER}");
-    for (number, (name, application)) in [("apps/extra", 2), ("console", 3), (own.as_str(), 1)].into_iter().enumerate()
-    {
+    let names = [("apps/extra", 2), ("console", 3), (own.as_str(), 1)];
+    for (name, application) in names {
         let (client, home, secret) = APPLICATIONS[application];
-        if name != own {
-            stack.muster(&["vault", "put", name], &entry(client, home, secret).to_string());
-        }
-        Driver::of(stack, &format!("muster/{name}")).rotate(&format!("60000000-0000-4000-8000-{number:012}"));
+        // Whoever names the credential's id knows from Entra when it ends.
+        stack.muster(&["vault", "put", name], &entry(client, home, secret).to_string());
+        // It is high time: another ten days, of more than a year.
+        microsoft.simulator.world(|world| {
+            for secret in &mut world.application(client).unwrap().secrets {
+                let days = |days: i64| SignedDuration::from_hours(24 * days);
+                (secret.start, secret.end) = (Timestamp::now() - days(400), Timestamp::now() + days(10));
+            }
+        });
     }
+    let check = || {
+        let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
+        stack.invoke("credential-rotation", &event).unwrap()
+    };
+    let mark = stack.gateway.journal().mark();
+    let report = check();
+    assert_eq!(report["due"].as_array().map(Vec::len), Some(names.len()), "{report:#}");
+    let calls = stack.gateway.journal().since(mark);
+    let of = |name: &str| calls.iter().filter(|entry| entry.name() == name).count();
+    assert_eq!(of("secretsmanager:RotateSecret"), names.len(), "{}", stack.output("credential-rotation"));
+    assert_eq!(of("events:PutEvents"), 1, "all in one batch: {report:#}");
+    for (name, _) in names {
+        let driver = Driver::of(stack, &format!("muster/{name}"));
+        let token = driver.begun();
+        driver.attempt(&token).unwrap_or_else(|error| panic!("{error:#}\n{}", stack.output("credential-rotation")));
+        driver.conclude(&token);
+    }
+    assert_eq!(check()["due"], json!([]), "whoever has a schedule is not ours to begin");
 }
 
 /// The provider's applications without a secret, first with each mistake that can be made on the way there.

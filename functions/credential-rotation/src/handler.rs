@@ -2,12 +2,15 @@
 //!
 //! - **Trigger**: Secrets Manager, four steps for each rotation; EventBridge Scheduler, a check every day.
 //! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords at Graph; for the check, the
-//!   connections until one is found that approved our application, whose tenant tells which roles it has.
+//!   connections until one is found that approved our application, whose tenant tells which roles it has; what was told of
+//!   each credential before.
 //! - **Writes**: versions and labels of the vault; passwords at Graph, those of our own stamp and those once stored here; from
-//!   the check, what is known of every credential.
+//!   the check, what is known of every credential, and in the trail what is news of it. On AWS an event for each finding, and
+//!   rotations of what is due and has no schedule.
 //! - **Idempotency**: a version takes one secret for good; whatever else bears its stamp is an orphan and is removed.
 //! - **On failure**: the old secret stays current and works; Secrets Manager repeats the rotation from its first step. An
-//!   entry that cannot be checked is a finding; a check that cannot begin is tried twice more.
+//!   entry that cannot be checked is a finding; a check that cannot begin is tried twice more. Events that are not taken,
+//!   and rotations that do not begin, are measured, and tried again by tomorrow's check.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -49,23 +52,49 @@ impl Error {
     }
 }
 
+/// What of a check's aftermath has failed: events that nobody got, and rotations that did not begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Failures {
+    pub events: u64,
+    pub rotations: u64,
+}
+
 /// Handles one event: a step of a rotation, or the daily check.
 ///
 /// # Errors
 /// [`Error`]: the event is unreadable, or the step has failed; then the text ends with the next step.
 pub async fn handle(app: &App, event: Value, pace: &Pace) -> Result<Answer, Error> {
+    handle_and(app, event, pace, async |_| Failures::default()).await
+}
+
+/// As [`handle`]; what a platform does about a check's report is done before it is measured, and makes no check fail.
+///
+/// # Errors
+/// As [`handle`].
+pub async fn handle_and(
+    app: &App,
+    event: Value,
+    pace: &Pace,
+    aftermath: impl AsyncFnOnce(&Report) -> Failures,
+) -> Result<Answer, Error> {
     let answer = answer(app, event, pace).await;
-    let (recorded, now) = (Recorded::default(), app.clock.now());
+    let recorded = Recorded::default();
     match &answer {
         Ok(Answer::Checked(report)) => {
+            let failures = aftermath(report).await;
             recorded.add(Metric::CredentialFindings, report.pressing());
-            report.days_left(now).into_iter().for_each(|days| recorded.add(Metric::CredentialDaysLeft, days));
+            report
+                .days_left(app.clock.now())
+                .into_iter()
+                .for_each(|days| recorded.add(Metric::CredentialDaysLeft, days));
+            recorded.add(Metric::EventsFailed, failures.events);
+            recorded.add(Metric::RotationsFailed, failures.rotations);
         }
         Ok(Answer::Step { .. }) => recorded.add(Metric::RotationsFailed, 0),
         Err(Error::Rotation { .. }) => recorded.add(Metric::RotationsFailed, 1),
         Err(Error::Unreadable(_) | Error::Vault(_)) => {}
     }
-    app.metrics.write(&recorded, now);
+    app.metrics.write(&recorded, app.clock.now());
     answer
 }
 

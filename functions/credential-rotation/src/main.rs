@@ -3,7 +3,11 @@
 use std::{process::ExitCode, time::Duration};
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use shared::{clock::left_until, config::EXIT_USAGE, credential::rotation::Pace};
+use shared::{
+    clock::left_until,
+    config::EXIT_USAGE,
+    credential::{check::Report, rotation::Pace},
+};
 
 /// What is left of an invocation for saying how it ended.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -18,10 +22,15 @@ async fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let app = &app;
+    let (app, platform) = (&app, &aws::Aftermath::new(&aws::sdk().await));
     let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+        let own_arn = event.context.invoked_function_arn.clone();
         let pace = Pace { left: left_until(event.context.deadline(), FAREWELL), tell: |_, _| {} };
-        credential_rotation::handle(app, event.payload, &pace)
+        let aftermath = async |report: &Report| {
+            let (events, rotations) = platform.follow(&app.config.secrets_prefix, report, &own_arn).await;
+            credential_rotation::Failures { events, rotations }
+        };
+        credential_rotation::handle_and(app, event.payload, &pace, aftermath)
             .await
             .map_err(|error| lambda_runtime::Error::from(error.to_string()))
     }));

@@ -282,7 +282,11 @@ impl Judge {
         };
         let caller = Caller { door, session: session.as_ref(), account: &self.account };
         if call.service == Service::SecretsManager {
-            for permission in call.permissions.iter_mut().filter(|permission| permission.resource != "*") {
+            for permission in call
+                .permissions
+                .iter_mut()
+                .filter(|permission| permission.action.starts_with("secretsmanager:") && permission.resource != "*")
+            {
                 permission.resource = self.vault.arn(&permission.resource, place.region, place.account).await;
             }
         }

@@ -306,5 +306,5 @@ fn the_trail_is_only_added_to() {
             writers.push(role);
         }
     }
-    assert_eq!(writers, [role_of("consent-callback"), role_of("console"), OPERATOR]);
+    assert_eq!(writers, [role_of("consent-callback"), role_of("console"), role_of("credential-rotation"), OPERATOR]);
 }

@@ -33,7 +33,7 @@ fn the_consents_routes_are_its_handlers_and_everything_else_is_the_consoles() {
     let paths: BTreeSet<String> = consents.iter().map(|route| route.split_once(' ').unwrap().1.to_owned()).collect();
     assert_eq!(paths, paths_of_the_card());
     let consoles = routes_to("console");
-    assert_eq!(consoles, BTreeSet::from(["$default", "GET /api/health"]));
+    assert_eq!(consoles, BTreeSet::from(["$default", "GET /api/health", "GET /renew/{link}", "POST /renew/{link}"]));
     let template = Template::shared();
     assert_eq!(template.all("AWS::ApiGatewayV2::Route").count(), consents.len() + consoles.len());
     for (name, integration) in template.all("AWS::ApiGatewayV2::Integration") {

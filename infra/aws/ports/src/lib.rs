@@ -3,6 +3,7 @@
 //! The twin of `infra/local/embedded`, and the only crate that names the AWS SDK. Contracts stand on the traits in
 //! `shared::ports`; what is written here is how each service keeps them.
 
+mod aftermath;
 mod error;
 mod identity;
 mod lake;
@@ -23,6 +24,7 @@ use shared::{
     ports::{PerFeed, Ports, queue::Queue},
 };
 
+pub use aftermath::Aftermath;
 pub use identity::StsIdentity;
 pub use lake::S3Lake;
 pub use queue::SqsQueue;

@@ -38,7 +38,9 @@ impl Answer {
                 let code = format!("com.amazon.coral.service#{code}");
                 Self::json(status, &json!({"__type": code, "Message": message, "message": message}))
             }
-            Service::SecretsManager => Self::json(status, &json!({"__type": code, "Message": message})),
+            Service::EventBridge | Service::SecretsManager => {
+                Self::json(status, &json!({"__type": code, "Message": message}))
+            }
             Service::S3 => {
                 xml(format!("<Error><Code>{code}</Code><Message>{message}</Message><RequestId>0</RequestId></Error>"))
             }
@@ -52,7 +54,9 @@ impl Answer {
     /// A refusal by IAM.
     pub fn denied(service: Service, message: &str) -> Self {
         match service {
-            Service::DynamoDb | Service::SecretsManager => Self::error(service, 400, "AccessDeniedException", message),
+            Service::DynamoDb | Service::EventBridge | Service::SecretsManager => {
+                Self::error(service, 400, "AccessDeniedException", message)
+            }
             Service::Sqs => Self::error(service, 403, "AccessDeniedException", message),
             Service::S3 | Service::Sts => Self::error(service, 403, "AccessDenied", message),
         }

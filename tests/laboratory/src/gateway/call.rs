@@ -2,6 +2,7 @@
 
 mod bucket;
 mod dynamodb;
+mod events;
 mod queue;
 mod secrets;
 mod token;
@@ -38,6 +39,7 @@ impl Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     DynamoDb,
+    EventBridge,
     S3,
     SecretsManager,
     Sqs,
@@ -49,6 +51,7 @@ impl Service {
     pub fn name(self) -> &'static str {
         match self {
             Self::DynamoDb => "dynamodb",
+            Self::EventBridge => "events",
             Self::S3 => "s3",
             Self::SecretsManager => "secretsmanager",
             Self::Sqs => "sqs",
@@ -87,6 +90,8 @@ pub fn read(request: &Request, place: Place<'_>) -> Result<Call, String> {
         (Service::DynamoDb, operation.to_owned(), dynamodb::permissions(operation, &request.json()?, place)?)
     } else if let Some(operation) = target.strip_prefix("secretsmanager.") {
         (Service::SecretsManager, operation.to_owned(), secrets::permissions(operation, &request.json()?)?)
+    } else if let Some(operation) = target.strip_prefix("AWSEvents.") {
+        (Service::EventBridge, operation.to_owned(), events::permissions(operation, &request.json()?, place)?)
     } else if let Some(operation) = target.strip_prefix("AmazonSQS.") {
         (Service::Sqs, operation.to_owned(), queue::permissions(operation, &request.json()?, place)?)
     } else if !target.is_empty() {

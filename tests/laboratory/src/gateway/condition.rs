@@ -11,13 +11,16 @@ pub type Context = BTreeMap<String, Vec<String>>;
 
 /// The condition keys that the gateway knows how to fill in. One that is not among them would be judged as absent, which
 /// is wrong in both directions.
-const MODELLED: [&str; 12] = [
+const MODELLED: [&str; 15] = [
     "aws:principalarn",
     "aws:resourceaccount",
     "aws:securetransport",
     "dynamodb:leadingkeys",
     "s3:prefix",
+    "events:detail-type",
+    "events:source",
     "secretsmanager:recoverywindowindays",
+    "secretsmanager:rotationlambdaarn",
     "secretsmanager:secretid",
     "secretsmanager:versionid",
     "secretsmanager:versionstage",

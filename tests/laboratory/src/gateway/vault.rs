@@ -17,6 +17,9 @@ use crate::aws::Aws;
 /// Secrets Manager takes no more.
 const LONGEST_VALUE: usize = 65_536;
 
+/// Seconds since 1970; when the next rotation is due of a secret whose first has just begun.
+const NEXT: i64 = 4_000_000_000;
+
 /// How a secret is rotated, as `DescribeSecret` tells it.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -107,7 +110,10 @@ impl Vault {
             "RotateSecret" => {
                 let (id, token) = (text(&body, "SecretId"), text(&body, "ClientRequestToken"));
                 Course::Answered(match self.begin_rotation(id, token).await {
-                    Ok(arn) => Answer::json(200, &json!({"ARN": arn, "Name": id, "VersionId": token})),
+                    Ok(arn) => {
+                        self.take_up(&arn, &body);
+                        Answer::json(200, &json!({"ARN": arn, "Name": id, "VersionId": token}))
+                    }
                     Err(answer) => answer,
                 })
             }
@@ -229,6 +235,14 @@ impl Vault {
             }
         }
         Ok(arn)
+    }
+
+    /// Keeps the schedule that a rotation was asked for with.
+    fn take_up(&self, arn: &str, body: &Value) {
+        if body["RotationLambdaARN"].is_string() {
+            let (function_arn, rules) = (text(body, "RotationLambdaARN").to_owned(), body["RotationRules"].clone());
+            self.schedule(arn, Schedule { function_arn, rules, next: NEXT });
+        }
     }
 
     fn has_begun(&self, arn: &str, token: &str) -> bool {
@@ -440,6 +454,11 @@ mod tests {
         let other = json!({"ClientRequestToken": THIRD});
         assert_eq!(scene.ask("RotateSecret", other), Err("InvalidRequestException".to_owned()));
         scene.ask("RotateSecret", json!({"ClientRequestToken": SECOND})).unwrap();
+        assert!(scene.ask("DescribeSecret", json!({})).unwrap()["RotationRules"].is_null());
+        let rules = json!({"ScheduleExpression": "rate(90 days)", "Duration": "4h"});
+        let with = json!({"ClientRequestToken": SECOND, "RotationLambdaARN": "arn:f", "RotationRules": rules});
+        scene.ask("RotateSecret", with).unwrap();
+        assert_eq!(scene.ask("DescribeSecret", json!({})).unwrap()["RotationRules"], rules);
         let without = "InvalidRequestException".to_owned();
         assert_eq!(scene.put(SECOND, "second", &["AWSPENDING"]), Err(without.clone()));
         assert_eq!(scene.put_with("", SECOND, "second"), Err(without));

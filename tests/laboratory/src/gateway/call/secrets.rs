@@ -15,7 +15,7 @@ const KNOWN: [(&str, &[(&str, &str)]); 12] = [
     ("ListSecrets", &[]),
     ("PutSecretValue", &[]),
     ("RestoreSecret", &[]),
-    ("RotateSecret", &[]),
+    ("RotateSecret", &[("secretsmanager:rotationlambdaarn", "RotationLambdaARN")]),
     ("TagResource", &[]),
     ("UpdateSecretVersionStage", &[("secretsmanager:versionstage", "VersionStage")]),
 ];
@@ -42,7 +42,15 @@ pub(super) fn permissions(operation: &str, body: &Value) -> Result<Vec<Permissio
             _ => None,
         };
     }
-    Ok(vec![Permission { action: format!("secretsmanager:{operation}"), resource: resource.to_owned(), context }])
+    let own = Permission { action: format!("secretsmanager:{operation}"), resource: resource.to_owned(), context };
+    // Secrets Manager asks for the function as whoever calls (AWS.md, section 2).
+    let function = body["RotationLambdaARN"].as_str().filter(|_| operation == "RotateSecret");
+    let invoke = function.map(|function| Permission {
+        action: "lambda:InvokeFunction".to_owned(),
+        resource: function.to_owned(),
+        context: Context::new(),
+    });
+    Ok([own].into_iter().chain(invoke).collect())
 }
 
 fn text<'a>(body: &'a Value, name: &str) -> Result<&'a str, String> {
@@ -78,6 +86,14 @@ mod tests {
         assert!(needed[0].contains("secretsmanager:recoverywindowindays [\"30\"]"), "{needed:?}");
         let at_once = call("DeleteSecret", &json!({"SecretId": "a", "ForceDeleteWithoutRecovery": true})).unwrap();
         assert!(!at_once[0].contains("recoverywindow"), "{at_once:?}");
+    }
+
+    #[test]
+    fn a_rotation_needs_the_function_that_does_it_too() {
+        let needed = call("RotateSecret", &json!({"SecretId": "a", "RotationLambdaARN": "arn:f"})).unwrap();
+        assert!(needed[0].contains("secretsmanager:rotationlambdaarn [\"arn:f\"]"), "{needed:?}");
+        assert_eq!(needed[1], "lambda:InvokeFunction on arn:f");
+        assert_eq!(call("RotateSecret", &json!({"SecretId": "a"})).unwrap().len(), 1);
     }
 
     #[test]
