@@ -139,3 +139,44 @@ fn an_application_of_the_customers_own_is_tested_before_it_is_saved_and_a_tenant
     operator.check("console-removed");
     until("nothing is pulled any more", || (provider.state(TENANT).as_deref() == Some("removed")).then_some(()));
 }
+
+#[test]
+fn whoever_manages_the_customers_application_renews_it_by_a_link_and_signs_in_nowhere() {
+    let provider = Provider::new();
+    let operator = Browser::enters(&provider, OPERATOR);
+    operator.fill("New account", "Contoso");
+    operator.press("Create account");
+    operator.press("Own application");
+    operator.fill("Tenant id", TENANT);
+    operator.fill("Client id", CLIENT);
+    operator.fill("Client secret", SECRET);
+    operator.press("Test and save");
+    operator.reads("Access is proven");
+    operator.press("Renewal link");
+    operator.reads("The renewal link is ready");
+    operator.check("console-tenant-renewal");
+
+    provider.makes_a_secret("canary-newer-secret-4f02");
+    let administrator = Browser::new();
+    administrator.open(link(&operator));
+    administrator.sees("Example & Sons Security needs a new credential");
+    administrator.check("renewal");
+    administrator.fill("Client secret", "a wrong one");
+    administrator.press("Test and save");
+    administrator.reads("Nothing was saved");
+    administrator.check("renewal-refused");
+    assert!(!administrator.script("return document.body.innerHTML").as_str().unwrap().contains("a wrong one"));
+    administrator.fill("Client secret", "canary-newer-secret-4f02");
+    administrator.press("Test and save");
+    administrator.sees("It works, and is saved");
+    administrator.check("renewal-saved");
+    administrator.open(link(&operator));
+    administrator.sees("This link has done its work");
+    administrator.check("renewal-spent");
+
+    operator.reload();
+    assert!(!operator.text().contains("Copy link"), "it leads nowhere any more");
+    operator.press("Activity");
+    operator.reads("renewed a credential");
+    assert_eq!(provider.state(TENANT).as_deref(), Some("active"));
+}

@@ -102,6 +102,16 @@ impl Provider {
         block_on(invite(&machine.app, &new, &Actor::CommandLine)).unwrap().link.to_string()
     }
 
+    /// The application has one more secret from now on.
+    pub fn makes_a_secret(&self, value: &str) {
+        self.microsoft.simulator.world(|world| {
+            let secrets = &mut world.application(CLIENT).unwrap().secrets;
+            let mut newer = secrets[0].clone();
+            (newer.key_id, newer.value) = ("a0000000-0000-4000-8000-0000000000f2".to_owned(), value.to_owned());
+            secrets.push(newer);
+        });
+    }
+
     /// What `muster tenants --json` says.
     pub fn tenants(&self) -> Value {
         self.microsoft.tenants(self.data.path())
