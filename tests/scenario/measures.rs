@@ -1,9 +1,10 @@
 //! What each invocation measures: exactly these numbers, and nothing when there is nothing to tell.
 
+use credential_rotation::{Answer, Failures, handle_and};
 use futures::executor::block_on;
 use harness::{ALERT_ROLE, CLIENT, HAND_MADE, SECRET, Stage, TENANT, at, minutes, seconds};
 use serde_json::{Value, json};
-use shared::ports::queue::Outgoing;
+use shared::{credential::rotation::Pace, ports::queue::Outgoing};
 use simulator::{Alert, Fault, Tenant};
 
 /// A tenant whose first look is done.
@@ -166,6 +167,20 @@ fn the_daily_check_tells_the_days_left_and_what_is_pressing() {
     assert_eq!(measured(100), [json!({"CredentialFindings": 0, "CredentialDaysLeft": 100})]);
     assert_eq!(measured(20), [json!({"CredentialFindings": 0, "CredentialDaysLeft": 20})]);
     assert_eq!(measured(6), [json!({"CredentialFindings": 1, "CredentialDaysLeft": 6})]);
+}
+
+#[test]
+fn what_fails_after_a_check_is_counted_and_fails_no_check() {
+    let stage = Stage::rotating();
+    stage.metrics();
+    let event = json!({"check": "credentials", "scheduled_time": stage.now()});
+    let pace = Pace::new(std::time::Duration::from_secs(3600), |_, _| {});
+    let failing = async |_: &_| Failures { events: 3, rotations: 1 };
+    let checked = stage.drive(handle_and(&stage.app, event, &pace, failing), |_| {});
+    assert!(matches!(checked, Ok(Answer::Checked(_))), "{checked:?}");
+    let measured = stage.metrics();
+    assert_eq!((&measured[0]["EventsFailed"], &measured[0]["RotationsFailed"]), (&json!(3), &json!(1)), "{measured:?}");
+    assert_eq!(measured.len(), 1, "one document for an invocation");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use aws_sdk_eventbridge::{Client as EventBridge, types::PutEventsRequestEntry};
 use aws_sdk_secretsmanager::{Client as SecretsManager, types::RotationRulesType};
 use shared::credential::{
     check::{Finding, Report},
-    name::{EntryKind, EntryName},
+    name::EntryName,
 };
 
 /// What rules on the default bus match.
@@ -79,8 +79,7 @@ impl Aftermath {
 
 /// Whether the schedule of `app` is the stack's to make, which has a setting for it.
 fn is_ours_to_schedule(name: &str, prefix: &str) -> bool {
-    let entry = EntryName::parse(name, prefix);
-    entry.is_some_and(|entry| entry.kind != EntryKind::App || entry.short(prefix) != "app")
+    EntryName::parse(name, prefix).is_some_and(|entry| entry.short(prefix) != "app")
 }
 
 /// One for each finding that is worth an event. Never a secret, nor a link.
