@@ -230,6 +230,7 @@ mod rules {
         let tools: &[&str] = &["clock", "plain", "random", "secret"];
         let protocol: &[&str] = &[
             "clock",
+            "cloud",
             "config",
             "credential",
             "http",
@@ -254,7 +255,8 @@ mod rules {
             ("shared/src/credential/ownership.rs", decision, "what is ours is decided from what was read"),
             ("shared/src/credential/rotation.rs", decision, "what comes next is decided here and done elsewhere"),
             ("shared/src/credential/check.rs", decision, "what is found is decided here and gathered elsewhere"),
-            ("shared/src/config", &["plain", "storage"], "settings are read before anything else is there"),
+            ("shared/src/cloud", &[], "a fact of Microsoft's stands below everything"),
+            ("shared/src/config", &["cloud", "plain", "storage"], "settings are read before anything else is there"),
             ("shared/src/clock", &[], "time stands below everything"),
             ("shared/src/log", &[], "so does what everybody says"),
             ("shared/src/metrics", &[], "a number is a number, whatever it counts"),

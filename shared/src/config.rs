@@ -5,7 +5,11 @@ use std::fmt;
 use jiff::SignedDuration;
 use url::Url;
 
-use crate::{plain, storage::StorageAccount};
+use crate::{
+    cloud::{Cloud, Region, known},
+    plain,
+    storage::StorageAccount,
+};
 
 /// The exit status for wrong usage or configuration (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -41,134 +45,6 @@ pub struct Config {
     pub canary_spacing: SignedDuration,
     /// The name of the function that we are on Lambda (its own `AWS_LAMBDA_FUNCTION_NAME`); elsewhere none.
     pub function: Option<String>,
-}
-
-/// National clouds do not mix: login, APIs and audiences are one row of MICROSOFT.md 2.9.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cloud {
-    Commercial,
-    Gcc,
-    GccHigh,
-    Dod,
-}
-
-impl Cloud {
-    const ALL: [Self; 4] = [Self::Commercial, Self::Gcc, Self::GccHigh, Self::Dod];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Commercial => "commercial",
-            Self::Gcc => "gcc",
-            Self::GccHigh => "gcc-high",
-            Self::Dod => "dod",
-        }
-    }
-
-    fn login(self) -> &'static str {
-        match self {
-            Self::Commercial | Self::Gcc => "https://login.microsoftonline.com",
-            Self::GccHigh | Self::Dod => "https://login.microsoftonline.us",
-        }
-    }
-
-    /// Where administrators look after their directory.
-    fn entra_portal(self) -> &'static str {
-        match self {
-            Self::Commercial | Self::Gcc => "https://entra.microsoft.com",
-            Self::GccHigh | Self::Dod => "https://entra.microsoft.us",
-        }
-    }
-
-    fn defender(self) -> &'static str {
-        match self {
-            Self::Commercial => "https://api.security.microsoft.com",
-            Self::Gcc => "https://api-gcc.securitycenter.microsoft.us",
-            Self::GccHigh | Self::Dod => "https://api-gov.securitycenter.microsoft.us",
-        }
-    }
-
-    /// Graph's origin, which is its tokens' audience too.
-    fn graph(self) -> &'static str {
-        match self {
-            Self::Commercial | Self::Gcc => "https://graph.microsoft.com",
-            Self::GccHigh => "https://graph.microsoft.us",
-            Self::Dod => "https://dod-graph.microsoft.us",
-        }
-    }
-
-    /// What the host names of storage accounts end in (MICROSOFT.md 4.4).
-    fn storage(self) -> &'static str {
-        match self {
-            Self::Commercial | Self::Gcc => "core.windows.net",
-            Self::GccHigh | Self::Dod => "core.usgovcloudapi.net",
-        }
-    }
-
-    /// Every host of Microsoft's that belongs to this cloud (MICROSOFT.md 2.4 and 2.9). `None` for a host that is
-    /// nobody's: a proxy, a simulator.
-    fn owns(self, host: &str) -> Option<bool> {
-        let commercial = |host: &str| {
-            matches!(
-                host,
-                "api.security.microsoft.com" | "api.securitycenter.microsoft.com" | "api.securitycenter.windows.com"
-            ) || host.ends_with(".api.security.microsoft.com")
-                || (host.starts_with("api-") && host.ends_with(".securitycenter.microsoft.com"))
-        };
-        let (login_global, login_us) = (host == "login.microsoftonline.com", host == "login.microsoftonline.us");
-        let (gcc, gov) = (host == "api-gcc.securitycenter.microsoft.us", host == "api-gov.securitycenter.microsoft.us");
-        let graph = Self::ALL.iter().any(|cloud| cloud.graph().strip_prefix("https://") == Some(host));
-        let own_graph = self.graph().strip_prefix("https://") == Some(host);
-        if !(login_global || login_us || gcc || gov || graph || commercial(host)) {
-            return None;
-        }
-        Some(match self {
-            Self::Commercial => login_global || own_graph || commercial(host),
-            Self::Gcc => login_global || own_graph || gcc,
-            Self::GccHigh | Self::Dod => login_us || own_graph || gov,
-        })
-    }
-
-    /// The commercial audience differs from its documented host on purpose (MICROSOFT.md 2.4); elsewhere they agree.
-    fn audience(self) -> &'static str {
-        match self {
-            Self::Commercial => "https://api.securitycenter.microsoft.com",
-            other => other.defender(),
-        }
-    }
-}
-
-/// Where a commercial tenant's data lives; its API host is nearer (MICROSOFT.md 2.9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Region {
-    Us,
-    Eu,
-    Uk,
-    Au,
-    Swa,
-    Ina,
-}
-
-impl std::str::FromStr for Region {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_value(serde_json::Value::String(text.to_owned()))
-            .map_err(|_| format!("`{text}` is no region; choose one of us, eu, uk, au, swa, ina"))
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Us => "us",
-            Self::Eu => "eu",
-            Self::Uk => "uk",
-            Self::Au => "au",
-            Self::Swa => "swa",
-            Self::Ina => "ina",
-        })
-    }
 }
 
 /// Every mistake in the configuration, one a line.
@@ -236,18 +112,13 @@ impl Config {
 
     /// Origin of Defender's API for a tenant. A region refines the commercial host alone; an override is taken as it is.
     pub fn defender(&self, region: Option<Region>) -> Url {
-        match (&self.defender_url, self.cloud, region) {
-            (Some(url), _, _) => url.clone(),
-            (None, Cloud::Commercial, Some(region)) => known(&format!("https://{region}.api.security.microsoft.com")),
-            (None, cloud, _) => known(cloud.defender()),
-        }
+        self.defender_url.clone().unwrap_or_else(|| known(&self.cloud.defender(region)))
     }
 
     /// Every origin that a bearer token may go to.
     pub fn trusted_origins(&self) -> Vec<Url> {
-        let regions = [Region::Us, Region::Eu, Region::Uk, Region::Au, Region::Swa, Region::Ina];
         let mut origins: Vec<Url> =
-            regions.into_iter().map(Some).chain([None]).map(|region| self.defender(region)).collect();
+            Region::ALL.into_iter().map(Some).chain([None]).map(|region| self.defender(region)).collect();
         origins.push(self.graph());
         origins.dedup();
         origins
@@ -291,11 +162,6 @@ impl Config {
     pub fn audience(&self) -> &str {
         self.defender_audience.as_deref().unwrap_or_else(|| self.cloud.audience())
     }
-}
-
-#[expect(clippy::expect_used, reason = "the texts are this file's own constants, every one parsed in its tests")]
-fn known(text: &str) -> Url {
-    Url::parse(text).expect("a constant of this file")
 }
 
 struct Reader<L> {

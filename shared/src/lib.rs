@@ -5,6 +5,7 @@ pub mod alert;
 pub mod audit;
 pub mod batch;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod consent;
 pub mod console;

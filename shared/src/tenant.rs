@@ -27,7 +27,7 @@ use uuid::Uuid;
 pub use verdict::{Reach, Refused};
 
 use crate::{
-    config::Region,
+    cloud::Region,
     microsoft::{
         defender::{ALERT_ROLES, MACHINE_ROLES},
         tokens::ApplicationName,

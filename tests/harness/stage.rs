@@ -14,7 +14,8 @@ use shared::{
     App,
     audit::{self, Action, Actor},
     clock::Clock,
-    config::{Config, Region},
+    cloud::Region,
+    config::Config,
     consent::{
         connect::{NewConnection, connect},
         invitation::{InviteError, Invited, NewInvitation, invite},

@@ -11,7 +11,7 @@ use harness::{ADMIN, ALERT_ROLE, CLIENT, MACHINE_ROLE, Stage, TENANT, at, minute
 use shared::{
     App,
     audit::{Action, Actor},
-    config::Region,
+    cloud::Region,
     ports::store::{Item, Key, Store, StoreError, Write},
     tenant::{
         self, Ability, Connection,

@@ -4,7 +4,7 @@
 use harness::{ADMIN, ALERT_ROLE, CLIENT, MACHINE_ROLE, Stage, TENANT, at, minutes};
 use serde_json::json;
 use shared::{
-    config::Region,
+    cloud::Region,
     tenant::{
         Ability,
         Feed::{self, Alerts, Machines, Telemetry},

@@ -8,7 +8,7 @@ use super::invitation;
 use crate::{
     App,
     audit::{Action, Actor, Entry},
-    config::Region,
+    cloud::Region,
     microsoft::tokens::ApplicationName,
     ports::{
         store::{StoreError, Write},

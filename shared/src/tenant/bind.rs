@@ -10,7 +10,7 @@ use super::{
 use crate::{
     App,
     alert::progress::{self, AlertFeed},
-    config::Region,
+    cloud::Region,
     microsoft::tokens::ApplicationName,
     ports::store::{Expect, StoreError, Write},
     storage::Storage,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     App,
     audit::{Action, Actor, Entry},
-    config::Region,
+    cloud::Region,
     consent::connect::ConnectError,
     microsoft::tokens::ApplicationName,
     ports::store::StoreError,

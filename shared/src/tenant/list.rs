@@ -13,7 +13,7 @@ use crate::{
         backfill::Backfill,
         progress::{AlertFeed, Lateness, WalkReason},
     },
-    config::Region,
+    cloud::Region,
     credential::status::{self, Status},
     machine::progress::MachineFeed,
     microsoft::tokens::ApplicationName,

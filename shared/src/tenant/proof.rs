@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     App,
-    config::Region,
+    cloud::Region,
     http::Request,
     microsoft::{
         defender::{AlertsQuery, Refusal, alerts_request, first_machine_request, is_error, refusal},

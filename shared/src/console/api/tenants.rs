@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     alert::backfill,
-    config::Region,
+    cloud::Region,
     consent::connect::{self, ConnectError},
     console::Broken,
     credential::renewal::{self, RenewalError},

@@ -1,7 +1,7 @@
 //! What a form shows: what was typed, what was wrong with it, and which sentence belongs to which field.
 
 use crate::{
-    config::Region,
+    cloud::Region,
     plain,
     storage::Storage,
     tenant::{
