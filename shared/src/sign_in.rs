@@ -9,7 +9,9 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    App, http,
+    App,
+    cloud::Home,
+    http,
     microsoft::{
         id_token::{self, Person},
         keys::{KeySet, NotBelieved},
@@ -78,6 +80,8 @@ impl Browser {
 pub enum NotIdentified {
     #[error("Entra knows no such tenant")]
     NoTenant,
+    #[error("the tenant lives in another of Microsoft's clouds: {0:?}")]
+    OtherCloud(Home),
     #[error("Entra did not say what is needed to check a sign-in: {0}")]
     Unavailable(String),
     #[error("the code was not redeemed: {0}")]
@@ -126,14 +130,26 @@ pub async fn identify(app: &App, redemption: &Redemption<'_>) -> Result<Person, 
 /// What the tenant says of its own endpoints.
 ///
 /// # Errors
-/// [`NotIdentified::NoTenant`], [`NotIdentified::Unavailable`]
+/// [`NotIdentified::NoTenant`], [`NotIdentified::OtherCloud`], [`NotIdentified::Unavailable`]
 pub async fn discover(app: &App, tenant: TenantId) -> Result<Discovery, NotIdentified> {
     let login = app.config.login();
     let (status, body) = small(app, discovery_request(&login, &tenant.to_string())).await?;
     parse_discovery(status, &body, &login).map_err(|why| match why {
         NoDiscovery::NoTenant => NotIdentified::NoTenant,
+        NoDiscovery::OtherCloud(home) => NotIdentified::OtherCloud(home),
         other => NotIdentified::Unavailable(other.to_string()),
     })
+}
+
+/// In which cloud the tenant lives, if that is certainly not one that this stage serves. Where Entra does not say, whatever
+/// comes next will tell.
+pub async fn lives_elsewhere(app: &App, tenant: TenantId) -> Option<Home> {
+    let home = match discover(app, tenant).await {
+        Ok(discovery) => discovery.home,
+        Err(NotIdentified::OtherCloud(home)) => Some(home),
+        Err(_) => None,
+    };
+    home.filter(|home| home.refusal(app.config.cloud).is_some())
 }
 
 /// The keys that the tenant's tokens are signed with.

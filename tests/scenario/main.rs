@@ -9,6 +9,7 @@ mod bad_input;
 mod canary;
 mod certificates;
 mod changes;
+mod clouds;
 mod conditions;
 mod consent;
 mod console;

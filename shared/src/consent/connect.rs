@@ -14,13 +14,14 @@ use crate::{
         store::{StoreError, Write},
         vault::{Stage, VaultError},
     },
+    sign_in,
     storage::Storage,
     tenant::{
         Connection, Consent, Feed, Loaded, State, TenantId,
         account::{self, AccountError, Prepared},
         bind::{Binding, bind},
         load,
-        missing::{Missing, lines},
+        missing::{Field, Missing, lines},
         proof::{Proof, Subject, prove},
     },
 };
@@ -99,6 +100,7 @@ pub(crate) async fn take_in(
     word: &Word,
 ) -> Result<Connection, ConnectError> {
     check(new)?;
+    is_at_home(app, new.tenant_id).await?;
     let ground = Ground::survey(app, new, by).await?;
     if let Some(oid) = &word.vouching_for
         && ground.last_consent().is_none_or(|consent| consent.oid != *oid)
@@ -125,6 +127,21 @@ pub(crate) async fn take_in(
         remove_unless_lived_by(app, new.tenant_id, &name).await?;
     }
     taken
+}
+
+/// Asks where the tenant lives before anything is tried there: what a token request to the wrong cloud is told says little.
+///
+/// # Errors
+/// [`ConnectError::NotProven`] of a tenant that lives in another of Microsoft's clouds.
+async fn is_at_home(app: &App, tenant: TenantId) -> Result<(), ConnectError> {
+    let home = sign_in::lives_elsewhere(app, tenant).await;
+    match home.and_then(|home| home.refusal(app.config.cloud)) {
+        None => Ok(()),
+        Some(why) => {
+            let missing = vec![Missing::of(Field::TenantId, why)];
+            Err(ConnectError::NotProven { missing, connected_already: false })
+        }
+    }
 }
 
 /// What is said to an operator whose word would be for another person than the one they know of.

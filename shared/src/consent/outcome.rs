@@ -1,7 +1,10 @@
 //! How a visit ended: its HTTP status, what happened in words, and the one next step.
 
 use super::{attempt::BadState, invitation::Unusable};
-use crate::tenant::{Connection, State, TenantId};
+use crate::{
+    cloud::Home,
+    tenant::{Connection, State, TenantId},
+};
 
 /// Every end that a person can come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,10 @@ pub enum Outcome {
 
     /// The tenant has no Defender for Endpoint at all.
     NoDefender,
+    /// The tenant lives in another of Microsoft's clouds, in this one where it is known.
+    OtherCloud {
+        home: Option<Home>,
+    },
     TryAgainSoon,
     MicrosoftTrouble,
     ConditionalAccess,
@@ -301,6 +308,15 @@ impl Outcome {
                  set up in your organization."
                     .to_owned(),
                 "License and onboard Microsoft Defender for Endpoint, then start again.",
+            ),
+            Self::OtherCloud { home } => bad(
+                "Your organization is in another Microsoft cloud",
+                format!(
+                    "It lives in {}. This service of {provider} is for another one, and Microsoft lets nothing from one into the \
+                     other. Nothing has been connected.",
+                    home.as_ref().map_or("another of Microsoft's clouds", Home::title)
+                ),
+                format!("Please ask {contact} for an invitation to their service for your cloud."),
             ),
             Self::TryAgainSoon => pause(
                 "Microsoft needs another moment",

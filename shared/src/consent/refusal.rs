@@ -20,6 +20,7 @@ pub fn read(error: &str, subcode: Option<&str>, description: &str) -> Outcome {
         (Some(650_051), _) => Outcome::TryAgainSoon,
         (Some(53_003 | 530_032 | 53_011), _) => Outcome::ConditionalAccess,
         (Some(7_000_112), _) => Outcome::Disabled,
+        (Some(90_038 | 900_382 | 900_432), _) => Outcome::OtherCloud { home: None },
         (Some(90_033 | 90_055 | 90_024 | 90_006 | 90_012 | 90_090 | 50_033 | 50_087), _)
         | (_, "temporarily_unavailable" | "server_error") => Outcome::MicrosoftTrouble,
         (Some(50_058 | 65_001 | 50_076 | 50_079), _) | (_, "login_required" | "interaction_required") => {
@@ -41,6 +42,7 @@ pub fn of_redemption(error: &TokenError) -> Outcome {
             Refusal::Throttled | Refusal::Transient => Outcome::MicrosoftTrouble,
             Refusal::ConditionalAccess => Outcome::ConditionalAccess,
             Refusal::Disabled => Outcome::Disabled,
+            Refusal::OtherCloud => Outcome::OtherCloud { home: None },
             // The approval has not reached the token endpoint yet.
             Refusal::NotConsented => Outcome::TryAgainSoon,
             // `invalid_grant`: a code that is spent, old, of another tenant or of another sign-in.
@@ -78,6 +80,8 @@ mod tests {
             ("interaction_required", None, described(53_003), Outcome::ConditionalAccess),
             ("login_required", None, described(50_058), Outcome::NotProven),
             ("unauthorized_client", None, described(7_000_112), Outcome::Disabled),
+            ("invalid_request", None, described(90_038), Outcome::OtherCloud { home: None }),
+            ("invalid_request", None, described(900_432), Outcome::OtherCloud { home: None }),
             ("a_new_one", None, described(123_456), Outcome::Unknown { code: Some(123_456) }),
         ] {
             assert_eq!(read(error, subcode, &description), expected, "{error} {description}");

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Where Microsoft sends the browser back to; registered as a redirect URI of the application.
-const CALLBACK: &str = "consent/callback";
+pub const CALLBACK: &str = "consent/callback";
 
 /// One request, and what its cookie says.
 pub(super) struct Visit<'a> {
@@ -93,6 +93,12 @@ impl<'a> Visit<'a> {
         let Some(browser) = &self.browser else {
             return Ok(Answer::Told(Told { again: Some(token), ..Outcome::NoCookie.into() }));
         };
+        // Microsoft's page would refuse it too, and send nobody back to be told why.
+        if let Some(tenant) = open.invitation.expected_tenant
+            && let Some(home) = sign_in::lives_elsewhere(self.app, tenant).await
+        {
+            return Ok(Outcome::OtherCloud { home: Some(home) }.into());
+        }
         let client_id = self.client_id().await?;
         let attempt = Attempt::new(open.invitation.id, browser, self.now)?;
         attempt.begin(store).await?;
@@ -246,13 +252,18 @@ impl<'a> Visit<'a> {
     }
 
     async fn discover(&self, tenant: TenantId) -> Result<Discovery, Outcome> {
-        sign_in::discover(self.app, tenant).await.map_err(|why| self.unproven(tenant, &why))
+        let discovery = sign_in::discover(self.app, tenant).await.map_err(|why| self.unproven(tenant, &why))?;
+        match discovery.home.filter(|home| home.refusal(self.app.config.cloud).is_some()) {
+            Some(home) => Err(self.unproven(tenant, &NotIdentified::OtherCloud(home))),
+            None => Ok(Discovery { home: None, ..discovery }),
+        }
     }
 
     fn unproven(&self, tenant: TenantId, why: &NotIdentified) -> Outcome {
         tracing::warn!(request.id = self.request.id, tenant.id = %tenant, error = %why, "nobody is known to have signed in");
         match why {
             NotIdentified::NoTenant => Outcome::NotProven,
+            NotIdentified::OtherCloud(home) => Outcome::OtherCloud { home: Some(home.clone()) },
             NotIdentified::Unavailable(_) => Outcome::MicrosoftTrouble,
             NotIdentified::NotRedeemed(error) => refusal::of_redemption(error),
             NotIdentified::NotBelieved(NotBelieved::Guest) => Outcome::Guest,

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Where Entra sends the browser back to; registered as a redirect URI of the application.
-const CALLBACK: &str = "login/callback";
+pub const CALLBACK: &str = "login/callback";
 const COOKIE: &str = "muster-login";
 /// Password, second factor, and a phone that has to be found first.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
@@ -111,7 +111,9 @@ pub async fn arrive(app: &App, request: &web::Request, keys: &SigningKeys) -> Re
     };
     let person = match sign_in::identify(app, &redemption).await {
         Ok(person) => person,
-        Err(why @ (NotIdentified::NoTenant | NotIdentified::Unavailable(_))) => return Err(Broken::Entra(why)),
+        Err(why @ (NotIdentified::NoTenant | NotIdentified::OtherCloud(_) | NotIdentified::Unavailable(_))) => {
+            return Err(Broken::Entra(why));
+        }
         Err(NotIdentified::NotRedeemed(TokenError::Platform(error))) => return Err(Broken::Store(error.into())),
         Err(why) => {
             tracing::warn!(request.id, error = %why, "an operator's sign-in is not proven");

@@ -86,16 +86,16 @@ impl EntraError {
                 7_000_215 | 7_000_222 | 700_027 | 700_024 | 7_000_274 | 7_000_214 | 7_000_277 | 700_030 | 1_000_502,
             ) => Refusal::OurCredential,
             Some(70_021 | 700_211 | 700_212 | 700_213 | 7_002_137 | 7_002_138 | 7_000_272) => Refusal::OurCredential,
-            Some(
-                1_002_012 | 70_011 | 90_014 | 900_144 | 7_000_216 | 7_000_218 | 9_001_023 | 50_194 | 900_023 | 900_382
-                | 900_432,
-            ) => Refusal::OurRequest,
+            Some(1_002_012 | 70_011 | 90_014 | 900_144 | 7_000_216 | 7_000_218 | 9_001_023 | 50_194 | 900_023) => {
+                Refusal::OurRequest
+            }
             Some(700_016 | 7_000_229 | 65_001) => Refusal::NotConsented,
             Some(7_000_112) => Refusal::Disabled,
             Some(53_003 | 530_032 | 53_011) => Refusal::ConditionalAccess,
             Some(500_011 | 650_052) => Refusal::NoDefender,
             Some(90_002 | 5_000_224) => Refusal::NoTenant,
-            Some(90_038) => Refusal::OtherCloud,
+            // The latter two: a confidential client asks for a tenant of another cloud (letsencrypt-siteextension#399).
+            Some(90_038 | 900_382 | 900_432) => Refusal::OtherCloud,
             Some(90_033 | 90_024 | 90_006 | 90_012 | 90_090 | 90_055 | 50_033 | 50_087 | 50_196) => Refusal::Transient,
             _ if self.status >= 500 => Refusal::Transient,
             _ if matches!(self.error.as_str(), "temporarily_unavailable" | "server_error") => Refusal::Transient,
@@ -161,6 +161,8 @@ mod tests {
             (500_011, Refusal::NoDefender),
             (90_002, Refusal::NoTenant),
             (90_038, Refusal::OtherCloud),
+            (900_382, Refusal::OtherCloud),
+            (900_432, Refusal::OtherCloud),
             (1_002_012, Refusal::OurRequest),
             (90_033, Refusal::Transient),
             (123_456, Refusal::Unknown),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::token::SIGN_IN_SCOPE;
-use crate::{http::Request, secret::Secret, tenant::TenantId};
+use crate::{cloud::Home, http::Request, secret::Secret, tenant::TenantId};
 
 /// What a tenant's discovery document says, its addresses on the login origin that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Discovery {
     pub jwks_uri: Url,
     /// With `{tenantid}` filled in.
     pub issuer: String,
+    /// The cloud that the tenant lives in, where the document says so.
+    pub home: Option<Home>,
 }
 
 /// Why there is no discovery document for a tenant.
@@ -28,6 +30,9 @@ pub enum NoDiscovery {
     Unavailable(u16),
     #[error("the discovery document is not usable: {0}")]
     Malformed(String),
+    /// The tenant signs in at another cloud's login, where our application is not known.
+    #[error("the tenant lives in another of Microsoft's clouds: {0:?}")]
+    OtherCloud(Home),
 }
 
 /// `tenant` is an id or a domain that has been checked to be one path segment.
@@ -51,17 +56,26 @@ pub fn parse_discovery(status: u16, body: &[u8], login: &Url) -> Result<Discover
         token_endpoint: Url,
         jwks_uri: Url,
         issuer: String,
+        cloud_instance_name: Option<String>,
+        tenant_region_scope: Option<String>,
+        tenant_region_sub_scope: Option<String>,
     }
     let document: Document =
         serde_json::from_slice(body).map_err(|cause| NoDiscovery::Malformed(format!("{cause}")))?;
+    let (scope, sub_scope) = (&document.tenant_region_scope, &document.tenant_region_sub_scope);
+    let home = Home::read(document.cloud_instance_name.as_deref(), scope.as_deref(), sub_scope.as_deref());
     for url in [&document.authorization_endpoint, &document.token_endpoint, &document.jwks_uri] {
         if url.origin() != login.origin() {
             let elsewhere = url.origin().ascii_serialization();
+            // Another cloud's tenant points to its own login, which is no defect of the document.
+            if let Some(home) = home.filter(|home| home.signs_in_at(&elsewhere)) {
+                return Err(NoDiscovery::OtherCloud(home));
+            }
             return Err(NoDiscovery::Malformed(format!("it points to {elsewhere}, not to {login}")));
         }
     }
-    let Document { authorization_endpoint, token_endpoint, jwks_uri, issuer } = document;
-    Ok(Discovery { authorization_endpoint, token_endpoint, jwks_uri, issuer })
+    let Document { authorization_endpoint, token_endpoint, jwks_uri, issuer, .. } = document;
+    Ok(Discovery { authorization_endpoint, token_endpoint, jwks_uri, issuer, home })
 }
 
 /// The tenant that an issuer is for: the last segment but `v2.0`.
@@ -128,6 +142,7 @@ pub fn parse_id_token(body: &[u8]) -> Option<Secret<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::Cloud;
 
     const LOGIN: &str = "https://login.microsoftonline.com";
 
@@ -153,6 +168,30 @@ mod tests {
         }
         for body in [document("https://evil.example"), document("http://login.microsoftonline.com"), b"{}".to_vec()] {
             assert!(matches!(parse_discovery(200, &body, &login), Err(NoDiscovery::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn a_tenant_of_another_cloud_is_told_from_a_document_that_points_astray() {
+        let login = Url::parse(LOGIN).unwrap();
+        let document = |host: &str, instance: &str, sub_scope: &str| {
+            let mut document: serde_json::Value = serde_json::from_slice(&document(host)).unwrap();
+            document["cloud_instance_name"] = instance.into();
+            document["tenant_region_scope"] = "USGov".into();
+            document["tenant_region_sub_scope"] = sub_scope.into();
+            parse_discovery(200, document.to_string().as_bytes(), &login)
+        };
+        let us = "https://login.microsoftonline.us";
+        let high = NoDiscovery::OtherCloud(Home::In(Cloud::GccHigh));
+        assert_eq!(document(us, "microsoftonline.us", "DODCON"), Err(high));
+        let gcc = document(LOGIN, "microsoftonline.com", "GCC").unwrap();
+        assert_eq!(gcc.home, Some(Home::In(Cloud::Gcc)), "at the same login; what it means is others' to say");
+        // Whatever it calls itself, codes go nowhere else, and nobody is told that this is a cloud.
+        for (host, sub_scope) in
+            [("https://evil.example", "DODCON"), (us, "GCC"), ("http://login.microsoftonline.us", "DOD")]
+        {
+            let astray = document(host, "microsoftonline.com", sub_scope);
+            assert!(matches!(astray, Err(NoDiscovery::Malformed(_))), "{astray:?}");
         }
     }
 

@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Ability, Feed, Reach, State};
-use crate::microsoft::token::{EntraError, Refusal, TokenError};
+use crate::{
+    cloud,
+    microsoft::token::{EntraError, Refusal, TokenError},
+};
 
 /// A tenant that only a person can help is asked once a day.
 const SLOW_PROBE: SignedDuration = SignedDuration::from_hours(24);
@@ -276,7 +279,7 @@ impl Condition {
             Refusal::OtherCloud => Self::tenant_must_act(
                 Ability::Failing,
                 State::Blocked,
-                "Operator: this tenant lives in another national cloud; serve it from a stack with the right MUSTER_CLOUD.",
+                &format!("Operator: {}", cloud::refused_by_entra(&error.to_string())),
             ),
             Refusal::Unknown => Self::failing(format!("Operator: Entra gave an answer we do not know ({error}).")),
         }

@@ -20,7 +20,10 @@ pub(crate) fn openid_configuration(
     segment: &str,
 ) -> Result<Response, Refused> {
     let tenant = issuer_tenant(world, dice, segment)?;
-    let login = request.origin("https://login.microsoftonline.com");
+    let home = world.tenant(&tenant).map(|tenant| tenant.home).unwrap_or_default();
+    let [instance, scope, sub_scope] = home.scopes();
+    let here = request.origin("https://login.microsoftonline.com");
+    let login = home.login_elsewhere().map_or(here, Into::into);
     let base = format!("{login}/{segment}");
     Ok(Response::json(
         200,
@@ -47,10 +50,11 @@ pub(crate) fn openid_configuration(
                 "ver", "at_hash", "c_hash", "email"
             ],
             "kerberos_endpoint": format!("{base}/kerberos"),
-            "tenant_region_scope": null,
-            "cloud_instance_name": "microsoftonline.com",
+            "tenant_region_scope": scope,
+            "tenant_region_sub_scope": sub_scope,
+            "cloud_instance_name": instance,
             "cloud_graph_host_name": "graph.windows.net",
-            "msgraph_host": "graph.microsoft.com",
+            "msgraph_host": home.graph(),
             "rbac_url": "https://pas.windows.net",
         }),
     ))

@@ -39,6 +39,7 @@ mod filter_lexer;
 mod flood;
 mod graph;
 mod graph_credentials;
+mod home;
 mod http;
 mod id_token;
 mod jwt;
@@ -88,6 +89,7 @@ pub use application::{
 pub use exporter::{Exporter, Habits, LineEnd, Step};
 pub use fault::{Fault, Route};
 pub use flood::Flood;
+pub use home::Home;
 pub use http::{Body, Chunk, Request, Response};
 pub use id_token::ForgedWith;
 pub use jwt::SigningKey;

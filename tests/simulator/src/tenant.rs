@@ -6,6 +6,7 @@ use crate::admin_consent::ConsentPropagation;
 use crate::alerts::Alerts;
 use crate::app_role::{AppRoleAssignment, Principal};
 use crate::application::{Application, Registration};
+use crate::home::Home;
 use crate::machines::Machines;
 use crate::user::User;
 
@@ -22,6 +23,8 @@ pub struct Tenant {
     /// A Conditional Access policy for workload identities blocks every application: AADSTS53003.
     pub conditional_access_blocks: bool,
     pub deleted: bool,
+    /// Which cloud it lives in; the directory that is simulated is the commercial one.
+    pub home: Home,
     pub alerts: Alerts,
     pub machines: Machines,
     /// Whether a full page carries `@odata.nextLink`, which only community code has seen (MICROSOFT 3.2).
@@ -55,6 +58,7 @@ impl Tenant {
             licence: Licence::Active,
             conditional_access_blocks: false,
             deleted: false,
+            home: Home::default(),
             alerts: Alerts::default(),
             machines: Machines::default(),
             next_links: false,

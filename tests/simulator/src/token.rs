@@ -120,12 +120,17 @@ fn issue(
 
 /// Client credentials are for one tenant, never for all.
 fn customer<'a>(world: &'a mut World, segment: &str) -> Result<&'a Tenant, Refused<Aadsts>> {
-    directory(world, segment)?.ok_or_else(|| {
+    let Some(tenant) = directory(world, segment)? else {
         let text = format!(
             "The grant type is not supported over the /{segment} endpoint. Please use a tenant-specific endpoint."
         );
-        Aadsts::new(9001023, text).into()
-    })
+        return Err(Aadsts::new(9001023, text).into());
+    };
+    if tenant.home.login_elsewhere().is_some() {
+        // As seen where a tenant of GCC High is asked for at the commercial login (letsencrypt-siteextension#399).
+        return Err(Aadsts::new(900382, "Confidential Client is not supported in Cross Cloud request.").into());
+    }
+    Ok(tenant)
 }
 
 fn answer(

@@ -1,7 +1,7 @@
 //! Taking in a tenant by an application of its own: tried for real first, and stored only once it is proven.
 
 use super::{
-    ConnectError, Ground, NewConnection, bind_proven, feeds_to_prove, keep_if_taken, proven_words,
+    ConnectError, Ground, NewConnection, bind_proven, feeds_to_prove, is_at_home, keep_if_taken, proven_words,
     remove_unless_lived_by,
 };
 use crate::{
@@ -37,6 +37,7 @@ pub async fn connect_own(
     application: &Secret<String>,
     by: &Actor,
 ) -> Result<Connection, ConnectError> {
+    is_at_home(app, new.tenant_id).await?;
     let ground = match account::name(&new.account) {
         Ok(_) => Ground::survey(app, new, by).await?,
         Err(error) => return Err(not_proven(vec![Missing::of(Field::Account, format!("Sorry, {error}."))], false)),

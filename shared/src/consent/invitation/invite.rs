@@ -18,7 +18,7 @@ use crate::{
     App,
     audit::{Action, Actor, Entry},
     config::Config,
-    microsoft::sign_in::{NoDiscovery, discovery_request, parse_discovery, tenant_of_issuer},
+    microsoft::sign_in::{Discovery, NoDiscovery, discovery_request, parse_discovery, tenant_of_issuer},
     ports::store::{Expect, StoreError},
     random, record,
     signing::{NoSigningKey, SigningKeys},
@@ -356,6 +356,11 @@ async fn resolve(app: &App, text: &str) -> Result<TenantId, InviteError> {
     let status = answer.status;
     let body = answer.body.small(&app.clock).await.map_err(|error| unreachable(error.to_string()))?;
     match parse_discovery(status, &body, &login) {
+        Ok(Discovery { home: Some(home), .. }) | Err(NoDiscovery::OtherCloud(home))
+            if home.refusal(app.config.cloud).is_some() =>
+        {
+            Err(InviteError::Refused(home.refusal(app.config.cloud).unwrap_or_default()))
+        }
         Ok(document) => tenant_of_issuer(&document.issuer).ok_or_else(|| refused("is no tenant's domain")),
         Err(NoDiscovery::NoTenant) => Err(refused("is no domain of an Entra tenant")),
         Err(error) => Err(unreachable(error.to_string())),

@@ -2,7 +2,7 @@
 
 use crate::stage::*;
 use serde_json::json;
-use simulator::{Fault, Request, Route, Tenant};
+use simulator::{Fault, Home, Request, Route, Tenant};
 
 #[test]
 fn a_secret_buys_a_token_in_the_form_defender_reads() {
@@ -273,4 +273,29 @@ fn an_application_is_at_home_in_its_own_tenant_but_has_no_roles_there() {
         [("client_id", CLIENT), ("scope", SCOPE), ("grant_type", "client_credentials"), ("client_secret", SECRET)];
     let body = body(simulator().handle(token_request(HOME, &good)));
     assert_eq!(payload(body["access_token"].as_str().unwrap()).get("roles"), None);
+}
+
+#[test]
+fn a_tenant_of_another_cloud_says_so_and_gets_no_token_here() {
+    let simulator = simulator();
+    let document = |simulator: &simulator::Simulator| {
+        body(simulator.handle(Request::get(&format!("/{TENANT}/v2.0/.well-known/openid-configuration"))))
+    };
+    for (home, instance, scope, sub_scope, login) in [
+        (Home::Commercial, "microsoftonline.com", json!(null), json!(null), "https://login.microsoftonline.com/"),
+        (Home::Gcc, "microsoftonline.com", json!("NA"), json!("GCC"), "https://login.microsoftonline.com/"),
+        (Home::GccHigh, "microsoftonline.us", json!("USGov"), json!("DODCON"), "https://login.microsoftonline.us/"),
+        (Home::Dod, "microsoftonline.us", json!("USGov"), json!("DOD"), "https://login.microsoftonline.us/"),
+    ] {
+        simulator.world(|world| world.tenant(TENANT).unwrap().home = home);
+        let said = document(&simulator);
+        assert_eq!(said["cloud_instance_name"], instance);
+        assert_eq!((&said["tenant_region_scope"], &said["tenant_region_sub_scope"]), (&scope, &sub_scope));
+        assert!(said["token_endpoint"].as_str().unwrap().starts_with(login), "{said}");
+        let answer = simulator.handle(with_secret(SECRET));
+        assert_eq!(answer.status == 200, login.ends_with(".com/"), "{home:?}");
+        if answer.status != 200 {
+            assert_eq!(code(answer), 900382);
+        }
+    }
 }
