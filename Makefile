@@ -14,11 +14,11 @@ test: ## everything: formatting, lints, all tests
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace
 
-check: ## the quick loop: formatting, lints, the shared crate's tables, the scenarios
+check: ## the quick loop: formatting, lints, the shared crate's tables, the scenarios, the Terraform
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked -p shared
-	cargo test --locked -p tests --test scenario
+	cargo test --locked -p tests --test scenario --test terraform
 
 fmt: ## format the code
 	cargo fmt --all

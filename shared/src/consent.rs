@@ -20,6 +20,7 @@ use jiff::SignedDuration;
 use outcome::Outcome;
 use page::Site;
 use url::Url;
+pub use walk::CALLBACK;
 use walk::Visit;
 
 use crate::{

@@ -27,6 +27,7 @@ use crate::{
 
 pub use api::KnownKeys;
 pub use session::Role;
+pub use sign_in::CALLBACK;
 
 /// Our own trouble. The person is asked to come back, the cause goes to the log.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,8 @@ pub(crate) enum Package {
     Azurite,
     /// The judge of pages' accessibility, which runs in the page.
     AxeCore,
+    /// HashiCorp's formatter of HCL, as WebAssembly.
+    HclTools,
 }
 
 /// Written beside the packages when all of them were there.
@@ -23,14 +25,15 @@ const MADE_FROM: &str = "installed.json";
 
 /// What the packages, and npm, ask for.
 const OLDEST: u32 = 20;
-const FIX: &str = "Azurite and axe-core need Node.js 20 or newer with npm: on Debian and Ubuntu `apt-get install nodejs \
-                   npm`, on macOS `brew install node`.";
+const FIX: &str = "Azurite, axe-core and the formatter of Terraform need Node.js 20 or newer with npm: on Debian and Ubuntu \
+                   `apt-get install nodejs npm`, on macOS `brew install node`.";
 
 impl Package {
     fn name(self) -> &'static str {
         match self {
             Self::Azurite => "azurite",
             Self::AxeCore => "axe-core",
+            Self::HclTools => "@cdktf/hcl-tools",
         }
     }
 
@@ -38,6 +41,7 @@ impl Package {
         match self {
             Self::Azurite => include_str!("../azurite/package.json"),
             Self::AxeCore => include_str!("../axe/package.json"),
+            Self::HclTools => include_str!("../hcl/package.json"),
         }
     }
 
@@ -45,6 +49,7 @@ impl Package {
         match self {
             Self::Azurite => include_str!("../azurite/package-lock.json"),
             Self::AxeCore => include_str!("../axe/package-lock.json"),
+            Self::HclTools => include_str!("../hcl/package-lock.json"),
         }
     }
 
@@ -53,6 +58,7 @@ impl Package {
         match self {
             Self::Azurite => "node_modules/azurite/dist/src/azurite.js",
             Self::AxeCore => "node_modules/axe-core/axe.min.js",
+            Self::HclTools => "node_modules/@cdktf/hcl-tools/src/index.js",
         }
     }
 
@@ -64,9 +70,11 @@ impl Package {
     pub(crate) fn path(self) -> PathBuf {
         static AZURITE: Attempt = Attempt::new();
         static AXE_CORE: Attempt = Attempt::new();
+        static HCL_TOOLS: Attempt = Attempt::new();
         let attempt = match self {
             Self::Azurite => &AZURITE,
             Self::AxeCore => &AXE_CORE,
+            Self::HclTools => &HCL_TOOLS,
         };
         once(attempt, || self.installed(&target_folder().join("tools")))
     }
@@ -133,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [(Package, usize); 2] = [(Package::Azurite, 100), (Package::AxeCore, 2)];
+    const ALL: [(Package, usize); 3] = [(Package::Azurite, 100), (Package::AxeCore, 2), (Package::HclTools, 5)];
 
     #[test]
     fn every_package_is_pinned_by_version_and_digest() {
@@ -173,7 +181,8 @@ mod tests {
             fs::create_dir_all(script.parent().unwrap()).unwrap();
             fs::write(script, "").unwrap();
             assert!(!package.is_installed(folder.path()));
-            fs::write(folder.path().join(MADE_FROM), package.lock().replacen("4.", "3.", 1)).unwrap();
+            fs::write(folder.path().join(MADE_FROM), package.lock().replacen("\"version\": \"", "\"version\": \"0", 1))
+                .unwrap();
             assert!(!package.is_installed(folder.path()));
             fs::write(folder.path().join(MADE_FROM), package.lock()).unwrap();
             assert!(package.is_installed(folder.path()));
