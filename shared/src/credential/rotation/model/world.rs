@@ -87,6 +87,8 @@ pub struct World {
     /// What the vault's other entries live by.
     elsewhere: BTreeSet<String>,
     runs: [Option<Run>; 2],
+    /// When a person last stored a credential.
+    stored_by_hand: Timestamp,
     /// Why the last step said that another rotation has to begin.
     hopeless: Option<Reason>,
     /// The step that is invoked next, of the rotation to this version. Any other begins with its first.
@@ -166,6 +168,7 @@ impl World {
             entra,
             elsewhere,
             runs,
+            stored_by_hand: long_ago,
             hopeless: None,
             due: (String::new(), Act::CreateSecret),
             serial: 1,
@@ -343,6 +346,8 @@ impl World {
             Step::Promote { from } => match self.vault.promote(version, from) {
                 Ok(()) => {
                     self.promotions += 1;
+                    let begun = self.vault.describe().created[version];
+                    assert!(begun >= self.stored_by_hand, "{version} takes the place of what a person stored since");
                     self.what_is_current_works_everywhere();
                     Answer::Promoted
                 }
@@ -385,6 +390,7 @@ impl World {
         self.now += SETTLES;
         let version = self.version();
         self.vault.put_current(&version, entry, self.now);
+        self.stored_by_hand = self.now;
     }
 
     pub fn stranger_adds(&mut self, certificate_kind: bool) {
