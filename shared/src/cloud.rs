@@ -37,6 +37,9 @@ struct Row {
     graph: &'static str,
     /// What the host names of storage accounts end in.
     storage: &'static str,
+    /// Whom the platform's token is for where a credential is federated (MICROSOFT.md 2.6; of US Government Microsoft's own
+    /// documentation of the clouds of workload identity).
+    token_exchange: &'static str,
 }
 
 const COMMERCIAL: Row = Row {
@@ -48,6 +51,7 @@ const COMMERCIAL: Row = Row {
     audience: "https://api.securitycenter.microsoft.com",
     graph: "https://graph.microsoft.com",
     storage: "core.windows.net",
+    token_exchange: "api://AzureADTokenExchange",
 };
 
 /// The commercial directory, with an API of its own.
@@ -68,6 +72,7 @@ const GCC_HIGH: Row = Row {
     audience: "https://api-gov.securitycenter.microsoft.us",
     graph: "https://graph.microsoft.us",
     storage: "core.usgovcloudapi.net",
+    token_exchange: "api://AzureADTokenExchangeUSGov",
 };
 
 /// The directory and API of GCC High, with a Graph of its own.
@@ -125,6 +130,11 @@ impl Cloud {
     /// What the host names of storage accounts end in.
     pub fn storage(self) -> &'static str {
         self.row().storage
+    }
+
+    /// Whom the platform's token is for where a credential is federated.
+    pub fn token_exchange(self) -> &'static str {
+        self.row().token_exchange
     }
 
     /// Whether a stage for one serves the tenants of the other: the same directory, and the same API under the same name. Of a

@@ -30,9 +30,10 @@ pub struct Application {
 
 #[derive(Debug, Clone)]
 pub enum Credential {
-    /// No secret at all: the platform issues a token that serves as the client assertion.
+    /// No secret at all: the platform issues a token that serves as the client assertion, for this audience or else for the
+    /// cloud's own.
     Federated {
-        audience: String,
+        audience: Option<String>,
     },
     Certificate {
         certificate: Certificate,
@@ -111,13 +112,9 @@ impl Credential {
                 let certificate = certificate::with_its_key(&certificate_pem, &private_key_pem)?;
                 Self::Certificate { certificate, private_key_pem: Secret::new(private_key_pem) }
             }
-            Some("federated") => Self::Federated {
-                audience: value
-                    .get("audience")
-                    .and_then(Value::as_str)
-                    .unwrap_or("api://AzureADTokenExchange")
-                    .to_owned(),
-            },
+            Some("federated") => {
+                Self::Federated { audience: value.get("audience").and_then(Value::as_str).map(str::to_owned) }
+            }
             Some(other) => {
                 return Err(vec![format!(
                     "`credential.kind` is `{}`; it must be client_secret, certificate or federated",

@@ -96,7 +96,7 @@ fn a_name_that_is_none_is_wrong_usage_and_what_cannot_be_rotated_says_why() {
     let mut federated = vault_entry();
     federated["credential"] = json!({"kind": "federated"});
     microsoft.muster(&["vault", "put", "console"], data.path()).input(&federated.to_string()).finish().exits(0);
-    rotate("console").exits(1).says(&["kind federated is not rotated", "only client secrets"]);
+    rotate("console").exits(1).says(&["nothing to rotate", "muster doctor"]);
     let listed = microsoft.muster(&["vault", "list"], data.path()).finish().exits(0).stdout;
     assert!(!listed.contains("AWSPENDING"), "{listed}");
 }

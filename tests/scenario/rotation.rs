@@ -4,6 +4,7 @@ use futures::executor::block_on;
 use harness::{CLIENT, HAND_MADE, HOME, LOOK_ALIKE, SECRET, STEPS, Stage, at, keys, minutes, rotate, seconds};
 use serde_json::json;
 use shared::{
+    audit::Action,
     credential::rotation::Disposition,
     ports::vault::Stage::{Current, Pending, Previous},
     secret::Secret,
@@ -39,6 +40,24 @@ fn a_rotation_under_continuous_polling_fails_no_poll() {
     // Entra refused the new secret here and there before it was known everywhere, and only the rotation saw that.
     let refused = stage.simulator.log().iter().filter(|entry| entry.status == 401).count();
     assert!(refused > 0, "nothing flapped, so nothing was shown");
+}
+
+#[test]
+fn the_trail_is_told_of_a_rotation_once() {
+    let stage = Stage::rotating();
+    let told = |stage: &Stage| -> Vec<String> {
+        let deeds = stage.deeds().into_iter();
+        deeds.filter(|(action, _)| *action == Action::CredentialRotated).map(|(_, detail)| detail).collect()
+    };
+    stage.rotate("v2");
+    stage.step("finishSecret", "v2").unwrap();
+    stage.days(1);
+    stage.check();
+    stage.step("finishSecret", "v2").unwrap();
+    let end = stage.entry(Current).unwrap().expires_at.unwrap();
+    assert_eq!(told(&stage), [format!("app: a new client secret, which ends on {end}.")]);
+    stage.rotate("v3");
+    assert_eq!(told(&stage).len(), 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use hcl::{Block, Expression};
 use shared::{
     cloud::Cloud,
     console::Role,
-    credential::{Application, Credential},
+    credential::Application,
     microsoft::{graph::OWN_CREDENTIALS_ROLE, storage::CONTAINER, token::SIGN_IN_SCOPE},
     secret::Secret,
     storage::{QueueName, StorageAccount},
@@ -184,20 +184,13 @@ fn what_is_put_into_the_vault_is_an_entry_that_the_product_takes() {
 
 #[test]
 fn another_issuers_tokens_are_for_the_audience_that_the_product_asks_for() {
-    let entry = r#"{"client_id":"00000000-0000-4000-8000-000000000001",
-                    "home_tenant_id":"00000000-0000-4000-8000-000000000001","credential":{"kind":"federated"}}"#;
-    let Credential::Federated { audience } = Application::parse(&Secret::new(entry.to_owned())).unwrap().credential
-    else {
-        panic!("{entry}")
-    };
     for name in MODULES {
         let module = Module::read(name);
         let Expression::Object(clouds) = module.local("clouds") else { panic!("{name}") };
         for (cloud, of_cloud) in clouds {
-            let national = matches!(cloud.to_string().as_str(), "gcc-high" | "dod");
+            let product = Cloud::ALL.into_iter().find(|known| known.name() == cloud.to_string()).unwrap();
             let given = text(&objects_with(of_cloud, "audience")[0]["audience"]).to_owned();
-            let expected = if national { format!("{audience}USGov") } else { audience.clone() };
-            assert_eq!(given, expected, "{cloud}");
+            assert_eq!(given, product.token_exchange(), "{cloud}");
         }
         let federated: Vec<&Block> = module
             .all("resource")

@@ -104,7 +104,7 @@ impl Candidate {
     }
 }
 
-const GIVE_ONE: &str = "Give a client secret or a certificate.";
+const GIVE_ONE: &str = "Give a client secret or a certificate, or say that the credential is federated.";
 
 /// Whether a credential can work at all. Of a certificate, when it ends.
 fn judge(credential: &Value, now: Timestamp) -> Result<Option<Timestamp>, Vec<String>> {
@@ -124,9 +124,8 @@ fn judge(credential: &Value, now: Timestamp) -> Result<Option<Timestamp>, Vec<St
             Err(more) => wrong.extend(more),
         },
         "" => wrong.push(GIVE_ONE.to_owned()),
-        "federated" => {
-            wrong.push(format!("A federated credential is of no use in a tenant's own application yet. {GIVE_ONE}"));
-        }
+        // The platform's token is tried with the rest.
+        "federated" => {}
         _ => wrong.push(format!("This kind of credential is not known. {GIVE_ONE}")),
     }
     if wrong.is_empty() { Ok(end) } else { Err(wrong) }
@@ -224,7 +223,6 @@ mod tests {
         assert_eq!(read(&json!([])).unwrap_err().len(), 1);
         for (credential, expected) in [
             (json!({}), "Give a client secret"),
-            (json!({"kind": "federated"}), "federated"),
             (json!({"kind": "password", "value": "x"}), "not known"),
             (json!({"kind": "client_secret", "value": " "}), "value is missing"),
             (json!({"kind": "client_secret", "value": ID}), "This is the secret's ID"),

@@ -262,17 +262,21 @@ impl Facts {
 
     /// What a person does to replace the credential.
     fn replace(&self) -> String {
-        let by_hand = match &self.holding.current.application.credential {
-            Credential::Certificate { .. } => "register a new certificate with the application, and store it with",
-            _ => "make a new secret in Entra, and store it with",
-        };
         // Without any credential that Entra takes there is nothing to rotate with.
         let shut_out = matches!(self.access, Access::Refused(_)) && !matches!(self.listed, Listing::Read(_));
         match self.is_held() && !self.lacks_the_role() && !shut_out {
             true => self.rotate(),
             false if self.is_own() => RENEWAL.to_owned(),
-            false => format!("{by_hand} `muster vault put {}`", self.short),
+            false => self.by_hand(),
         }
+    }
+
+    fn by_hand(&self) -> String {
+        let what = match &self.holding.current.application.credential {
+            Credential::Certificate { .. } => "register a new certificate with the application",
+            Credential::ClientSecret { .. } | Credential::Federated { .. } => "make a new secret in Entra",
+        };
+        format!("{what}, and store it with `muster vault put {}`", self.short)
     }
 }
 
@@ -304,7 +308,7 @@ fn unknown_end(facts: &Facts) -> Option<Finding> {
 
 fn half_life_over(facts: &Facts) -> Option<Finding> {
     let text = format!(
-        "It is time for a new secret: half of the current one's life is over, or a rotation has not come to its end. \
+        "It is time for a new credential: half of the current one's life is over, or a rotation has not come to its end. \
          `muster serve` rotates it by itself; elsewhere {}.",
         facts.replace()
     );
@@ -316,7 +320,9 @@ fn overdue(facts: &Facts, now: Timestamp) -> Option<Finding> {
     if next >= now {
         return None;
     }
-    let text = format!("A rotation was to begin on {next} and has not succeeded: read the log of credential-rotation.");
+    let text = format!(
+        "A rotation was to begin on {next} and has not succeeded: the log of credential-rotation says why, and what to do."
+    );
     facts.finding(Kind::RotationOverdue, Severity::Warning, text)
 }
 
@@ -373,7 +379,7 @@ fn refused(facts: &Facts) -> Option<Finding> {
     }
     let next_step = match facts.is_own() {
         true => RENEWAL.to_owned(),
-        false => format!("make a new secret in Entra, and store it with `muster vault put {}`", facts.short),
+        false => facts.by_hand(),
     };
     let text = format!("Entra does not take the current credential ({why}): {next_step}.");
     facts.finding(Kind::Refused, Severity::Critical, text)
@@ -386,7 +392,7 @@ fn may_not_rotate(facts: &Facts, now: Timestamp) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "This application may not change its own credentials, so nothing renews its secret: in its home tenant assign \
+        "This application may not change its own credentials, so nothing renews what it has: in its home tenant assign \
          its service principal the role {OWN_CREDENTIALS_ROLE} of Microsoft Graph, and make that service principal an \
          owner of the application. Until then {}.",
         facts.replace()

@@ -167,6 +167,15 @@ impl Entry {
 }
 
 impl Credential {
+    /// As people read it.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::Federated { .. } => "federated credential",
+            Self::Certificate { .. } => "certificate",
+            Self::ClientSecret { .. } => "client secret",
+        }
+    }
+
     /// As the entry's `credential.kind` calls it.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -84,6 +84,8 @@ pub enum Unusable {
     Expired,
     /// Another credential is current since.
     Spent,
+    /// Somebody is saving one by this link at this moment, or has broken off a moment ago.
+    Busy,
     /// The tenant's own application is not what we come in by any more.
     Ended,
 }
@@ -160,7 +162,7 @@ pub async fn open(app: &App, token: &str) -> Result<Result<Open, Unusable>, Brok
         Ok(found) => found,
         Err(unusable) => return Ok(Err(unusable)),
     };
-    let ends = status::all(app.ports.store.as_ref()).await?.remove(&status::own(grant.tenant));
+    let ends = status::one(app.ports.store.as_ref(), &status::own(grant.tenant)).await?;
     let ends = ends.and_then(|status| status.expires_at);
     Ok(Ok(Open { grant, account: known.connection.account, ends }))
 }
@@ -237,7 +239,8 @@ pub async fn make(app: &App, tenant: TenantId, by: &Actor) -> Result<Renewal, Re
     let (version, client_id) = stored(app, tenant).await?;
     let renewal = |grant: &Grant| Renewal { link: grant.link(public_url, &keys), expires_at: grant.until };
     let (kept, expect) = kept(store, tenant).await?;
-    let again = kept.map(|kept| kept.grant);
+    // One that somebody has broken off over is of no more use.
+    let again = kept.filter(|kept| kept.taken.is_none()).map(|kept| kept.grant);
     let again = again.filter(|grant| (&grant.version, &grant.client_id) == (&version, &client_id));
     if let Some(grant) = again.filter(|grant| grant.until.duration_since(now) >= WORTH_SENDING) {
         return Ok(renewal(&grant));

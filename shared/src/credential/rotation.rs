@@ -17,6 +17,7 @@ mod error;
 #[cfg(test)]
 mod model;
 mod run;
+mod trail;
 
 use std::collections::BTreeSet;
 

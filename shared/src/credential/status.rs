@@ -33,6 +33,9 @@ pub struct Status {
     /// What a person should know, each with the next step.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The version that the last rotation made, whose end the trail was told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_to: Option<String>,
     /// What the trail was told of findings, so that it is not told every day.
     #[serde(default, skip_serializing_if = "Told::is_empty")]
     pub told: Told,
@@ -62,6 +65,7 @@ impl Status {
             expires_at: entry.and_then(|entry| entry.expires_at),
             checked_at: now,
             warnings: Vec::new(),
+            rotated_to: None,
             told: Told::new(),
         }
     }
@@ -92,8 +96,19 @@ fn key(name: &str) -> Key {
 /// As the store's.
 pub async fn all(store: &dyn Store) -> Result<BTreeMap<String, Status>, StoreError> {
     let items = store.query(PARTITION, "").await?.into_iter();
-    let status = |mut item: Item| serde_json::from_value(item.value.get_mut(FIELD)?.take()).ok();
-    Ok(items.filter_map(|(key, item)| Some((key.sort, status(item)?))).collect())
+    Ok(items.filter_map(|(key, item)| Some((key.sort, read(item)?))).collect())
+}
+
+/// One entry, if anything is known of it.
+///
+/// # Errors
+/// As the store's.
+pub async fn one(store: &dyn Store, name: &str) -> Result<Option<Status>, StoreError> {
+    Ok(store.get(&key(name)).await?.and_then(read))
+}
+
+fn read(mut item: Item) -> Option<Status> {
+    serde_json::from_value(item.value.get_mut(FIELD)?.take()).ok()
 }
 
 /// Those that end within 30 days or bear warnings, whoever ends first before the others.

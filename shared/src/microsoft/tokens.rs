@@ -268,7 +268,10 @@ impl Tokens {
 
     async fn ask(&self, endpoint: &Url, application: &Application, grant: &Grant<'_>) -> Result<Vec<u8>, TokenError> {
         let assertion = match &application.credential {
-            Credential::Federated { audience } => Some(self.identity.token(audience).await?),
+            Credential::Federated { audience } => {
+                let audience = audience.as_deref().unwrap_or_else(|| self.config.cloud.token_exchange());
+                Some(self.identity.token(audience).await?)
+            }
             Credential::Certificate { .. } | Credential::ClientSecret { .. } => None,
         };
         let now = self.clock.now();

@@ -97,7 +97,7 @@ fn the_identity_is_assumed_by_who_asks_entra_and_may_ask_for_that_one_token() {
             }
             ["sts:GetWebIdentityToken"] => {
                 let condition = json!({
-                    "ForAllValues:StringEquals": {"sts:IdentityTokenAudience": "api://AzureADTokenExchange"},
+                    "ForAllValues:StringEquals": {"sts:IdentityTokenAudience": ["api://AzureADTokenExchange", "api://AzureADTokenExchangeUSGov"]},
                     "StringEquals": {"sts:SigningAlgorithm": "RS256"},
                     "NumericLessThanEquals": {"sts:DurationSeconds": "300"},
                 });

@@ -159,6 +159,8 @@ impl Vault for SecretsManagerVault {
         }
         let schedule = match described.rotation_enabled() {
             Some(true) => Schedule::Platform { next: described.next_rotation_date().and_then(timestamp) },
+            // Somebody has scheduled it once and cancelled that since: a person's word.
+            Some(false) if described.rotation_lambda_arn().is_some() => Schedule::Platform { next: None },
             _ => Schedule::Nobody,
         };
         Ok(Description { identity: described.arn.unwrap_or_else(|| name.to_owned()), stages, created, schedule })

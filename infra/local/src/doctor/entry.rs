@@ -42,6 +42,7 @@ pub(super) async fn examine(app: &App, name: &EntryName, lines: &mut Vec<Line>) 
         wrong => lines.push(Line::bad(short, wrong.join(" "), store)),
     }
     if let Credential::Federated { audience } = &application.credential {
+        let audience = audience.as_deref().unwrap_or_else(|| app.config.cloud.token_exchange());
         lines.push(identity(app, short, audience).await);
     }
     home(app, short, &application, lines).await;

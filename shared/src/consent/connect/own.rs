@@ -162,10 +162,7 @@ async fn bind_stored(
     by: &Actor,
 ) -> Result<Connection, ConnectError> {
     let (store, application) = (app.ports.store.as_ref(), &candidate.entry.application);
-    let kind = match application.credential.kind() {
-        "certificate" => "certificate",
-        _ => "client secret",
-    };
+    let kind = application.credential.title();
     for _ in 0..TRIES {
         let mut trail = vec![ground.entry(app, new, by, Action::Connected).saying(proven_words(&new.feeds))];
         if stored.restored {

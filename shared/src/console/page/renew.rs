@@ -198,6 +198,13 @@ fn words(unusable: Unusable) -> Words {
             "A credential was stored since it was made, by this link or in another way. Nothing is changed by it any more.",
             "If that was you, all is well. If it was not, or another credential is to be entered, ask for a new link.",
         ),
+        Unusable::Busy => Words {
+            status: 409,
+            good: false,
+            heading: "A credential is being saved by this link",
+            happened: "Somebody has sent one a moment ago. What you have sent was not saved.",
+            next_step: "Open the link again in two minutes: it then says what has become of that.",
+        },
         Unusable::Ended => gone(
             "This link is not needed any more",
             "The application that it was for is not used any more. Nothing was saved.",

@@ -208,7 +208,7 @@ async fn checked(store: &dyn Store, tenant: TenantId, name: &ApplicationName) ->
         ApplicationName::App => "app".to_owned(),
         ApplicationName::Own => status::own(tenant),
     };
-    Ok(status::all(store).await?.remove(&name))
+    status::one(store, &name).await
 }
 
 /// What is known beside the tenant itself.

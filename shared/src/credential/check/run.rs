@@ -77,9 +77,11 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
             }
         };
         report.first_end = report.first_end.into_iter().chain(status.expires_at).min();
-        let pressing = findings.iter().filter(|finding| finding.severity >= Severity::Warning);
+        let is_pressing = |finding: &&Finding| finding.severity >= Severity::Warning || finding.kind == Kind::Expiry;
+        let pressing = findings.iter().filter(is_pressing);
         let warnings = pressing.map(|finding| finding.text.clone()).collect();
-        let status = Status { warnings, told: news.told.clone(), ..status };
+        let rotated_to = before.get(&short).and_then(|status| status.rotated_to.clone());
+        let status = Status { warnings, told: news.told.clone(), rotated_to, ..status };
         for place in &news.new {
             findings[*place].is_new = true;
         }

@@ -122,11 +122,11 @@ async fn save(app: &App, grant: &Grant, known: Loaded, candidate: &Candidate, pr
     let taken = Taken { by: version.clone(), at: app.clock.now(), done: false };
     let (before, expect) = kept(store, grant.tenant).await?;
     if before.is_some_and(|kept| kept.is_taken(&grant.version, taken.at)) {
-        return Err(NotRenewed::Unusable(Unusable::Spent));
+        return Err(NotRenewed::Unusable(Unusable::Busy));
     }
     match store.commit(vec![Kept { grant: grant.clone(), taken: Some(taken.clone()) }.write(expect)?]).await {
         Ok(()) => {}
-        Err(StoreError::Conflict) => return Err(NotRenewed::Unusable(Unusable::Spent)),
+        Err(StoreError::Conflict) => return Err(NotRenewed::Unusable(Unusable::Busy)),
         Err(error) => return Err(error.into()),
     }
     vault.put(&name, &version, &candidate.text, &[Stage::Current], None).await?;

@@ -16,6 +16,8 @@ use crate::{
 pub enum Reason {
     #[error("version {0} is no version of this secret under rotation; nothing was changed")]
     NotPending(String),
+    #[error("a federated credential is no secret that could grow old, so there is nothing to rotate")]
+    NothingHeld,
     #[error("another credential was stored since this rotation began; it stays current")]
     Overtaken,
     #[error("the version under rotation holds nothing yet; createSecret comes first")]
@@ -121,6 +123,7 @@ impl RotationError {
             Self::Graph(GraphError::Policy(_)) => {
                 "Exempt the application from that policy, or use a certificate.".to_owned()
             }
+            Self::Stopped(Reason::NothingHeld) => "Whether it works is what `muster doctor` tells.".to_owned(),
             Self::Signing => "Nothing is broken; only credentials of applications are rotated.".to_owned(),
             Self::Stopped(Reason::Refused(_))
             | Self::Unusable { .. }

@@ -2,7 +2,8 @@
 //!
 //! The models do what AWS and Microsoft document at their worst (AWS.md 2, MICROSOFT.md 5): versions are immutable,
 //! replicas learn of a change at times of their own, a write too close to another is refused, a collection that is
-//! replaced loses what was not named. Everything that is decided is decided by the code that runs in production.
+//! replaced loses what was not named. What comes next and what follows from an answer is decided by the code of production;
+//! [`world`] stands in for the run, which makes the calls.
 
 mod entra;
 mod secrets_manager;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Act, Answer, Event, Listed, Outcome, PROOFS, Promotion, Proofs, RotationError, State, Step, Which, may_pass,
-    next_step, next_tidying,
+    Act, Answer, Event, Listed, Outcome, PROOFS, Promotion, Proofs, Reason, RotationError, State, Step, Which,
+    may_pass, next_step, next_tidying, trail,
 };
 use crate::{
     App,
@@ -42,13 +42,17 @@ impl Pace {
     }
 }
 
-/// Whether this entry is one that can be rotated at all, before a rotation is begun.
+/// Whether there is anything to rotate in this entry, before a person or a host begins a rotation. Where a platform's
+/// schedule begins one all the same, it goes through.
 ///
 /// # Errors
 /// [`RotationError`] saying why not.
 pub async fn rotatable(app: &App, id: &str) -> Result<(), RotationError> {
     an_applications(app, id)?;
-    read::current(app, id).await.map(drop)
+    match read::current(app, id).await?.holds_a_credential() {
+        true => Ok(()),
+        false => Err(Reason::NothingHeld.into()),
+    }
 }
 
 fn an_applications(app: &App, id: &str) -> Result<EntryName, RotationError> {
@@ -67,6 +71,10 @@ pub async fn rotate(app: &App, event: &Event, pace: &Pace) -> Result<Outcome, Ro
     let mut state = State::new(holding, app, pace.left);
     let run = Run { app, name: &name, event: Some(event), tell: pace.tell };
     let outcome = run.to_its_end(&mut state, |state, now| next_step(state, event, now)).await?;
+    if event.step == Act::FinishSecret {
+        let entry = state.holding.pending.as_ref().unwrap_or(&state.holding.current);
+        trail::tell(app, &name, &event.version, entry).await;
+    }
     let duration_ms = app.clock.milliseconds_since(began);
     tracing::info!(vault.name = name.full, step = ?event.step, ?outcome, duration_ms, "a step of a rotation is done");
     Ok(outcome)

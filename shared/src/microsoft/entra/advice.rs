@@ -44,8 +44,8 @@ pub(super) fn of(code: u32) -> Option<&'static str> {
              federated credential takes minutes to spread."
         }
         700_212 => {
-            "The federated credential has another audience than our token: both must be api://AzureADTokenExchange, in \
-             infra/azure and in the vault's entry. A change takes minutes to spread."
+            "The federated credential has another audience than our token: both must be api://AzureADTokenExchange \
+             (of GCC High and DoD api://AzureADTokenExchangeUSGov), in infra/azure and in the vault's entry. A change takes minutes to spread."
         }
         700_213 => {
             "No federated credential of that issuer has our token's subject: it is the ARN of the role in \

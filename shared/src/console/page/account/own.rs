@@ -79,10 +79,14 @@ fn read(account: String, sent: &web::Form, mistakes: &mut Vec<Mistake>) -> Optio
         let text = "Give the application (client) id: a GUID, from the application's overview page in Entra.";
         mistakes.push(Mistake::new("client_id", text));
     }
-    let given = if is_certificate(sent) { &["certificate_pem", "private_key_pem"][..] } else { &["client_secret"] };
+    let (given, text) = match sent.text("kind") {
+        Some("certificate") => {
+            (&["certificate_pem", "private_key_pem"][..], "Give the certificate and its private key.")
+        }
+        Some("federated") => (&[][..], ""),
+        _ => (&["client_secret"][..], "Give the client secret."),
+    };
     if given.iter().any(|field| sent.text(field).is_none()) {
-        let text =
-            if is_certificate(sent) { "Give the certificate and its private key." } else { "Give the client secret." };
         mistakes.push(Mistake::new("credential", text));
     }
     let feeds = form::feeds(sent, mistakes);
@@ -93,21 +97,17 @@ fn read(account: String, sent: &web::Form, mistakes: &mut Vec<Mistake>) -> Optio
     Some(NewConnection { tenant_id, account, feeds, region, storage })
 }
 
-fn is_certificate(sent: &web::Form) -> bool {
-    sent.text("kind") == Some("certificate")
-}
-
 /// The entry as the vault is to have it.
 fn application(sent: &web::Form) -> Secret<String> {
     let text = |field| sent.text(field).unwrap_or_default();
-    let credential = if is_certificate(sent) {
-        json!({
+    let credential = match sent.text("kind") {
+        Some("certificate") => json!({
             "kind": "certificate",
             "certificate_pem": text("certificate_pem"),
             "private_key_pem": text("private_key_pem"),
-        })
-    } else {
-        json!({ "kind": "client_secret", "value": text("client_secret") })
+        }),
+        Some("federated") => json!({ "kind": "federated" }),
+        _ => json!({ "kind": "client_secret", "value": text("client_secret") }),
     };
     let client_id = text("client_id").to_lowercase();
     Secret::new(json!({ "client_id": client_id, "credential": credential }).to_string())

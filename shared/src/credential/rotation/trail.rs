@@ -1,0 +1,43 @@
+//! What a finished rotation leaves for people: an entry of the trail, and what the console shows of the credential.
+
+use crate::{
+    App,
+    audit::{self, Action, Actor},
+    credential::{
+        entry::Entry,
+        name::{EntryKind, EntryName},
+        status::{self, Status},
+    },
+    ports::store::StoreError,
+};
+
+/// Tells of a rotation to this version, once, however often its last step is repeated. The rotation is over whether this
+/// succeeds or not.
+pub(super) async fn tell(app: &App, name: &EntryName, version: &str, entry: &Entry) {
+    match write(app, name, version, entry).await {
+        // The check, or another run of the same step, has written at this moment.
+        Ok(()) | Err(StoreError::Conflict) => {}
+        Err(error) => tracing::warn!(vault.name = name.full, %error, "the trail is not told of this rotation"),
+    }
+}
+
+async fn write(app: &App, name: &EntryName, version: &str, entry: &Entry) -> Result<(), StoreError> {
+    let (store, now) = (app.ports.store.as_ref(), app.clock.now());
+    let short = name.short(&app.config.secrets_prefix);
+    let known = status::one(store, short).await?;
+    if known.as_ref().is_some_and(|known| known.rotated_to.as_deref() == Some(version)) {
+        return Ok(());
+    }
+    let told = known.map(|known| known.told).unwrap_or_default();
+    let status = Status { rotated_to: Some(version.to_owned()), told, ..Status::new(short, Some(entry), now) };
+    let detail = match entry.expires_at {
+        Some(end) => format!("{short}: a new {}, which ends on {end}.", entry.application.credential.title()),
+        None => format!("{short}: a {}, proven once more.", entry.application.credential.title()),
+    };
+    let deed = audit::Entry::new(now, &Actor::Muster, Action::CredentialRotated).saying(detail);
+    let deed = match name.kind {
+        EntryKind::Tenant(tenant) => deed.of_tenant(tenant),
+        EntryKind::App | EntryKind::Console | EntryKind::Signing => deed,
+    };
+    store.commit(vec![status.write(store).await?, deed.write()?]).await
+}
