@@ -171,3 +171,16 @@ fn a_damaged_entry_is_named_and_what_it_replaced_still_works() {
         stage.assert_polls();
     }
 }
+
+#[test]
+fn a_clock_ten_minutes_fast_or_slow_is_named_and_hinders_no_rotation() {
+    for ahead in [10, -10] {
+        let stage = Stage::certified(2030);
+        stage.simulator.advance(harness::minutes(-ahead));
+        stage.begin("v2");
+        stage.drive(rotate(&stage.app, "v2"), |_| {}).unwrap();
+        assert_eq!(stage.certificates_at_entra().len(), 2, "{ahead}");
+        let heard = stage.heard();
+        assert!(heard.contains("clock"), "{heard}");
+    }
+}

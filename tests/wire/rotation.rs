@@ -259,3 +259,18 @@ fn every_kind_rotates_by_the_one_schedule_of_the_template() {
     alone("federated");
     assert_clean(&stack);
 }
+
+#[test]
+fn a_rotation_that_can_never_succeed_is_called_off_and_the_next_one_begins() {
+    let microsoft = Microsoft::new(PUBLIC_URL);
+    let stack = stage(&microsoft);
+    let driver = Driver::schedule(&stack);
+    driver.begin(FIRST).unwrap();
+    driver.step("createSecret", FIRST).unwrap();
+    // A person stores another one meanwhile, and meant it.
+    stack.muster(&["vault", "put", "app"], &entry(CLIENT, HOME, SECRET).to_string());
+    let refused = driver.attempt(FIRST).unwrap_err();
+    assert!(refused["errorMessage"].as_str().unwrap().contains("it stays current"), "{refused}");
+    driver.rotate(SECOND);
+    assert_clean(&stack);
+}

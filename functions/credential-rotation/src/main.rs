@@ -6,11 +6,14 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use shared::{
     clock::left_until,
     config::EXIT_USAGE,
-    credential::{check::Report, rotation::Pace},
+    credential::{
+        check::Report,
+        rotation::{Disposition, Pace},
+    },
 };
 
-/// What is left of an invocation for saying how it ended.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// What is left of an invocation for what follows a check, and for saying how it ended.
+const FAREWELL: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -23,16 +26,22 @@ async fn main() -> ExitCode {
         }
     };
     let (app, platform) = (&app, &aws::Aftermath::new(&aws::sdk().await));
-    let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+    let run = lambda_runtime::run(service_fn(async |event: LambdaEvent<serde_json::Value>| {
         let own_arn = event.context.invoked_function_arn.clone();
         let pace = Pace { left: left_until(event.context.deadline(), FAREWELL), tell: |_, _| {} };
         let aftermath = async |report: &Report| {
             let (events, rotations) = platform.follow(&app.config.secrets_prefix, report, &own_arn).await;
             credential_rotation::Failures { events, rotations }
         };
-        credential_rotation::handle_and(app, event.payload, &pace, aftermath)
-            .await
-            .map_err(|error| lambda_runtime::Error::from(error.to_string()))
+        let of_event = |field: &str| event.payload[field].as_str().unwrap_or_default().to_owned();
+        let (secret, version) = (of_event("SecretId"), of_event("ClientRequestToken"));
+        let answer = credential_rotation::handle_and(app, event.payload, &pace, aftermath).await;
+        if let Err(error) = &answer
+            && error.disposition() == Disposition::StartAnew
+        {
+            platform.call_off(&secret, &version).await;
+        }
+        answer.map_err(|error| lambda_runtime::Error::from(error.to_string()))
     }));
     match run.await {
         Ok(()) => ExitCode::SUCCESS,

@@ -63,6 +63,11 @@ resource "azuread_application_certificate" "first" {
   type           = "AsymmetricX509Cert"
   encoding       = "pem"
   value          = var.certificate_pem
+
+  lifecycle {
+    # Muster may live by it: it goes by hand, once nobody does (see the README).
+    prevent_destroy = true
+  }
 }
 
 resource "azuread_application_password" "first" {
@@ -72,10 +77,9 @@ resource "azuread_application_password" "first" {
   end_date       = timeadd(plantimestamp(), "${var.secret_valid_days * 24}h")
 
   lifecycle {
-    # A new one is made by -replace, not by every plan.
     ignore_changes = [end_date]
-    # The provider must have the new one before the old one goes.
-    create_before_destroy = true
+    # As above. The next one is made in Entra and entered by the renewal link, which tries it before this one may go.
+    prevent_destroy = true
   }
 }
 

@@ -1,6 +1,6 @@
 //! An application in its directory: its credentials at Graph, asked for with patience.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Application, certificate::Certificate, entry::Entry};
 use crate::{
@@ -11,11 +11,15 @@ use crate::{
             GraphError, Listing, NewPassword, ProofClaims, Registered, add_key_request, add_request, list_request,
             parse_added, parse_list, parse_refusal, remove_key_request, remove_request, replace_keys_request,
         },
+        time,
         token::{AccessToken, TokenError},
     },
     secret::Secret,
     tenant::TenantId,
 };
+
+/// From here on a proof may be refused for its times.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 
 /// One application, with a token that may change its credentials.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Directory<'a> {
     token: AccessToken,
     /// Nothing is waited for beyond this.
     until: Timestamp,
+    /// How far Graph's clock is ahead of ours, as its last answer says.
+    ahead: SignedDuration,
 }
 
 /// A registered certificate with its key, and the application that it speaks for by its object id.
@@ -58,7 +64,7 @@ pub async fn home_token(app: &App, application: &Application) -> Result<AccessTo
 
 impl<'a> Directory<'a> {
     pub fn new(app: &'a App, application: &Application, token: AccessToken, until: Timestamp) -> Self {
-        Self { app, application: application.clone(), token, until }
+        Self { app, application: application.clone(), token, until, ahead: SignedDuration::ZERO }
     }
 
     /// With a token by the first of these credentials that Entra takes.
@@ -112,10 +118,10 @@ impl<'a> Directory<'a> {
         certificate: &Certificate,
         signer: &Signer<'_>,
     ) -> Result<(), GraphError> {
-        let proof = signer.proof(self.app.clock.now())?;
         let graph = self.app.config.graph();
-        let request = add_key_request(&graph, &self.application.client_id, name, certificate.der(), &proof);
-        self.call(request, Repeat::WhenNotDone).await.map(drop)
+        let client_id = self.application.client_id.clone();
+        let request = |proof: &Secret<String>| add_key_request(&graph, &client_id, name, certificate.der(), proof);
+        self.prove(signer, request, Repeat::WhenNotDone).await.map(drop)
     }
 
     /// Registers a certificate where none can sign; `listed` is everything that is there, and stays.
@@ -136,9 +142,38 @@ impl<'a> Directory<'a> {
     /// # Errors
     /// [`GraphError`]; one that is gone already is no error.
     pub async fn remove_key(&mut self, key_id: &str, signer: &Signer<'_>) -> Result<(), GraphError> {
+        let (graph, client_id) = (self.app.config.graph(), self.application.client_id.clone());
+        let request = |proof: &Secret<String>| remove_key_request(&graph, &client_id, key_id, proof);
+        gone(self.prove(signer, request, Repeat::Always).await)
+    }
+
+    /// A call with a proof, made at Graph's time once that is known: a clock of ours that is wrong makes every proof so.
+    async fn prove(
+        &mut self,
+        signer: &Signer<'_>,
+        request: impl Fn(&Secret<String>) -> Request,
+        repeat: Repeat,
+    ) -> Result<Vec<u8>, GraphError> {
         let proof = signer.proof(self.app.clock.now())?;
-        let request = remove_key_request(&self.app.config.graph(), &self.application.client_id, key_id, &proof);
-        gone(self.call(request, Repeat::Always).await)
+        match self.call(request(&proof), repeat).await {
+            Err(GraphError::Unauthorized(why)) if self.ahead.abs() >= CLOCKS_DIFFER => {
+                let ahead = self.ahead.as_secs();
+                tracing::warn!(
+                    ahead,
+                    "Graph's clock is so many seconds ahead of this machine's, which is wrong; set it right"
+                );
+                let proof = signer.proof(self.app.clock.now() + self.ahead)?;
+                let again = self.call(request(&proof), repeat).await;
+                again.map_err(|error| match error {
+                    GraphError::Unauthorized(_) => GraphError::Unauthorized(format!(
+                        "{why}; this machine's clock differs from Graph's by {} seconds: set it right",
+                        ahead.abs()
+                    )),
+                    other => other,
+                })
+            }
+            other => other,
+        }
     }
 
     async fn call(&mut self, request: Request, repeat: Repeat) -> Result<Vec<u8>, GraphError> {
@@ -172,6 +207,9 @@ impl<'a> Directory<'a> {
         }
         request.bearer = Some(self.token.bearer.clone());
         let answer = self.app.http.send(request).await?;
+        if let Some(theirs) = answer.header("date").and_then(time::parse_date) {
+            self.ahead = theirs.duration_since(self.app.clock.now());
+        }
         let (status, retry_after) = (answer.status, answer.header("retry-after").map(str::to_owned));
         let body = answer.body.small(&self.app.clock).await?;
         match status {

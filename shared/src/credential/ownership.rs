@@ -4,8 +4,6 @@
 //! is adopted. What is not ours is never touched: other systems keep credentials on the same application, and a rotator
 //! that removes "everything but the new one" takes them down.
 
-use std::collections::BTreeSet;
-
 use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 
@@ -94,13 +92,12 @@ impl Holding {
     }
 
     /// Ours, named by no labelled version of this entry or of any other, once the current credential is a day old; and a
-    /// certificate's second registration. Those
-    /// of an open rotation are its own business. `elsewhere` is what other entries of the vault live by, key ids and
-    /// thumbprints; without it, nothing is given up.
+    /// certificate's second registration. Those of an open rotation are its own business. `elsewhere` is every other entry
+    /// of the vault; without it, nothing is given up.
     pub fn leftovers<'a>(
         &self,
         listed: &'a [Registered],
-        elsewhere: Option<&BTreeSet<String>>,
+        elsewhere: Option<&[Entry]>,
         now: Timestamp,
     ) -> Vec<&'a Registered> {
         if self.current_since(listed).is_none_or(|since| now.duration_since(since) < GRACE) {
@@ -114,9 +111,7 @@ impl Holding {
         // What is younger than that may have been stored, and become current, since the labels were read.
         let is_settled = |registered: &&Registered| self.is_settled(registered);
         let free = |registered: &&Registered| {
-            let lives_there = |identity: &String| {
-                registered.key_id.eq_ignore_ascii_case(identity) || registered.has_thumbprint(identity)
-            };
+            let lives_there = |entry: &Entry| entry.lives_by(registered);
             (!self.is_named(registered) || self.stamp.is_on(registered) && is_a_double(registered, listed))
                 && (open.is_none() || shown_name(registered) != open.as_deref())
                 && elsewhere.is_some_and(|elsewhere| !elsewhere.iter().any(lives_there))
@@ -131,7 +126,7 @@ impl Holding {
 
     /// Whether [`Holding::leftovers`] would be more if it knew what other entries live by.
     pub fn asks_elsewhere(&self, listed: &[Registered], now: Timestamp) -> bool {
-        self.leftovers(listed, Some(&BTreeSet::new()), now).len() > self.leftovers(listed, None, now).len()
+        self.leftovers(listed, Some(&[]), now).len() > self.leftovers(listed, None, now).len()
     }
 
     /// Since when the current credential exists here and at Entra, whichever is later.
@@ -242,7 +237,7 @@ pub(super) mod tests {
         let holding = holding(description(48, &[]), entry("current", "k1", &[]));
         let ours = holding.stamp.name("v0");
         let stamped_and_copied = [password("K5", &ours, "xyz", 4800), password("k1", "", "cur", 48)];
-        let elsewhere = BTreeSet::from(["k5".to_owned()]);
+        let elsewhere = [entry("x", "k5", &[])];
         assert!(
             holding.leftovers(&stamped_and_copied, Some(&elsewhere), noon()).is_empty(),
             "another entry lives by it"
@@ -254,7 +249,7 @@ pub(super) mod tests {
             Registered { display_name: None, ..password("k4", "", "xyz", 4800) },
             password("k5", &ours, "xyz", 4800),
         ];
-        assert_eq!(ids(&holding.leftovers(&listed, Some(&BTreeSet::new()), noon())), ["k5"]);
+        assert_eq!(ids(&holding.leftovers(&listed, Some(&[]), noon())), ["k5"]);
     }
 
     #[test]
@@ -262,7 +257,7 @@ pub(super) mod tests {
         for (stored, made, expected) in [(23, 48, 0), (48, 23, 0), (24, 24, 1)] {
             let holding = holding(description(stored, &[]), entry("current", "k1", &[]));
             let listed = [password("k1", "", "cur", made), password("k0", &holding.stamp.name("v0"), "old", 4800)];
-            let leftovers = holding.leftovers(&listed, Some(&BTreeSet::new()), noon());
+            let leftovers = holding.leftovers(&listed, Some(&[]), noon());
             assert_eq!(leftovers.len(), expected, "{stored} {made}");
         }
     }
@@ -271,11 +266,11 @@ pub(super) mod tests {
     fn an_adopted_secret_is_remembered_and_goes_when_no_label_names_it() {
         let mut holding = holding(description(48, &[("v0", Stage::Previous)]), entry("current", "k1", &["hand"]));
         let listed = [password("k1", "", "cur", 48), password("HAND", "made in the portal", "han", 9000)];
-        let nowhere = BTreeSet::new();
+        let nowhere: [Entry; 0] = [];
         assert_eq!(ids(&holding.leftovers(&listed, Some(&nowhere), noon())), ["HAND"]);
         assert_eq!(holding.adopted(&listed), ["k1", "hand"]);
         assert!(holding.asks_elsewhere(&listed, noon()) && holding.leftovers(&listed, None, noon()).is_empty());
-        let elsewhere = BTreeSet::from(["hand".to_owned()]);
+        let elsewhere = [entry("hand-made", "", &[])];
         assert!(holding.leftovers(&listed, Some(&elsewhere), noon()).is_empty(), "another entry lives by it");
         holding.previous = Some(entry("hand-made", "hand", &[]));
         assert!(holding.leftovers(&listed, Some(&nowhere), noon()).is_empty(), "AWSPREVIOUS names it");
@@ -301,16 +296,16 @@ pub(super) mod tests {
         let key = |key_id: &str, name: &str| key(key_id, name, made.certificate.thumbprint(), 48);
         let ours = holding.stamp.name("v1");
         let listed = [key("k2", &ours), key("k1", &ours), key("k3", "by hand")];
-        assert_eq!(ids(&holding.leftovers(&listed, Some(&BTreeSet::new()), noon())), ["k2"]);
+        assert_eq!(ids(&holding.leftovers(&listed, Some(&[]), noon())), ["k2"]);
         let listed = [key("k2", "CN=by hand"), key("k3", &format!("CN={ours}"))];
-        assert_eq!(ids(&holding.leftovers(&listed, Some(&BTreeSet::new()), noon())), ["k3"], "ours goes, theirs stays");
+        assert_eq!(ids(&holding.leftovers(&listed, Some(&[]), noon())), ["k3"], "ours goes, theirs stays");
     }
 
     #[test]
     fn an_open_rotations_credentials_are_its_own_business() {
         let mut holding = holding(description(48, &[("v2", Stage::Pending)]), entry("current", "k1", &[]));
         let listed = [password("k2", &holding.stamp.name("v2"), "abc", 1), password("k1", "", "cur", 48)];
-        assert!(holding.leftovers(&listed, Some(&BTreeSet::new()), noon()).is_empty());
+        assert!(holding.leftovers(&listed, Some(&[]), noon()).is_empty());
         assert_eq!(ids(&holding.orphans("v2", &listed)), ["k2"]);
         holding.pending = Some(entry("abcdef", "k2", &[]));
         assert!(holding.orphans("v2", &listed).is_empty());

@@ -1,7 +1,5 @@
 //! Reads the vault for rotations and for the daily check: by label and by version, always.
 
-use std::collections::BTreeSet;
-
 use jiff::SignedDuration;
 
 use super::{
@@ -71,9 +69,10 @@ pub(super) async fn pending(
     entry(app, id, Stage::Pending, Some(version)).await
 }
 
-/// What the vault's other entries live by: key ids and thumbprints. Several may be of one application.
-pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<BTreeSet<String>, RotationError> {
-    let mut found = BTreeSet::new();
+/// The vault's other entries, several of which may be of one application; `None` where one is damaged, for nobody knows
+/// what whoever mends it lives by.
+pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<Option<Vec<Entry>>, RotationError> {
+    let mut found = Vec::new();
     for other in app.ports.vault.list(&format!("{}/", app.config.secrets_prefix)).await? {
         let kind = EntryName::parse(&other, &app.config.secrets_prefix).map(|entry| entry.kind);
         // No application lives by the signing key, and what bears no name of ours is not ours to read.
@@ -82,14 +81,16 @@ pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<BTreeSet<St
         }
         for stage in [Stage::Current, Stage::Previous, Stage::Pending] {
             match entry(app, &other, stage, None).await {
-                Ok(entry) => found.extend(entry.iter().flat_map(Entry::identities).map(str::to_owned)),
-                // A damaged entry: no application lives by it.
-                Err(RotationError::Unusable { .. }) => {}
+                Ok(entry) => found.extend(entry),
+                Err(RotationError::Unusable { label, cause }) => {
+                    tracing::warn!(vault.name = other, label, %cause, "nothing is cleared away while an entry is damaged");
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             }
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 async fn entry(app: &App, id: &str, stage: Stage, version: Option<&str>) -> Result<Option<Entry>, RotationError> {

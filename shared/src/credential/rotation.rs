@@ -160,7 +160,8 @@ pub enum Answer {
     Listed(Listing),
     /// Graph does not say, and nothing depends on it.
     NoAnswer,
-    Elsewhere(BTreeSet<String>),
+    /// `None` where one of them is damaged.
+    Elsewhere(Option<Vec<Entry>>),
     Pending(Option<Entry>),
     Described(Description),
     Password(NewPassword),
@@ -195,8 +196,7 @@ pub enum Which {
 pub struct State {
     pub holding: Holding,
     pub listed: Listed,
-    /// What the vault's other entries live by, once they were read.
-    pub elsewhere: Option<BTreeSet<String>>,
+    pub elsewhere: Elsewhere,
     /// Removed by this run, or given up on.
     pub settled: BTreeSet<String>,
     /// What should be gone and would not go.
@@ -214,6 +214,24 @@ pub struct State {
     /// The certificates that earlier looks of this run have shown, and when.
     pub looks: Vec<(Timestamp, BTreeSet<String>)>,
     pub promotion: Promotion,
+}
+
+/// The vault's other entries.
+#[derive(Debug, Clone)]
+pub enum Elsewhere {
+    NotAsked,
+    /// One of them is damaged.
+    Unknown,
+    Read(Vec<Entry>),
+}
+
+impl Elsewhere {
+    fn known(&self) -> Option<&[Entry]> {
+        match self {
+            Self::Read(entries) => Some(entries),
+            Self::NotAsked | Self::Unknown => None,
+        }
+    }
 }
 
 /// An entry with a new credential, on its way into the vault.
@@ -298,10 +316,10 @@ pub fn next_step(state: &State, event: &Event, now: Timestamp) -> Step {
 pub fn next_tidying(state: &State, now: Timestamp) -> Step {
     let Listed::Read(listing) = &state.listed else { return Step::List };
     let listed = &listing.credentials;
-    if state.elsewhere.is_none() && state.holding.asks_elsewhere(listed, now) {
+    if matches!(state.elsewhere, Elsewhere::NotAsked) && state.holding.asks_elsewhere(listed, now) {
         return Step::LookElsewhere;
     }
-    let leftovers = state.holding.leftovers(listed, state.elsewhere.as_ref(), now);
+    let leftovers = state.holding.leftovers(listed, state.elsewhere.known(), now);
     state.first_removal(leftovers, now).unwrap_or(Step::Done(Outcome::Tidy))
 }
 
@@ -328,14 +346,14 @@ fn create(state: &State, event: &Event, now: Timestamp) -> Step {
     }
     let Listed::Read(listing) = &state.listed else { return Step::List };
     let listed = &listing.credentials;
-    if state.elsewhere.is_none() && holding.asks_elsewhere(listed, now) {
+    if matches!(state.elsewhere, Elsewhere::NotAsked) && holding.asks_elsewhere(listed, now) {
         return Step::LookElsewhere;
     }
     // A younger one may be on its way into the vault at this moment, in other hands. Once something is stored, `sweep`
     // removes what lost, whatever its age.
     let abandoned = |orphan: &&Registered| holding.is_settled(orphan);
     let orphans = holding.orphans(&event.version, listed).into_iter().filter(abandoned);
-    let litter = orphans.chain(holding.leftovers(listed, state.elsewhere.as_ref(), now));
+    let litter = orphans.chain(holding.leftovers(listed, state.elsewhere.known(), now));
     if let Some(removal) = state.first_removal(litter, now) {
         return removal;
     }
@@ -529,7 +547,7 @@ impl State {
                 self.listed = Listed::Read(listing);
             }
             Answer::NoAnswer => self.listed = Listed::NoAnswer,
-            Answer::Elsewhere(elsewhere) => self.elsewhere = Some(elsewhere),
+            Answer::Elsewhere(found) => self.elsewhere = found.map_or(Elsewhere::Unknown, Elsewhere::Read),
             Answer::Pending(Some(pending)) => {
                 self.made = None;
                 self.holding.pending = Some(pending);
@@ -702,7 +720,7 @@ mod tests {
         let before = password("before", &state.holding.stamp.name("v0"), "abc", 9000);
         state.listed = listed(vec![password("k1", "", "cur", 48), young, old, before]);
         assert_eq!(next(&state, Act::CreateSecret), Step::LookElsewhere);
-        state.elsewhere = Some(BTreeSet::new());
+        state.elsewhere = Elsewhere::Read(Vec::new());
         assert_eq!(next(&state, Act::CreateSecret), remove("old"));
         state.settled.insert("old".to_owned());
         assert_eq!(next(&state, Act::CreateSecret), remove("before"));
@@ -727,9 +745,9 @@ mod tests {
         state.holding.current = entry("current", "k1", &["hand"]);
         state.listed = listed(vec![password("k1", "", "cur", 48), password("hand", "", "xyz", 9000)]);
         assert_eq!(next(&state, Act::CreateSecret), Step::LookElsewhere);
-        state.elsewhere = Some(BTreeSet::from(["hand".to_owned()]));
+        state.elsewhere = Elsewhere::Read(vec![entry("x", "hand", &[])]);
         assert!(matches!(next(&state, Act::CreateSecret), Step::AddPassword { .. }));
-        state.elsewhere = Some(BTreeSet::new());
+        state.elsewhere = Elsewhere::Read(Vec::new());
         assert_eq!(next(&state, Act::CreateSecret), remove("hand"));
     }
 
@@ -1025,9 +1043,14 @@ mod tests {
         let old = key("k0", &state.holding.stamp.name("v0"), &"00".repeat(20), 9000);
         state.listed = listed(vec![key("k1", "", &current, 48), old]);
         assert_eq!(next_tidying(&state, noon()), Step::LookElsewhere);
-        state.absorb(&Step::LookElsewhere, Answer::Elsewhere(BTreeSet::from(["00".repeat(20)])), noon());
-        assert_eq!(next_tidying(&state, noon()), Step::Done(Outcome::Tidy), "another entry lives by it");
-        state.elsewhere = Some(BTreeSet::new());
+        let other = entry("x", "k0", &[]);
+        for found in [Some(vec![other]), None] {
+            let mut state = state.clone();
+            state.absorb(&Step::LookElsewhere, Answer::Elsewhere(found), noon());
+            let why = "another entry lives by it, or may";
+            assert_eq!(next_tidying(&state, noon()), Step::Done(Outcome::Tidy), "{why}");
+        }
+        state.elsewhere = Elsewhere::Read(Vec::new());
         let removal = Step::Remove { key_id: "k0".to_owned(), signer: Some(Which::Current) };
         assert_eq!(next_tidying(&state, noon()), removal);
         state.absorb(&removal, Answer::NotRemoved, noon());

@@ -173,8 +173,11 @@ impl Tokens {
             Err(error) if error.is_of_the_credential() => error,
             other => return other,
         };
+        // Another application than the current one must not stand in for it.
+        let current = lock(&self.applications).get(name).map(|loaded| loaded.application.client_id.clone());
         if let Ok(previous) = self.load(name, Stage::Previous).await
             && !tried.contains(&previous.version)
+            && (tried.is_empty() || current.is_none_or(|current| current == previous.application.client_id))
             && let Ok(body) = self.ask_as(name, endpoint, &previous, grant).await
         {
             stood_in(name, &why);

@@ -59,6 +59,23 @@ impl Aftermath {
         }
     }
 
+    /// Takes the label off a version that can never become current, so that the next rotation can begin. Secrets Manager
+    /// would go on asking for this one, and begin no other.
+    pub async fn call_off(&self, secret: &str, version: &str) {
+        let update = self.secrets.update_secret_version_stage().secret_id(secret).version_stage("AWSPENDING");
+        match update.remove_from_version_id(version).send().await {
+            Ok(_) => tracing::warn!(
+                vault.name = secret,
+                vault.version = version,
+                "this rotation is called off; another may begin"
+            ),
+            Err(error) => {
+                let error = crate::error::unavailable("vault", "UpdateSecretVersionStage", &error);
+                tracing::error!(vault.name = secret, %error, "a rotation that can never succeed stays open");
+            }
+        }
+    }
+
     /// From now on Secrets Manager rotates it by itself.
     async fn rotate(&self, name: &str, function_arn: &str) -> bool {
         let rules = RotationRulesType::builder().schedule_expression(EVERY).duration(DURATION).build();

@@ -131,7 +131,11 @@ async fn save(app: &App, grant: &Grant, known: Loaded, candidate: &Candidate, pr
     }
     vault.put(&name, &version, &candidate.text, &[Stage::Current], None).await?;
     let labels = vault.describe(&name).await?;
-    if labels.version(Stage::Current) == Some(&version) && labels.version(Stage::Previous) != Some(&grant.version) {
+    if labels.version(Stage::Current) != Some(&version) {
+        // Somebody has stored another one right after.
+        return Err(NotRenewed::Unusable(Unusable::Spent));
+    }
+    if labels.version(Stage::Previous) != Some(&grant.version) {
         // Somebody has stored another one while this was tried.
         take_back(app, &name, &version).await?;
         return Err(NotRenewed::Unusable(Unusable::Spent));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Act, Answer, Event, Listed, Outcome, PROOFS, Promotion, Proofs, Reason, RotationError, State, Step, Which,
-    may_pass, next_step, next_tidying, trail,
+    Act, Answer, Elsewhere, Event, Listed, Outcome, PROOFS, Promotion, Proofs, Reason, RotationError, State, Step,
+    Which, may_pass, next_step, next_tidying, trail,
 };
 use crate::{
     App,
@@ -103,7 +103,7 @@ pub(in crate::credential) async fn tidy(
     let run = Run { app, name, event: None, tell: |_, _| {} };
     run.to_its_end(&mut state, next_tidying).await?;
     let Listed::Read(listing) = &state.listed else { return Ok(Tidied::default()) };
-    let leftovers = holding.leftovers(&listing.credentials, state.elsewhere.as_ref(), app.clock.now());
+    let leftovers = holding.leftovers(&listing.credentials, state.elsewhere.known(), app.clock.now());
     let gone = |key_id: &String| state.settled.contains(key_id) && !state.stubborn.contains(key_id);
     let (gone, stay) = leftovers.into_iter().map(|leftover| leftover.key_id.clone()).partition(gone);
     Ok(Tidied { gone, stay })
@@ -122,7 +122,7 @@ impl State {
         Self {
             holding,
             listed: Listed::NotAsked,
-            elsewhere: None,
+            elsewhere: Elsewhere::NotAsked,
             settled: BTreeSet::new(),
             stubborn: Vec::new(),
             taken: BTreeSet::new(),
@@ -295,7 +295,13 @@ impl Run<'_> {
             return Ok(Answer::Waited);
         };
         let keys: Vec<_> = listing.credentials.iter().filter(|listed| listed.is_certificate()).cloned().collect();
-        match self.directory(state).await?.replace_keys(name, certificate, &keys).await {
+        let mut directory = self.directory(state).await?;
+        // Getting a token takes its time. What is there a moment before the change is what was seen, or we look on.
+        let there = directory.list().await?.credentials.into_iter().filter(|listed| listed.is_certificate());
+        if !there.map(|key| key.key_id).eq(keys.iter().map(|key| key.key_id.clone())) {
+            return Ok(Answer::Concurrent);
+        }
+        match directory.replace_keys(name, certificate, &keys).await {
             Ok(()) => Ok(Answer::Registered),
             Err(GraphError::Concurrent) => Ok(Answer::Concurrent),
             Err(error) => Err(error.into()),

@@ -84,8 +84,8 @@ pub struct World {
     pub now: Timestamp,
     vault: SecretsManager,
     entra: Entra,
-    /// What the vault's other entries live by.
-    elsewhere: BTreeSet<String>,
+    /// The vault's other entries.
+    elsewhere: Vec<Entry>,
     runs: [Option<Run>; 2],
     /// When a person last stored a credential.
     stored_by_hand: Timestamp,
@@ -145,7 +145,8 @@ impl World {
             _ => Owner::Person,
         };
         let (key_id, text) = entra.add_secret("by hand", long_ago, now + YEARS, owner);
-        let elsewhere = matches!(beginning, Beginning::SharedSecret).then(|| key_id.clone()).into_iter().collect();
+        let elsewhere =
+            matches!(beginning, Beginning::SharedSecret).then(|| secret_entry(&text, None)).into_iter().collect();
         let made = certificate(match beginning {
             Beginning::EndedCertificate => ENDED,
             _ => 0,
@@ -288,7 +289,7 @@ impl World {
                 false if state.holding.pending.is_some() && !self.sets(run) => Answer::NoAnswer,
                 false => return None,
             },
-            Step::LookElsewhere => Answer::Elsewhere(self.elsewhere.clone()),
+            Step::LookElsewhere => Answer::Elsewhere(Some(self.elsewhere.clone())),
             Step::ReadPending => Answer::Pending(self.vault.value(version)),
             Step::Describe => Answer::Described(self.vault.describe()),
             Step::AddPassword { name, expires_at } => {
@@ -377,14 +378,16 @@ impl World {
     /// A person waits until everybody knows what was made, then stores it.
     pub fn person_stores(&mut self, certificate_kind: bool, named: bool) {
         self.write_patiently();
+        // What nobody has named is not ours to remove.
+        let owner = if named { Owner::Person } else { Owner::Stranger };
         let entry = if certificate_kind {
             self.certificates += 1;
             let made = certificate(self.certificates);
             let thumbprint = made.certificate.thumbprint();
-            let id = self.entra.add_key("by hand", thumbprint, self.now, made.certificate.ends, Owner::Person);
+            let id = self.entra.add_key("by hand", thumbprint, self.now, made.certificate.ends, owner);
             certificate_entry(made, named.then_some(id.as_str()))
         } else {
-            let (id, text) = self.entra.add_secret("by hand", self.now, self.now + YEARS, Owner::Person);
+            let (id, text) = self.entra.add_secret("by hand", self.now, self.now + YEARS, owner);
             secret_entry(&text, named.then_some(id.as_str()))
         };
         self.now += SETTLES;
