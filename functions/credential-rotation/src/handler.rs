@@ -1,14 +1,15 @@
-//! `credential-rotation`: new client secrets before the old ones end, and what a person should know about each.
+//! `credential-rotation`: new secrets and certificates before the old ones end, and what a person should know about each.
 //!
 //! - **Trigger**: Secrets Manager, four steps for each rotation; EventBridge Scheduler, a check every day.
-//! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords at Graph; for the check, the
-//!   connections until one is found that approved our application, whose tenant tells which roles it has; what was told of
-//!   each credential before.
-//! - **Writes**: versions and labels of the vault; passwords at Graph, those of our own stamp and those once stored here; from
-//!   the check, what is known of every credential, and in the trail what is news of it. On AWS an event for each finding, and
-//!   rotations of what is due and has no schedule.
-//! - **Idempotency**: a version takes one secret for good; whatever else bears its stamp is an orphan and is removed.
-//! - **On failure**: the old secret stays current and works; Secrets Manager repeats the rotation from its first step. An
+//! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords and keys at Graph; for the check,
+//!   the connections until one is found that approved our application, whose tenant tells which roles it has; what was told
+//!   of each credential before.
+//! - **Writes**: versions and labels of the vault; passwords and keys at Graph, those of our own stamp and those once stored
+//!   here; from the check, what is known of every credential, and in the trail what is news of it. On AWS an event for each
+//!   finding, and rotations of what is due and has no schedule.
+//! - **Idempotency**: a version takes one credential for good; whatever else bears its stamp is an orphan and is removed. A
+//!   federated entry is carried over as it is.
+//! - **On failure**: the old credential stays current and works; Secrets Manager repeats the rotation from its first step. An
 //!   entry that cannot be checked is a finding; a check that cannot begin is tried twice more. Events that are not taken,
 //!   and rotations that do not begin, are measured, and tried again by tomorrow's check.
 

@@ -1,6 +1,7 @@
-//! The daily check: what about each stored credential a person should know, and which secrets are due for rotation.
+//! The daily check: what about each stored credential a person should know, and which of them are due for rotation.
 //!
-//! Certificates and federated credentials get the part about expiry; their own rotation is not there yet.
+//! Secrets and certificates are judged alike. A federated credential has no end and is never due: of it the check tells
+//! whether Entra takes it, and what else the application may.
 
 mod run;
 pub mod told;
