@@ -44,6 +44,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether this rotation can never succeed, and another one has to begin.
+    pub fn is_hopeless(&self) -> bool {
+        self.disposition() == Disposition::StartAnew
+    }
+
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Unreadable(_) => Disposition::NeedsOperator,
@@ -58,6 +63,12 @@ impl Error {
 pub struct Failures {
     pub events: u64,
     pub rotations: u64,
+}
+
+impl From<(u64, u64)> for Failures {
+    fn from((events, rotations): (u64, u64)) -> Self {
+        Self { events, rotations }
+    }
 }
 
 /// Handles one event: a step of a rotation, or the daily check.
