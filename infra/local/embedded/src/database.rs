@@ -175,7 +175,7 @@ mod tests {
         let layout: i64 = database
             .read("vault", |connection| connection.pragma_query_value(None, "user_version", |row| row.get(0)))
             .unwrap();
-        assert_eq!(layout, 3);
+        assert_eq!(layout, 4);
     }
 
     #[test]
