@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use simulator::Certificate;
 
 use crate::{
-    microsoft::{Microsoft, entry},
+    microsoft::{CONSOLE_CLIENT, Microsoft, entry},
     stack::{PUBLIC_URL, Stack},
     template::{Template, target},
 };
@@ -265,12 +265,14 @@ fn a_rotation_that_can_never_succeed_is_called_off_and_the_next_one_begins() {
     let microsoft = Microsoft::new(PUBLIC_URL);
     let stack = stage(&microsoft);
     let driver = Driver::schedule(&stack);
-    driver.begin(FIRST).unwrap();
-    driver.step("createSecret", FIRST).unwrap();
-    // A person stores another one meanwhile, and meant it.
-    stack.muster(&["vault", "put", "app"], &entry(CLIENT, HOME, SECRET).to_string());
-    let refused = driver.attempt(FIRST).unwrap_err();
-    assert!(refused["errorMessage"].as_str().unwrap().contains("it stays current"), "{refused}");
-    driver.rotate(SECOND);
+    let overtaken = "70000000-0000-4000-8000-000000000007";
+    driver.begin(overtaken).unwrap();
+    driver.step("createSecret", overtaken).unwrap();
+    // A person stores another application meanwhile.
+    stack.muster(&["vault", "put", "app"], &entry(CONSOLE_CLIENT, HOME, SECRET).to_string());
+    let refused = driver.attempt(overtaken).unwrap_err();
+    assert!(refused["errorMessage"].as_str().unwrap().contains("another application"), "{refused}");
+    assert!(driver.labels(overtaken).is_empty(), "Secrets Manager would begin no other rotation");
+    driver.begin(SECOND).unwrap();
     assert_clean(&stack);
 }

@@ -1,7 +1,7 @@
 //! Least privilege, as far as it can be read. `tests/wire/story` proves the rest by use.
 
 use serde_json::{Value, json};
-use shared::ports::vault::RECOVERY;
+use shared::{cloud::Cloud, ports::vault::RECOVERY};
 
 use super::functions::PULLERS;
 use crate::template::{Template, list, target};
@@ -86,6 +86,10 @@ fn the_identity_is_assumed_by_who_asks_entra_and_may_ask_for_that_one_token() {
     assert_eq!(people["Condition"], json!({"ArnLike": {"aws:PrincipalArn": narrowed}}));
     let assumed =
         format!("arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:{}", "role/${AWS::StackName}-entra-identity");
+    for cloud in Cloud::ALL {
+        let audience = &Template::shared().json["Mappings"]["Clouds"][cloud.name()]["TokenAudience"];
+        assert_eq!(audience, cloud.token_exchange());
+    }
     let (mut assuming, mut asking) = (Vec::new(), Vec::new());
     for (role, statement) in of_service("sts:") {
         match actions(statement)[..] {
@@ -97,7 +101,7 @@ fn the_identity_is_assumed_by_who_asks_entra_and_may_ask_for_that_one_token() {
             }
             ["sts:GetWebIdentityToken"] => {
                 let condition = json!({
-                    "ForAllValues:StringEquals": {"sts:IdentityTokenAudience": ["api://AzureADTokenExchange", "api://AzureADTokenExchangeUSGov"]},
+                    "ForAllValues:StringEquals": {"sts:IdentityTokenAudience": {"Fn::FindInMap": ["Clouds", {"Ref": "Cloud"}, "TokenAudience"]}},
                     "StringEquals": {"sts:SigningAlgorithm": "RS256"},
                     "NumericLessThanEquals": {"sts:DurationSeconds": "300"},
                 });

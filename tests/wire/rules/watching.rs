@@ -10,7 +10,7 @@ use crate::template::{Template, list, target};
 
 /// Told only of trouble: a message given back (the poisoned one is), a tenant throttled, a window parked. Every other
 /// metric is told in a story without trouble, which looks for it in the functions' logs.
-pub const OF_TROUBLE: [Metric; 3] = [Metric::MessagesFailed, Metric::Parked, Metric::Throttled];
+pub const OF_TROUBLE: [Metric; 4] = [Metric::EventsFailed, Metric::MessagesFailed, Metric::Parked, Metric::Throttled];
 
 /// The alarms on a metric, and where it names one, on this resource.
 fn alarms(namespace: &str, metric: &str, on: Option<&str>) -> Vec<&'static Value> {
