@@ -6,7 +6,7 @@ use shared::{
     microsoft::tokens::ApplicationName,
     tenant::{Ability, State},
 };
-use simulator::{Alert, Certificate, ClientSecret, Fault, Route};
+use simulator::{Alert, Application, Certificate, ClientSecret, Fault, Route, Tenant};
 
 fn second_secret(stage: &Stage) {
     stage.world(|world| {
@@ -81,6 +81,28 @@ fn stored_by_hand(stage: &Stage, text: &str, version: &str) {
     let text = shared::secret::Secret::new(text.to_owned());
     let put = stage.app.ports.vault.put("muster/app", version, &text, &[shared::ports::vault::Stage::Current], None);
     futures::executor::block_on(put).unwrap();
+}
+
+#[test]
+fn the_application_before_the_current_one_does_not_stand_in_for_it() {
+    let stage = Stage::connected();
+    stage.ticks(2);
+    // Replaced by another application, whose secret Entra does not take; the one before would still be let in.
+    let other = "b0000000-0000-4000-8000-00000000c11e";
+    let credential = json!({"kind": "client_secret", "value": "not-known-yet"});
+    let entry = json!({"client_id": other, "home_tenant_id": harness::HOME, "credential": credential});
+    stage.world(|world| {
+        let application = Application { client_id: other.to_owned(), ..harness::application() };
+        world.add_application(application);
+    });
+    let consents = Tenant::new(TENANT, "").consented(other, &[harness::ALERT_ROLE], at(-10_000)).consents;
+    stage.tenant(|tenant| tenant.consents.extend(consents));
+    stored_by_hand(&stage, &entry.to_string(), "v2");
+    stage.pass(minutes(90));
+    let before = stage.defender_calls().len();
+    stage.ticks(2);
+    assert_eq!(stage.defender_calls().len(), before, "nobody comes in as the application that was replaced");
+    assert_eq!(stage.view().state, State::CredentialFault);
 }
 
 fn entry(credential: &serde_json::Value) -> String {

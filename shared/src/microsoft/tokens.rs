@@ -173,11 +173,8 @@ impl Tokens {
             Err(error) if error.is_of_the_credential() => error,
             other => return other,
         };
-        // Another application than the current one must not stand in for it.
-        let current = lock(&self.applications).get(name).map(|loaded| loaded.application.client_id.clone());
         if let Ok(previous) = self.load(name, Stage::Previous).await
-            && !tried.contains(&previous.version)
-            && (tried.is_empty() || current.is_none_or(|current| current == previous.application.client_id))
+            && tried.iter().all(|tried| may_stand_in(&previous, tried))
             && let Ok(body) = self.ask_as(name, endpoint, &previous, grant).await
         {
             stood_in(name, &why);
@@ -192,14 +189,14 @@ impl Tokens {
         name: &str,
         endpoint: &Url,
         grant: &Grant<'_>,
-        tried: &mut Vec<String>,
+        tried: &mut Vec<Loaded>,
     ) -> Result<Vec<u8>, TokenError> {
         let remembered = lock(&self.applications).get(name).filter(|loaded| self.is_fresh(loaded)).cloned();
         let refused = match remembered {
             None => None,
             Some(remembered) => match self.ask_as(name, endpoint, &remembered, grant).await {
                 Err(error) if error.is_of_the_credential() => {
-                    tried.push(remembered.version);
+                    tried.push(remembered);
                     Some(error)
                 }
                 other => return other,
@@ -208,9 +205,9 @@ impl Tokens {
         let current = self.load(name, Stage::Current).await?;
         match refused {
             // Nobody has stored another one meanwhile.
-            Some(refused) if tried.contains(&current.version) => Err(refused),
+            Some(refused) if tried.iter().any(|tried| tried.version == current.version) => Err(refused),
             _ => {
-                tried.push(current.version.clone());
+                tried.push(current.clone());
                 self.ask_as(name, endpoint, &current, grant).await
             }
         }
@@ -324,6 +321,12 @@ enum Answer {
     Given(Vec<u8>),
     /// And when, by Entra's clock.
     Refused(EntraError, Option<Timestamp>),
+}
+
+/// Another application than the one that was tried is no substitute: somebody has replaced it, and meant it.
+fn may_stand_in(previous: &Loaded, tried: &Loaded) -> bool {
+    let principal = |loaded: &Loaded| (loaded.application.client_id.clone(), loaded.application.home_tenant_id.clone());
+    previous.version != tried.version && principal(previous) == principal(tried)
 }
 
 fn stood_in(name: &str, why: &TokenError) {

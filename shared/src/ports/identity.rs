@@ -44,8 +44,9 @@ pub enum IdentityError {
 }
 
 /// Contract. The token is a JWT signed with RS256, the one algorithm that Entra takes from other issuers (MICROSOFT.md 2.6),
-/// whose issuer publishes its keys. It is good for a few minutes still, for this audience alone, and names us as its
-/// subject. Asking often costs little: an implementation remembers what it has while it is good.
+/// whose issuer publishes its keys. It is good for a few minutes still, for this audience, and names us as its subject; where
+/// somebody else writes it (a file), that is theirs to see to, and Entra tells. Asking often costs little: an
+/// implementation remembers what it has while it is good.
 #[async_trait]
 pub trait Identity: Send + Sync + std::fmt::Debug {
     /// A token for `audience`.
