@@ -17,39 +17,28 @@ mod error;
 #[cfg(test)]
 mod model;
 mod run;
+mod state;
+mod step;
 mod trail;
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    certificate::Made,
-    entry::{Entry, NewCredential},
-    ownership::{Holding, IN_FLIGHT},
-};
-use crate::{
-    microsoft::{
-        entra::Refusal,
-        graph::{Listing, NewPassword, Registered},
-    },
-    ports::vault::{Description, Stage},
-    secret::Secret,
-};
+use super::{entry::Entry, ownership::IN_FLIGHT};
+use crate::{microsoft::graph::Registered, ports::vault::Stage};
 
 pub(super) use error::end_on_aws;
 pub use error::{Disposition, Reason, RotationError};
 pub use run::{Pace, rotatable, rotate};
 pub(super) use run::{Tidied, tidy};
+use state::{Elsewhere, Fate, Listed, MadeEntry, Promotion, State};
+pub use step::{Act, Event, Outcome};
+use step::{Step, Which};
 
 /// How long a credential of ours lives. It is rotated when half of that is over, and the one before it works until then.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(180 * 24);
 /// The tokens in a row that a new credential must earn. One alone says little: a new one works at one of Entra's
 /// replicas and not at the next (MICROSOFT.md 5.5).
 pub const PROOFS: u32 = 5;
-/// After a refused token.
-const RETRY: SignedDuration = SignedDuration::from_secs(3);
 /// A rotation is not given up for lost before it is this old: replicas have been slower than anybody thought before.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 /// Nor by a run that has not seen for itself that waiting does not help.
@@ -59,230 +48,8 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(20);
 /// So long after a change of an application Graph refuses the next one (MICROSOFT.md 5.1).
 const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
 
-/// Secrets Manager's event. The user guide and the service spell the steps differently; both are taken.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Event {
-    pub step: Act,
-    /// The secret's name or ARN, given to the vault as it is.
-    pub secret_id: String,
-    /// The version that the rotation makes.
-    #[serde(rename = "ClientRequestToken")]
-    pub version: String,
-    /// Proves to the vault that a write belongs to the rotation.
-    #[serde(default)]
-    pub rotation_token: Option<Secret<String>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Act {
-    #[serde(alias = "create_secret")]
-    CreateSecret,
-    #[serde(alias = "set_secret")]
-    SetSecret,
-    #[serde(alias = "test_secret")]
-    TestSecret,
-    #[serde(alias = "finish_secret")]
-    FinishSecret,
-}
-
-/// What a step came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The version is current already: the rotation is over, and this event late.
-    AlreadyCurrent,
-    Created,
-    /// The rotation may go on; a new certificate is registered.
-    Verified,
-    Proven,
-    Finished,
-    /// Nothing of ours is left that nobody needs, or nothing that can be removed.
-    Tidy,
-}
-
-/// One thing to do next: one call, whose answer goes to [`State::absorb`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    Done(Outcome),
-    Abandon(Reason),
-    Wait(Timestamp),
-    /// Ask Entra for a token by exactly this entry.
-    Try(Which),
-    /// Ask Graph which credentials the application has.
-    List,
-    /// Find out what the vault's other entries live by.
-    LookElsewhere,
-    /// Ask the vault what is stored under the version, for somebody else has stored it.
-    ReadPending,
-    /// Ask the vault for the labels as they are now.
-    Describe,
-    /// Make a secret of this name at Graph.
-    AddPassword {
-        name: String,
-        expires_at: Timestamp,
-    },
-    /// Make a key and its certificate, here.
-    MakeCertificate {
-        name: String,
-        expires_at: Timestamp,
-    },
-    /// Put what was made, or of a federated credential what is current, under the version: [`State::to_store`].
-    Store,
-    /// Register the pending certificate under this name, with a proof that this one signs.
-    AddKey {
-        name: String,
-        signer: Which,
-    },
-    /// Register it where no certificate is left that could sign: the whole collection is replaced, by what was listed
-    /// and the new one.
-    ReplaceKeys {
-        name: String,
-    },
-    /// Take this credential away at Graph, of a certificate with a proof that this one signs. When that fails, a later
-    /// rotation or the daily check does it.
-    Remove {
-        key_id: String,
-        signer: Option<Which>,
-    },
-    /// Move `AWSCURRENT` off this version.
-    Promote {
-        from: String,
-    },
-}
-
-/// What came of a step. What ends the run (a platform that fails, a Graph that refuses) is no answer.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// A token, or a refusal and how long Entra asks us to wait.
-    Token(Result<(), (String, Option<SignedDuration>)>),
-    Listed(Listing),
-    /// Graph does not say, and nothing depends on it.
-    NoAnswer,
-    /// `None` where one of them is damaged.
-    Elsewhere(Option<Vec<Entry>>),
-    Pending(Option<Entry>),
-    Described(Description),
-    Password(NewPassword),
-    Certificate(Made),
-    Stored,
-    /// Another run has stored another value under this version before.
-    StoredByAnother,
-    /// The vault took nothing, for this reason.
-    NotStored(String),
-    Registered,
-    /// Somebody else has changed the application a moment ago; nothing was done.
-    Concurrent,
-    /// Graph does not take the proof of this signer.
-    ProofRefused(String),
-    Removed,
-    NotRemoved,
-    Promoted,
-    NotPromoted(String),
-    Waited,
-}
-
-/// Whose credential is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Which {
-    Current,
-    Previous,
-    Pending,
-}
-
-/// What was read and what was tried, as far as this run has got.
-#[derive(Debug, Clone)]
-pub struct State {
-    pub holding: Holding,
-    pub listed: Listed,
-    pub elsewhere: Elsewhere,
-    /// Removed by this run, or given up on.
-    pub settled: BTreeSet<String>,
-    /// What should be gone and would not go.
-    pub stubborn: Vec<String>,
-    /// Which credentials Entra took, and which not.
-    pub taken: BTreeSet<Which>,
-    pub refused: Vec<(Which, String)>,
-    pub proofs: Proofs,
-    /// What this run has made and not stored yet.
-    pub made: Option<MadeEntry>,
-    /// This run has seen the pending certificate registered, or registered it.
-    pub registered: bool,
-    /// Certificates whose proof Graph did not take.
-    pub doubted: Vec<(Which, String)>,
-    /// The certificates that earlier looks of this run have shown, and when.
-    pub looks: Vec<(Timestamp, BTreeSet<String>)>,
-    pub promotion: Promotion,
-}
-
-/// The vault's other entries.
-#[derive(Debug, Clone)]
-pub enum Elsewhere {
-    NotAsked,
-    /// One of them is damaged.
-    Unknown,
-    Read(Vec<Entry>),
-}
-
-impl Elsewhere {
-    fn known(&self) -> Option<&[Entry]> {
-        match self {
-            Self::Read(entries) => Some(entries),
-            Self::NotAsked | Self::Unknown => None,
-        }
-    }
-}
-
-/// An entry with a new credential, on its way into the vault.
-#[derive(Debug, Clone)]
-pub struct MadeEntry {
-    pub entry: Entry,
-    pub fate: Fate,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    ToStore,
-    /// Another run's is stored.
-    Beaten,
-    /// Another run's is stored, and the vault does not show it yet.
-    Unseen,
-    Refused(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Promotion {
-    NotTried,
-    Done,
-    /// Somebody else has moved the labels.
-    Refused(String),
-    /// As before, and the labels were read since.
-    RefusedFor(String),
-}
-
-/// The application's credentials, as one replica of Graph's knows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listed {
-    NotAsked,
-    /// Asked in vain. Nothing follows from that.
-    NoAnswer,
-    Read(Listing),
-}
-
-/// The tokens that a credential under test has earned.
-#[derive(Debug, Clone)]
-pub struct Proofs {
-    pub in_a_row: u32,
-    pub next_at: Timestamp,
-    pub last_refusal: String,
-    pub began: Timestamp,
-    pub deadline: Timestamp,
-    pub spacing: SignedDuration,
-}
-
 /// Decides the next thing to do. Pure; one call after another leads every step to its end, whoever began it.
-pub fn next_step(state: &State, event: &Event, now: Timestamp) -> Step {
+fn next_step(state: &State, event: &Event, now: Timestamp) -> Step {
     let holding = &state.holding;
     if state.promotion == Promotion::Done {
         return Step::Done(Outcome::Finished);
@@ -313,14 +80,14 @@ pub fn next_step(state: &State, event: &Event, now: Timestamp) -> Step {
 }
 
 /// Removes what is ours and of no use, outside of any rotation: what the daily check does.
-pub fn next_tidying(state: &State, now: Timestamp) -> Step {
+fn next_tidying(state: &State, now: Timestamp) -> Step {
     let Listed::Read(listing) = &state.listed else { return Step::List };
     let listed = &listing.credentials;
     if matches!(state.elsewhere, Elsewhere::NotAsked) && state.holding.asks_elsewhere(listed, now) {
         return Step::LookElsewhere;
     }
     let leftovers = state.holding.leftovers(listed, state.elsewhere.known(), now);
-    state.first_removal(leftovers, now).unwrap_or(Step::Done(Outcome::Tidy))
+    first_removal(state, leftovers, now).unwrap_or(Step::Done(Outcome::Tidy))
 }
 
 /// Clears away what earlier rotations left, then makes the credential and stores it.
@@ -354,7 +121,7 @@ fn create(state: &State, event: &Event, now: Timestamp) -> Step {
     let abandoned = |orphan: &&Registered| holding.is_settled(orphan);
     let orphans = holding.orphans(&event.version, listed).into_iter().filter(abandoned);
     let litter = orphans.chain(holding.leftovers(listed, state.elsewhere.known(), now));
-    if let Some(removal) = state.first_removal(litter, now) {
+    if let Some(removal) = first_removal(state, litter, now) {
         return removal;
     }
     let (name, expires_at) = (holding.stamp.name(&event.version), now + LIFETIME);
@@ -374,7 +141,7 @@ fn sweep(state: &State, event: &Event, now: Timestamp) -> Option<Step> {
         Listed::NoAnswer => return None,
         Listed::Read(listing) => listing,
     };
-    state.first_removal(state.holding.orphans(&event.version, &listing.credentials), now)
+    first_removal(state, state.holding.orphans(&event.version, &listing.credentials), now)
 }
 
 /// A rotation goes on only while we are who we say we are: the current credential works. Where it has expired, what
@@ -488,175 +255,30 @@ fn promote(state: &State) -> Step {
     }
 }
 
-impl State {
-    /// What to put under the version: what this run has made, or of a federated credential what is current.
-    pub fn to_store(&self) -> &Entry {
-        self.made.as_ref().map_or(&self.holding.current, |made| &made.entry)
-    }
-
-    /// What the vault holds under a label, if it is of the same application as what is current.
-    pub fn entry(&self, which: Which) -> Option<&Entry> {
-        let holding = &self.holding;
-        let entry = match which {
-            Which::Current => Some(&holding.current),
-            Which::Previous => holding.previous.as_ref(),
-            Which::Pending => holding.pending.as_ref(),
-        };
-        entry.filter(|entry| entry.is_same_principal(&holding.current))
-    }
-
-    /// Whose proof Graph may take: a certificate that is valid, registered, and not the one that goes.
-    fn signer(&self, now: Timestamp, goes: Option<&Registered>) -> Option<Which> {
-        let Listed::Read(listing) = &self.listed else { return None };
-        let may_sign = |which: &Which| {
-            let Some(entry) = self.entry(*which) else { return false };
-            let registered = self.holding.at_entra(entry, &listing.credentials);
-            let is_valid = entry.certificate().is_some_and(|(certificate, _)| certificate.is_valid(now));
-            let doubted = self.doubted.iter().any(|(doubted, _)| doubted == which);
-            let is_another = goes.is_none_or(|goes| self.holding.can_do_without(entry, goes, &listing.credentials));
-            is_valid && is_another && !doubted && registered.is_some_and(Registered::is_certificate)
-        };
-        [Which::Current, Which::Previous, Which::Pending].into_iter().find(may_sign)
-    }
-
-    /// The first of these that this run has not dealt with and that somebody can take away.
-    fn first_removal<'a>(&self, litter: impl IntoIterator<Item = &'a Registered>, now: Timestamp) -> Option<Step> {
-        let mut open = litter.into_iter().filter(|registered| !self.settled.contains(&registered.key_id));
-        open.find_map(|registered| {
-            let key_id = registered.key_id.clone();
-            match registered.is_certificate() {
-                false => Some(Step::Remove { key_id, signer: None }),
-                true => self.signer(now, Some(registered)).map(|signer| Step::Remove { key_id, signer: Some(signer) }),
-            }
-        })
-    }
-
-    /// Takes in what came of a step.
-    pub fn absorb(&mut self, step: &Step, answer: Answer, now: Timestamp) {
-        match answer {
-            Answer::Token(answer) => {
-                let which = match step {
-                    Step::Try(which) => *which,
-                    _ => return,
-                };
-                self.absorb_token(which, answer, now);
-            }
-            Answer::Listed(listing) => {
-                let keys = listing.credentials.iter().filter(|registered| registered.is_certificate());
-                self.looks.push((now, keys.map(|key| key.key_id.clone()).collect()));
-                self.listed = Listed::Read(listing);
-            }
-            Answer::NoAnswer => self.listed = Listed::NoAnswer,
-            Answer::Elsewhere(found) => self.elsewhere = found.map_or(Elsewhere::Unknown, Elsewhere::Read),
-            Answer::Pending(Some(pending)) => {
-                self.made = None;
-                self.holding.pending = Some(pending);
-            }
-            Answer::Pending(None) => self.meet(Fate::Unseen),
-            Answer::Described(description) => {
-                self.holding.description = description;
-                if let Promotion::Refused(why) = &self.promotion {
-                    self.promotion = Promotion::RefusedFor(why.clone());
-                }
-            }
-            Answer::Password(NewPassword { value, key_id, end }) => {
-                let Step::AddPassword { expires_at, .. } = step else { return };
-                let expires_at = end.unwrap_or(*expires_at);
-                self.absorb_made(NewCredential::Secret { value: &value, key_id: &key_id, expires_at });
-            }
-            Answer::Certificate(made) => self.absorb_made(NewCredential::Certificate(&made)),
-            Answer::Stored => {
-                self.holding.pending = Some(self.to_store().clone());
-                self.made = None;
-            }
-            Answer::StoredByAnother => self.meet(Fate::Beaten),
-            Answer::NotStored(why) => self.meet(Fate::Refused(why)),
-            Answer::Registered => self.registered = true,
-            // What was seen before somebody else wrote is worth nothing.
-            Answer::Concurrent => self.looks.clear(),
-            Answer::ProofRefused(why) => {
-                if let Step::AddKey { signer, .. } = step {
-                    self.doubted.push((*signer, why));
-                }
-            }
-            Answer::Removed => self.settle(step),
-            Answer::NotRemoved => {
-                self.settle(step);
-                if let Step::Remove { key_id, .. } = step {
-                    self.stubborn.push(key_id.clone());
-                }
-            }
-            Answer::Promoted => self.promotion = Promotion::Done,
-            Answer::NotPromoted(why) => self.promotion = Promotion::Refused(why),
-            Answer::Waited => {}
+/// The first of these that this run has not dealt with and that somebody can take away.
+fn first_removal<'a>(state: &State, litter: impl IntoIterator<Item = &'a Registered>, now: Timestamp) -> Option<Step> {
+    let mut open = litter.into_iter().filter(|registered| !state.settled.contains(&registered.key_id));
+    open.find_map(|registered| {
+        let key_id = registered.key_id.clone();
+        match registered.is_certificate() {
+            false => Some(Step::Remove { key_id, signer: None }),
+            true => state.signer(now, Some(registered)).map(|signer| Step::Remove { key_id, signer: Some(signer) }),
         }
-    }
-
-    fn settle(&mut self, step: &Step) {
-        if let Step::Remove { key_id, .. } = step {
-            self.settled.insert(key_id.clone());
-        }
-    }
-
-    /// Of a federated credential nothing was made, and there is nothing to take back.
-    fn meet(&mut self, fate: Fate) {
-        let entry = self.to_store().clone();
-        self.made = Some(MadeEntry { entry, fate });
-    }
-
-    fn absorb_made(&mut self, new: NewCredential<'_>) {
-        // What is listed from here on is what `sweep` looks for, so it has to be asked for anew.
-        let adopted = match std::mem::replace(&mut self.listed, Listed::NotAsked) {
-            Listed::Read(listing) => self.holding.adopted(&listing.credentials),
-            Listed::NotAsked | Listed::NoAnswer => self.holding.current.retired_key_ids.clone(),
-        };
-        let entry = self.holding.current.with(new, adopted);
-        self.made = Some(MadeEntry { entry, fate: Fate::ToStore });
-    }
-
-    fn absorb_token(&mut self, which: Which, answer: Result<(), (String, Option<SignedDuration>)>, now: Timestamp) {
-        let proofs = &mut self.proofs;
-        match answer {
-            Ok(()) => {
-                self.taken.insert(which);
-                proofs.in_a_row += 1;
-                proofs.next_at = now + proofs.spacing;
-            }
-            Err((why, retry_after)) => {
-                proofs.in_a_row = 0;
-                proofs.next_at = now + retry_after.unwrap_or(RETRY).max(RETRY);
-                proofs.last_refusal.clone_from(&why);
-                self.refused.push((which, why));
-            }
-        }
-    }
-}
-
-/// Whether time alone may heal a refusal of a new credential. An application that is "not found" may be one too
-/// (MICROSOFT.md 2.8, the codes that are transient after a change of ours).
-fn may_pass(refusal: Refusal) -> bool {
-    match refusal {
-        Refusal::OurCredential | Refusal::Throttled | Refusal::Transient | Refusal::NotConsented | Refusal::Unknown => {
-            true
-        }
-        Refusal::OurRequest
-        | Refusal::Disabled
-        | Refusal::ConditionalAccess
-        | Refusal::NoDefender
-        | Refusal::NoTenant
-        | Refusal::OtherCloud => false,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
         super::{
-            certificate,
+            certificate::{self, Made},
             ownership::tests::{description, entry, holding, hours, key, noon, password},
         },
+        state::Proofs,
+        step::Answer,
         *,
     };
+    use crate::{microsoft::graph::Listing, secret::Secret};
 
     fn minutes(minutes: i64) -> SignedDuration {
         SignedDuration::from_mins(minutes)
@@ -665,7 +287,7 @@ mod tests {
     /// `v1` is current for two days by `k1`, `v2` awaits its value.
     fn state() -> State {
         let holding = holding(description(48, &[("v2", Stage::Pending)]), entry("current", "k1", &[]));
-        State::beginning(holding, noon(), minutes(5), SignedDuration::from_secs(15))
+        State::new(holding, noon(), minutes(5), SignedDuration::from_secs(15))
     }
 
     fn created() -> State {

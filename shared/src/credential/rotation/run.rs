@@ -1,12 +1,12 @@
 //! Carries out what [`next_step`] decides: one call, its answer, and the next.
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Act, Answer, Elsewhere, Event, Listed, Outcome, PROOFS, Promotion, Proofs, Reason, RotationError, State, Step,
-    Which, may_pass, next_step, next_tidying, trail,
+    PROOFS, Reason, RotationError, next_step, next_tidying,
+    state::{Listed, State},
+    step::{Act, Answer, Event, Outcome, Step, Which},
+    trail,
 };
 use crate::{
     App,
@@ -68,7 +68,7 @@ pub async fn rotate(app: &App, event: &Event, pace: &Pace) -> Result<Outcome, Ro
     let name = an_applications(app, &event.secret_id)?;
     let began = app.clock.now();
     let holding = read::holding(app, &event.secret_id, event.step != Act::CreateSecret).await?;
-    let mut state = State::new(holding, app, pace.left);
+    let mut state = begin(holding, app, pace.left);
     let run = Run { app, name: &name, event: Some(event), tell: pace.tell };
     let outcome = run.to_its_end(&mut state, |state, now| next_step(state, event, now)).await?;
     if event.step == Act::FinishSecret {
@@ -98,7 +98,7 @@ pub(in crate::credential) async fn tidy(
     listing: Listing,
     until: Timestamp,
 ) -> Result<Tidied, RotationError> {
-    let mut state = State::new(holding.clone(), app, until.duration_since(app.clock.now()));
+    let mut state = begin(holding.clone(), app, until.duration_since(app.clock.now()));
     state.listed = Listed::Read(listing);
     let run = Run { app, name, event: None, tell: |_, _| {} };
     run.to_its_end(&mut state, next_tidying).await?;
@@ -109,33 +109,14 @@ pub(in crate::credential) async fn tidy(
     Ok(Tidied { gone, stay })
 }
 
+/// A run that may take this long, and no longer than the tokens of a new credential can need.
+fn begin(holding: Holding, app: &App, left: SignedDuration) -> State {
+    let spacing = app.config.canary_spacing;
+    let testing = PATIENCE + spacing * i32::try_from(PROOFS - 1).unwrap_or(i32::MAX);
+    State::new(holding, app.clock.now(), left.min(testing), spacing)
+}
+
 impl State {
-    fn new(holding: Holding, app: &App, left: SignedDuration) -> Self {
-        let testing = PATIENCE + app.config.canary_spacing * i32::try_from(PROOFS - 1).unwrap_or(i32::MAX);
-        Self::beginning(holding, app.clock.now(), left.min(testing), app.config.canary_spacing)
-    }
-
-    /// Nothing is known yet but what the vault holds.
-    pub(super) fn beginning(holding: Holding, now: Timestamp, left: SignedDuration, spacing: SignedDuration) -> Self {
-        let deadline = now.saturating_add(left).unwrap_or(Timestamp::MAX);
-        let last_refusal = String::new();
-        Self {
-            holding,
-            listed: Listed::NotAsked,
-            elsewhere: Elsewhere::NotAsked,
-            settled: BTreeSet::new(),
-            stubborn: Vec::new(),
-            taken: BTreeSet::new(),
-            refused: Vec::new(),
-            proofs: Proofs { in_a_row: 0, next_at: now, last_refusal, began: now, deadline, spacing },
-            made: None,
-            registered: false,
-            doubted: Vec::new(),
-            looks: Vec::new(),
-            promotion: Promotion::NotTried,
-        }
-    }
-
     /// Who may ask Graph, in order: any credential of the same application that Entra takes.
     fn credentials(&self) -> Vec<&Entry> {
         [Which::Current, Which::Previous, Which::Pending].into_iter().filter_map(|which| self.entry(which)).collect()
@@ -253,7 +234,7 @@ impl Run<'_> {
             Ok(listing) => Ok(Answer::Listed(listing)),
             Err(error) if state.holding.pending.is_some() && !sets => {
                 tracing::warn!(%error, "what this rotation may have left behind is looked for by the daily check");
-                Ok(Answer::NoAnswer)
+                Ok(Answer::NotListed)
             }
             Err(error) => Err(error),
         }
@@ -328,5 +309,21 @@ impl Run<'_> {
                 Answer::NotRemoved
             }
         }
+    }
+}
+
+/// Whether time alone may heal a refusal of a new credential. An application that is "not found" may be one too
+/// (MICROSOFT.md 2.8, the codes that are transient after a change of ours).
+fn may_pass(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::OurCredential | Refusal::Throttled | Refusal::Transient | Refusal::NotConsented | Refusal::Unknown => {
+            true
+        }
+        Refusal::OurRequest
+        | Refusal::Disabled
+        | Refusal::ConditionalAccess
+        | Refusal::NoDefender
+        | Refusal::NoTenant
+        | Refusal::OtherCloud => false,
     }
 }

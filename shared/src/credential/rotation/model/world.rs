@@ -15,8 +15,9 @@ use crate::{
         entry::Entry,
         ownership::GRACE,
         rotation::{
-            Act, Answer, Disposition, Event, LIFETIME, Listed, Outcome, Reason, RotationError, State, Step, Which,
-            next_step, next_tidying,
+            Disposition, LIFETIME, Reason, RotationError, next_step, next_tidying,
+            state::{Listed, State},
+            step::{Act, Answer, Event, Outcome, Step, Which},
         },
     },
     microsoft::graph::NewPassword,
@@ -199,14 +200,14 @@ impl World {
             self.due = (version.clone(), Act::CreateSecret);
         }
         let event = Event { step: self.due.1, secret_id: "muster/app".to_owned(), version, rotation_token: None };
-        let state = State::beginning(holding, self.now, PATIENCE, SPACING);
+        let state = State::new(holding, self.now, PATIENCE, SPACING);
         self.runs[slot] = Some(Run { event: Some(event), state });
     }
 
     /// Lists before it reads the vault, as the check does.
     pub fn check(&mut self, slot: usize) {
         let listing = self.entra.list(self.serial % REPLICAS, self.now);
-        let mut state = State::beginning(self.vault.holding(self.now), self.now, PATIENCE, SPACING);
+        let mut state = State::new(self.vault.holding(self.now), self.now, PATIENCE, SPACING);
         state.listed = Listed::Read(listing);
         self.runs[slot] = Some(Run { event: None, state });
     }
@@ -286,7 +287,7 @@ impl World {
             }
             Step::List => match self.is_admitted(state, replica) {
                 true => Answer::Listed(self.entra.list(replica, now)),
-                false if state.holding.pending.is_some() && !self.sets(run) => Answer::NoAnswer,
+                false if state.holding.pending.is_some() && !self.sets(run) => Answer::NotListed,
                 false => return None,
             },
             Step::LookElsewhere => Answer::Elsewhere(Some(self.elsewhere.clone())),
