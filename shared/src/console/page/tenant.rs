@@ -1,6 +1,7 @@
 //! One tenant: how it stands, what its feeds do, who let us in, and everything an operator can do about it.
 
 mod act;
+mod feeds;
 pub mod remove;
 
 use askama::Template;
@@ -8,15 +9,13 @@ use askama::Template;
 pub use act::act;
 
 use super::{
-    Chrome, Section, Visit, chart,
-    chart::Chart,
+    Chrome, Section, Visit,
     form::Form,
     message::Message,
     standing::{Level, Standing},
     words::{self, Moment},
 };
 use crate::{
-    alert::{backfill::Backfill, progress::WalkReason},
     console::Broken,
     credential::{
         renewal,
@@ -26,20 +25,17 @@ use crate::{
     ports::store::{Store, StoreError},
     random,
     tenant::{
-        Capability, Consent, Feed, State, TenantId,
+        Consent, Feed, State, TenantId,
         account::{self, Account},
         detail::{Detail, detail},
         glance::Glance,
-        list::{CredentialView, FeedView, TenantView},
+        list::{CredentialView, TenantView},
         load,
     },
     web,
 };
+use feeds::{Day, FeedRow, Walk};
 use remove::Left;
-
-/// Watermarks are written every quarter of an hour where there is no news; the machines' with every inventory, hourly.
-const DUE: u32 = 20 * 60;
-const DUE_MACHINES: u32 = 2 * 60 * 60;
 
 #[derive(Template)]
 #[template(path = "console/tenant.html")]
@@ -91,33 +87,6 @@ pub struct Forms {
     settings: Form,
     backfill: Form,
     account: Form,
-}
-
-struct FeedRow<'a> {
-    feed: Feed,
-    standing: Standing<'a>,
-    since: Moment,
-    view: &'a FeedView,
-    watermark: Option<Moment>,
-    /// What else there is to know, a phrase each.
-    facts: Vec<String>,
-}
-
-/// A feed's last day.
-struct Day {
-    feed: Feed,
-    /// Names the feed's charts in ids.
-    name: &'static str,
-    freshness: Chart,
-    delivered: Chart,
-}
-
-/// Older alerts on their way.
-struct Walk {
-    what: &'static str,
-    since: String,
-    until: String,
-    percent: u8,
 }
 
 /// Who let us in.
@@ -331,104 +300,19 @@ impl TenantPage<'_> {
     }
 }
 
-impl<'a> FeedRow<'a> {
-    fn of(feed: Feed, capability: &'a Capability, tenant: &'a TenantView, now: jiff::Timestamp) -> Option<Self> {
-        let view = tenant.feeds.get(&feed)?;
-        Some(Self {
-            feed,
-            standing: Standing::of_feed(capability),
-            since: Moment { at: capability.since, now },
-            view,
-            watermark: view.watermark.map(|at| Moment { at, now }),
-            facts: facts(feed, view, tenant),
-        })
-    }
-
-    fn balance(&self) -> String {
-        match self.view.ledger.imbalance() {
-            0 => "balances".to_owned(),
-            off => format!("{} not accounted for", words::count(off)),
-        }
-    }
-
-    fn counts(&self) -> [String; 4] {
-        let ledger = &self.view.ledger;
-        [ledger.fetched, ledger.delivered, ledger.deduplicated, ledger.quarantined].map(words::count)
-    }
-}
-
-fn facts(feed: Feed, view: &FeedView, tenant: &TenantView) -> Vec<String> {
-    let mut facts = Vec::new();
-    facts.extend(view.machines.map(|machines| words::plural(machines, "machine")));
-    facts.extend(view.held.map(|held| format!("{} vanished at once", words::count(held))));
-    facts.extend(view.blobs.map(|blobs| words::plural(blobs, "blob")));
-    facts.extend(view.bytes_behind.map(|bytes| match bytes {
-        0 => "nothing unread".to_owned(),
-        bytes => format!("{} unread", words::bytes(bytes)),
-    }));
-    if feed == Feed::Alerts && tenant.parked > 0 {
-        facts.push(format!(
-            "{} that Microsoft could not answer, tried again hourly",
-            words::plural(tenant.parked, "window")
-        ));
-    }
-    facts
-}
-
-impl Day {
-    fn of(feed: Feed, hours: &[crate::record::Hour]) -> Self {
-        let (due, one) = match feed {
-            Feed::Alerts => (DUE, "alert"),
-            Feed::Machines => (DUE_MACHINES, "machine"),
-            Feed::Telemetry => (DUE, "event"),
-        };
-        Self {
-            feed,
-            name: feed.name(),
-            freshness: chart::freshness(hours, due),
-            delivered: chart::delivered(hours, one),
-        }
-    }
-
-    fn title(&self) -> &'static str {
-        match self.feed {
-            Feed::Alerts => "Alerts",
-            Feed::Machines => "Machines",
-            Feed::Telemetry => "Telemetry",
-        }
-    }
-
-    fn of_alerts(&self) -> bool {
-        self.feed == Feed::Alerts
-    }
-}
-
-impl Walk {
-    fn of(walk: &Backfill) -> Self {
-        Self {
-            what: match walk.reason {
-                WalkReason::Backfill => "A backfill is under way",
-                _ => "The first look is under way",
-            },
-            since: words::date(walk.since),
-            until: words::date(walk.until),
-            percent: walk.percent,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::*;
     use crate::{
+        alert::{backfill::Backfill, progress::WalkReason},
         console::page::{
             form::Mistake,
             testing::{HOSTILE, Scene as Around, check},
         },
         record::{Hour, Ledger},
-        tenant::{Ability, glance::Worst},
+        tenant::{Ability, Capability, glance::Worst, list::FeedView},
     };
 
     const TENANT: &str = "9f0c2d4e-1b3a-4c5d-8e7f-0123456789ab";
