@@ -8,6 +8,7 @@ use aws_sdk_secretsmanager::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
+    operation::describe_secret::DescribeSecretOutput,
     primitives::DateTime,
     types::{Filter, FilterNameStringType},
 };
@@ -157,12 +158,7 @@ impl Vault for SecretsManagerVault {
                 || Unavailable::new(PORT, format!("Secrets Manager says of {name} {version} not when it was made"));
             created.insert(version.clone(), made.get(version).copied().or(changed).ok_or_else(unknown)?);
         }
-        let schedule = match described.rotation_enabled() {
-            Some(true) => Schedule::Platform { next: described.next_rotation_date().and_then(timestamp) },
-            // Somebody has scheduled it once and cancelled that since: a person's word.
-            Some(false) if described.rotation_lambda_arn().is_some() => Schedule::Platform { next: None },
-            _ => Schedule::Nobody,
-        };
+        let schedule = schedule(&described);
         Ok(Description { identity: described.arn.unwrap_or_else(|| name.to_owned()), stages, created, schedule })
     }
 
@@ -222,6 +218,15 @@ fn stages(of_versions: Option<&HashMap<String, Vec<String>>>) -> Stages {
     of_versions.into_iter().flatten().map(|(version, labels)| (version.clone(), ours(labels))).collect()
 }
 
+fn schedule(described: &DescribeSecretOutput) -> Schedule {
+    match described.rotation_enabled() {
+        Some(true) => Schedule::Platform { next: described.next_rotation_date().and_then(timestamp) },
+        // Somebody has scheduled it once and cancelled that since: a person's word.
+        Some(false) if described.rotation_lambda_arn().is_some() => Schedule::Platform { next: None },
+        _ => Schedule::Nobody,
+    }
+}
+
 fn timestamp(at: &DateTime) -> Option<Timestamp> {
     Timestamp::from_nanosecond(at.as_nanos()).ok()
 }
@@ -236,5 +241,31 @@ where
         Some("ResourceExistsException") => VaultError::VersionExists(which.to_owned()),
         Some("InvalidRequestException" | "InvalidParameterException") => VaultError::InvalidRequest(told()),
         _ => unavailable(PORT, call, error).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_somebody_has_cancelled_is_not_made_again() {
+        let next = "2026-12-01T00:00:00Z".parse().unwrap();
+        let enabled = Schedule::Platform { next: Some(next) };
+        for (is_enabled, function, expected) in [
+            (Some(true), Some("arn:aws:lambda:eu-central-1:000000000000:function:rotation"), enabled),
+            (
+                Some(false),
+                Some("arn:aws:lambda:eu-central-1:000000000000:function:rotation"),
+                Schedule::Platform { next: None },
+            ),
+            (Some(false), None, Schedule::Nobody),
+            (None, None, Schedule::Nobody),
+        ] {
+            let described = DescribeSecretOutput::builder().set_rotation_enabled(is_enabled);
+            let described = described.set_rotation_lambda_arn(function.map(str::to_owned));
+            let described = described.next_rotation_date(DateTime::from_secs(next.as_second())).build();
+            assert_eq!(schedule(&described), expected, "{is_enabled:?} {function:?}");
+        }
     }
 }
