@@ -245,6 +245,7 @@ mod rules {
         let entry: &[&str] = &["microsoft", "secret"];
         // The tenant's id alone: whose application it is.
         let decision: &[&str] = &["microsoft", "ports::vault", "secret", "tenant::TenantId"];
+        let inside: &[&str] = &["credential", "microsoft", "ports::vault", "secret"];
         let layers = [
             ("shared/src/http", tools, "the client knows requests, not what they are for"),
             ("shared/src/ports", tools, "a port says what the platform can do, not what we do with it"),
@@ -254,7 +255,14 @@ mod rules {
             ("shared/src/credential/entry.rs", entry, "an entry of the vault is data"),
             ("shared/src/credential/ownership.rs", decision, "what is ours is decided from what was read"),
             ("shared/src/credential/rotation.rs", decision, "what comes next is decided here and done elsewhere"),
-            ("shared/src/credential/check.rs", decision, "what is found is decided here and gathered elsewhere"),
+            (
+                "shared/src/credential/rotation/state.rs",
+                inside,
+                "what an answer changes is decided, and the call made elsewhere",
+            ),
+            ("shared/src/credential/rotation/step.rs", inside, "words are data"),
+            ("shared/src/credential/check.rs", decision, "what is found is data"),
+            ("shared/src/credential/check/examine.rs", inside, "what is found is decided here and gathered elsewhere"),
             ("shared/src/cloud", &[], "a fact of Microsoft's stands below everything"),
             ("shared/src/config", &["cloud", "plain", "storage"], "settings are read before anything else is there"),
             ("shared/src/clock", &[], "time stands below everything"),

@@ -12,6 +12,7 @@ mod chaos;
 mod consent;
 mod leaving;
 mod machines;
+mod renewal;
 mod rotation;
 mod story;
 mod telemetry;
@@ -150,6 +151,24 @@ fn a_certificate_is_renewed_wherever_its_rotation_dies_or_stalls() {
 #[test]
 fn the_same_seed_tells_the_same_rotations() {
     assert_eq!(Rotations::random(42), Rotations::random(42));
+}
+
+#[test]
+fn a_renewal_that_dies_stalls_or_fails_anywhere_saves_one_credential_and_is_told_once() {
+    for kind in [CrashPoint::At, CrashPoint::Stall, CrashPoint::Fail] {
+        let waited: Vec<bool> = (1..).map_while(|point| renewal::renewal(kind(point))).collect();
+        let points = waited.len();
+        assert!(points > 20, "only {points} points: the story no longer reaches what it is about");
+        assert!(waited.contains(&true), "nobody was told that somebody else is at it");
+    }
+}
+
+#[test]
+fn a_renewal_that_stood_still_overwrites_nobody_and_brings_nobody_back() {
+    for story in [renewal::overwrites_nobody, renewal::brings_nobody_back] {
+        let points = (1..).take_while(|point| story(*point)).count();
+        assert!(points > 20, "only {points} points");
+    }
 }
 
 #[test]

@@ -16,8 +16,6 @@ use shared::{
 };
 use simulator::{FederatedCredential, FederatedIssuer, SigningKey, Simulator};
 
-use crate::CLIENT;
-
 pub const ISSUER: &str = "https://a0000000-0000-4000-8000-0000000155e7.tokens.sts.global.api.aws";
 /// The stage's role: the subject of its tokens.
 pub const SUBJECT: &str = "arn:aws:iam::000000000000:role/Muster-entra-identity";
@@ -31,7 +29,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Entra can fetch its keys, and the application trusts its tokens for the one subject.
+    /// Entra can fetch its keys.
     pub fn known_to(simulator: &Simulator) -> Self {
         let issuer = Self {
             simulator: simulator.clone(),
@@ -40,18 +38,27 @@ impl Issuer {
             asked: AtomicUsize::default(),
         };
         issuer.publish();
-        simulator.world(|world| {
-            let application = world.application(CLIENT).expect("the stage's application");
-            application.secrets.clear();
-            application.federated.push(FederatedCredential {
-                name: "muster".to_owned(),
-                issuer: ISSUER.to_owned(),
-                subject: SUBJECT.to_owned(),
-                audience: "api://AzureADTokenExchange".to_owned(),
-                usable_from: None,
-            });
-        });
         issuer
+    }
+
+    /// The application trusts its tokens for the one subject, and has no secret.
+    pub fn is_trusted_by(&self, client_id: &str) {
+        self.simulator.world(|world| {
+            let application = world.application(client_id).expect("an application of the world's");
+            application.secrets.clear();
+            application.federated.push(self.trusted());
+        });
+    }
+
+    /// What an application that trusts its tokens has in Entra.
+    pub fn trusted(&self) -> FederatedCredential {
+        FederatedCredential {
+            name: "muster".to_owned(),
+            issuer: ISSUER.to_owned(),
+            subject: SUBJECT.to_owned(),
+            audience: "api://AzureADTokenExchange".to_owned(),
+            usable_from: None,
+        }
     }
 
     /// Another key signs from now on; Entra learns of it when it is published.

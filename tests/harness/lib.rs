@@ -23,7 +23,7 @@ pub use canary::{Canary, Leak};
 pub use functions::{functions, package};
 pub use issuer::{ISSUER, Issuer, SUBJECT};
 pub use lake::MemoryLake;
-pub use rotation::{HAND_MADE, HAND_MADE_CERTIFICATE, LOOK_ALIKE, STEPS, keys, rotate, step};
+pub use rotation::{HAND_MADE, HAND_MADE_CERTIFICATE, LOOK_ALIKE, STEPS, keys, rotate, rotate_entry, step};
 pub use stage::{
     ADMIN, ALERT_ROLE, CLIENT, HOME, MACHINE_ROLE, PUBLIC_URL, SECRET, Stage, TENANT, application, at, minutes,
     seconds, stamp,

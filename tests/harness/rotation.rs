@@ -36,9 +36,13 @@ pub fn keys(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-/// One step, as Secrets Manager asks for it.
+/// One step of the stage's application, as Secrets Manager asks for it.
 pub async fn step(app: &App, name: &str, version: &str) -> Result<Answer, Error> {
-    let event = json!({"Step": name, "SecretId": "muster/app", "ClientRequestToken": version});
+    step_of(app, "muster/app", name, version).await
+}
+
+async fn step_of(app: &App, entry: &str, name: &str, version: &str) -> Result<Answer, Error> {
+    let event = json!({"Step": name, "SecretId": entry, "ClientRequestToken": version});
     let answer = handle(app, event, &Pace::new(Duration::from_secs(890), |_, _| {})).await;
     match &answer {
         Ok(answer) => overhear(serde_json::to_string(answer).expect("an answer is JSON")),
@@ -47,10 +51,15 @@ pub async fn step(app: &App, name: &str, version: &str) -> Result<Answer, Error>
     answer
 }
 
-/// All four steps.
+/// All four steps of the stage's application.
 pub async fn rotate(app: &App, version: &str) -> Result<(), Error> {
+    rotate_entry(app, "muster/app", version).await
+}
+
+/// All four steps of any entry.
+pub async fn rotate_entry(app: &App, entry: &str, version: &str) -> Result<(), Error> {
     for name in STEPS {
-        step(app, name, version).await?;
+        step_of(app, entry, name, version).await?;
     }
     Ok(())
 }
@@ -124,7 +133,11 @@ impl Stage {
     }
 
     pub fn begin(&self, version: &str) {
-        block_on(self.rotations.begin("muster/app", version)).expect("no rotation is open");
+        self.begin_of("muster/app", version);
+    }
+
+    pub fn begin_of(&self, entry: &str, version: &str) {
+        block_on(self.rotations.begin(entry, version)).expect("no rotation is open");
     }
 
     /// Drives one piece of work to its end; time passes in small steps, and `meanwhile` happens every second.

@@ -172,16 +172,22 @@ impl Stage {
 
     /// As [`Stage::new`], without any secret: the platform issues tokens, and the application trusts them.
     pub fn federated() -> (Self, Arc<Issuer>) {
-        let mut stage = Self::new();
-        let issuer = Arc::new(Issuer::known_to(&stage.simulator));
-        let App { config, ports, http, clock, metrics, .. } = stage.app.clone();
-        let ports = Ports { identity: issuer.clone(), ..ports };
-        stage.app = App { metrics, ..App::new(config, ports, http, clock) };
+        let (stage, issuer) = Self::new().on_a_platform_with_identity();
+        issuer.is_trusted_by(CLIENT);
         // Nothing stored before stands in for it.
         for version in ["v2", "v3"] {
             stage.store_application(&json!({"kind": "federated"}), version);
         }
         (stage, issuer)
+    }
+
+    /// The same stage, whose platform issues tokens that no application trusts yet.
+    pub fn on_a_platform_with_identity(mut self) -> (Self, Arc<Issuer>) {
+        let issuer = Arc::new(Issuer::known_to(&self.simulator));
+        let App { config, ports, http, clock, metrics, .. } = self.app.clone();
+        let ports = Ports { identity: issuer.clone(), ..ports };
+        self.app = App { metrics, ..App::new(config, ports, http, clock) };
+        (self, issuer)
     }
 
     /// Nobody has approved anything; the tenant has an administrator.

@@ -75,11 +75,15 @@ impl<'a> Visitor<'a> {
 
     /// Sends a form, wherever it comes from.
     pub fn post_form(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.send(self.form(url, fields))
+    }
+
+    /// A form on its way, for a test that answers it in its own way.
+    pub fn form(&self, url: &str, fields: &[(&str, &str)]) -> ApiGatewayV2httpRequest {
         let mut event = self.event("POST", url);
-        event.body = Some(body);
+        event.body = Some(url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish());
         event.headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
-        self.send(event)
+        event
     }
 
     /// Calls the API, with the bearer token if there is one, and with the session if this browser has one.

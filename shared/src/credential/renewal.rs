@@ -2,7 +2,8 @@
 //!
 //! A link is signed, and bound to the tenant, the application and the version of the vault's entry that is current when it
 //! is made. So nothing has to be kept for it to be good once: whatever becomes current next, by whomever, spends it. What is
-//! kept is for operators alone, so that they find the link again and pressing twice makes one of it.
+//! kept all the same lets operators find the link again, makes one of it where they press twice, and lets one go on of two
+//! who save at once.
 
 mod mail;
 mod save;
@@ -11,7 +12,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 pub use mail::mail_draft;
-pub use save::{NotRenewed, Renewed, renew};
+pub use save::{NotRenewed, Renewed, complete, renew};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -236,6 +237,8 @@ pub async fn make(app: &App, tenant: TenantId, by: &Actor) -> Result<Renewal, Re
         let why = "this tenant is connected by the provider's application, whose credential is no customer's to renew";
         return Err(RenewalError::Refused(why.to_owned()));
     }
+    // What has become of the link before is in the trail ahead of the next one.
+    complete(app, tenant).await?;
     let (version, client_id) = stored(app, tenant).await?;
     let renewal = |grant: &Grant| Renewal { link: grant.link(public_url, &keys), expires_at: grant.until };
     let (kept, expect) = kept(store, tenant).await?;

@@ -15,11 +15,10 @@ use shared::{
         graph::{GraphError, OWN_CREDENTIALS_ROLE},
         sign_in::{NoDiscovery, discovery_request, parse_discovery},
         token::{AccessToken, TokenError},
-        tokens::ApplicationName,
     },
     ports::vault::Stage,
     secret::Secret,
-    tenant::{Connection, Feed, SHARDS, State, TenantId, load_shard},
+    tenant::{Feed, TenantId, list::a_customer},
 };
 
 use super::Line;
@@ -172,10 +171,12 @@ async fn renewal(app: &App, name: &EntryName, short: &str, application: &Applica
 /// The roles that customers have approved, at the first of them.
 async fn customer(app: &App, short: &str, application: &Application, lines: &mut Vec<Line>) {
     let check = format!("{short}, at a customer");
-    let connection = match a_customer(app).await {
+    let connection = match a_customer(app.ports.store.as_ref()).await {
         Ok(Some(connection)) => connection,
         Ok(None) => return lines.push(Line::good(&check, "no customer is connected yet")),
-        Err(error) => return lines.push(Line::bad(&check, error, "See that the state can be read, then ask again.")),
+        Err(error) => {
+            return lines.push(Line::bad(&check, error.to_string(), "See that the state can be read, then ask again."));
+        }
     };
     let tenant = connection.tenant_id;
     let asked = app.tokens.by_credential(tenant, application, app.config.audience()).await;
@@ -197,16 +198,4 @@ async fn customer(app: &App, short: &str, application: &Application, lines: &mut
             }
         }
     });
-}
-
-async fn a_customer(app: &App) -> Result<Option<Connection>, String> {
-    for shard in 0..SHARDS {
-        let loaded = load_shard(app.ports.store.as_ref(), shard).await.map_err(|error| error.to_string())?;
-        let by_app = |connection: &Connection| connection.application == ApplicationName::App;
-        let counts = |connection: &Connection| by_app(connection) && connection.state != State::Removed;
-        if let Some(found) = loaded.into_iter().map(|loaded| loaded.connection).find(counts) {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Access, CheckEvent, Facts, Finding, Kind, Listing, Report, Severity, examine,
+    CheckEvent, Finding, Kind, Report, Severity,
+    examine::{Access, Facts, Listing, examine},
     told::{News, news},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         entry,
         name::{EntryKind, EntryName},
         ownership::Holding,
-        read,
+        read, renewal,
         rotation::{RotationError, Tidied, tidy},
         status::{self, Status},
     },
@@ -25,74 +26,99 @@ use crate::{
         entra::Refusal,
         graph::{self, GraphError},
         token::{AccessToken, TokenError},
-        tokens::ApplicationName,
     },
-    ports::{Unavailable, store::StoreError, vault::VaultError},
-    tenant::{SHARDS, State, TenantId, load_shard},
+    ports::{store::StoreError, vault::VaultError},
+    tenant::{TenantId, list},
 };
 
 /// How often replicas are asked before their answer counts, and how far apart.
 const ATTEMPTS: u32 = 3;
 const REREAD: SignedDuration = SignedDuration::from_secs(5);
 
-/// Looks at every entry of the vault. One that fails is a finding and never stops the others.
+/// Looks at every entry of the vault, first at who was looked at longest ago. One that fails is a finding and never stops the
+/// others.
 ///
 /// # Errors
 /// When the vault does not even list its entries.
 pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Report, VaultError> {
     let (prefix, began) = (&app.config.secrets_prefix, app.clock.now());
-    let until = app.clock.now().saturating_add(left).unwrap_or(Timestamp::MAX);
-    let mut report = Report::default();
-    let mut listed = BTreeSet::new();
+    let until = began.saturating_add(left).unwrap_or(Timestamp::MAX);
     let before = known(app).await;
-    for full in app.ports.vault.list(&format!("{prefix}/")).await? {
-        let Some(name) = EntryName::parse(&full, prefix).filter(|name| name.kind != EntryKind::Signing) else {
-            continue;
-        };
-        let short = name.short(prefix).to_owned();
-        listed.insert(short.clone());
+    let names = in_turn(app.ports.vault.list(&format!("{prefix}/")).await?, prefix, &before);
+    let mut report = Report::default();
+    for (short, name) in &names {
         if app.clock.now() >= until {
-            let text = "There was no time left for this entry: give the function more.".to_owned();
-            report.findings.push(Finding::of(&name, &short, Kind::NotChecked, Severity::Warning, text));
+            let text = "There was no time left for this entry, which is the first one tomorrow.".to_owned();
+            report.findings.push(Finding::of(name, short, Kind::NotChecked, Severity::Warning, text));
             continue;
         }
+        complete_renewal(app, name).await;
+        let looked = look(app, name, short, before.get(short), until).await;
         report.checked += 1;
-        let told = before.get(&short).map(|status| status.told.clone()).unwrap_or_default();
-        let (status, mut findings, news) = match gather(app, &name, &short, until).await {
-            Ok(facts) => {
-                let now = app.clock.now();
-                let (findings, is_due) = examine(&facts, now);
-                report.due.extend(is_due.then_some(full));
-                let status = Status::new(&short, Some(&facts.holding.current), now);
-                let news = news(&told, &findings, |kind| facts.is_unknown(kind), now);
-                (Status { expires_at: facts.end(), ..status }, findings, news)
-            }
-            Err(error) => {
-                // Whatever went wrong must not hide when the credential ends.
-                let stored = read::current(app, &full).await.ok();
-                let status = Status::new(&short, stored.as_ref(), app.clock.now());
-                let findings = vec![failed(&name, &error, &short)];
-                let news = news(&told, &findings, |_| true, app.clock.now());
-                (status, findings, news)
-            }
-        };
-        report.first_end = report.first_end.into_iter().chain(status.expires_at).min();
-        let is_pressing = |finding: &&Finding| finding.severity >= Severity::Warning || finding.kind == Kind::Expiry;
-        let pressing = findings.iter().filter(is_pressing);
-        let warnings = pressing.map(|finding| finding.text.clone()).collect();
-        let rotated_to = before.get(&short).and_then(|status| status.rotated_to.clone());
-        let status = Status { warnings, told: news.told.clone(), rotated_to, ..status };
-        for place in &news.new {
-            findings[*place].is_new = true;
-        }
-        keep(app, &status, &entries(&name, &short, &findings, &news, app.clock.now())).await;
-        report.findings.extend(findings);
+        report.first_end = report.first_end.into_iter().chain(looked.ends).min();
+        report.due.extend(looked.is_due.then(|| name.full.clone()));
+        report.findings.extend(looked.findings);
     }
-    forget_the_gone(app, &listed, began).await;
+    forget_the_gone(app, &names.into_iter().map(|(short, _)| short).collect(), began).await;
     report.findings.iter().for_each(tell);
     let (findings, duration_ms) = (report.findings.len(), app.clock.milliseconds_since(began));
     tracing::info!(checked = report.checked, findings, due = ?report.due, duration_ms, "credentials are checked");
     Ok(report)
+}
+
+/// The entries to look at, each after what people call it: who was never looked at, then who was longest ago.
+fn in_turn(all: Vec<String>, prefix: &str, before: &BTreeMap<String, Status>) -> Vec<(String, EntryName)> {
+    let named = all.iter().filter_map(|full| EntryName::parse(full, prefix));
+    let named = named.filter(|name| name.kind != EntryKind::Signing);
+    let mut names: Vec<_> = named.map(|name| (name.short(prefix).to_owned(), name)).collect();
+    names.sort_by_key(|(short, _)| before.get(short).map(|status| status.checked_at));
+    names
+}
+
+/// What a look at one entry has shown.
+struct Looked {
+    findings: Vec<Finding>,
+    ends: Option<Timestamp>,
+    is_due: bool,
+}
+
+/// Looks at one entry, and writes down what people are shown of it.
+async fn look(app: &App, name: &EntryName, short: &str, before: Option<&Status>, until: Timestamp) -> Looked {
+    let told = before.map(|status| status.told.clone()).unwrap_or_default();
+    let facts = gather(app, name, short, until).await;
+    let now = app.clock.now();
+    let (stored, ends, (mut findings, is_due), news) = match &facts {
+        Ok(facts) => {
+            let (findings, is_due) = examine(facts, now);
+            let news = news(&told, &findings, |kind| facts.is_unknown(kind), now);
+            (Some(facts.holding.current.clone()), facts.end(), (findings, is_due), news)
+        }
+        Err(error) => {
+            // Whatever went wrong must not hide when the credential ends.
+            let stored = read::current(app, &name.full).await.ok();
+            let findings = vec![failed(name, error, short)];
+            let news = news(&told, &findings, |_| true, now);
+            let ends = stored.as_ref().and_then(|entry| entry.expires_at);
+            (stored, ends, (findings, false), news)
+        }
+    };
+    let is_pressing = |finding: &&Finding| finding.severity >= Severity::Warning || finding.kind == Kind::Expiry;
+    let warnings = findings.iter().filter(is_pressing).map(|finding| finding.text.clone()).collect();
+    for place in &news.new {
+        findings[*place].is_new = true;
+    }
+    let entries = entries(name, short, &findings, &news, now);
+    let rotated_to = before.and_then(|status| status.rotated_to.clone());
+    let status = Status::new(short, stored.as_ref(), now);
+    keep(app, &Status { expires_at: ends, warnings, told: news.told, rotated_to, ..status }, &entries).await;
+    Looked { findings, ends, is_due }
+}
+
+async fn complete_renewal(app: &App, name: &EntryName) {
+    let EntryKind::Tenant(tenant) = name.kind else { return };
+    if let Err(error) = renewal::complete(app, tenant).await {
+        tracing::warn!(tenant.id = %tenant, %error, "whether a renewal broke off is looked at again tomorrow");
+    }
 }
 
 /// What was known of each entry before. Without it everything is news, which is better than nothing.
@@ -187,7 +213,7 @@ async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> R
     facts.graph_roles = token.roles.clone();
     facts.defender_roles = defender_roles(app, &facts.holding.current, short).await;
     let mut directory = Directory::new(app, &application, token, until);
-    let listing = match list(app, &mut directory, &facts.holding).await {
+    let listing = match listing(app, &mut directory, &facts.holding).await {
         Ok(listing) => listing,
         Err(unread) => return Ok(Facts { listed: unread, ..facts }),
     };
@@ -229,7 +255,7 @@ async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, A
 }
 
 /// One replica's answer; where it lacks the current credential, other replicas are asked.
-async fn list(app: &App, directory: &mut Directory<'_>, holding: &Holding) -> Result<graph::Listing, Listing> {
+async fn listing(app: &App, directory: &mut Directory<'_>, holding: &Holding) -> Result<graph::Listing, Listing> {
     let current = &holding.current;
     let mut listed = Err(Listing::Unknown);
     for _ in 0..ATTEMPTS {
@@ -256,29 +282,31 @@ async fn list(app: &App, directory: &mut Directory<'_>, holding: &Holding) -> Re
 /// The roles in a token for Defender: in the home tenant, or, for the application that customers approve, in the first
 /// of their tenants. `None` where there is no such token; that is the pullers' matter.
 async fn defender_roles(app: &App, current: &entry::Entry, short: &str) -> Option<Vec<String>> {
-    let customer = if short == "app" { a_customer(app).await } else { Ok(None) };
+    let customer = if short == "app" { list::a_customer(app.ports.store.as_ref()).await } else { Ok(None) };
     // What cannot be known of the roles must not hide when the credential ends.
     let customer = customer.unwrap_or_else(|error| {
         tracing::warn!(%error, "no customer's tenant can be asked which roles the application has");
         None
     });
-    let tenant = customer.or_else(|| current.application.home_tenant_id.parse::<TenantId>().ok())?;
+    let tenant = customer
+        .map(|connection| connection.tenant_id)
+        .or_else(|| current.application.home_tenant_id.parse::<TenantId>().ok())?;
     let token = app.tokens.by_credential(tenant, &current.application, app.config.audience()).await;
     token.ok().and_then(|token| token.roles)
 }
 
-async fn a_customer(app: &App) -> Result<Option<TenantId>, RotationError> {
-    for shard in 0..SHARDS {
-        let loaded = load_shard(app.ports.store.as_ref(), shard)
-            .await
-            .map_err(|error| VaultError::from(Unavailable::new("store", error)))?;
-        let approved = loaded
-            .into_iter()
-            .map(|loaded| loaded.connection)
-            .find(|connection| connection.state == State::Active && connection.application == ApplicationName::App);
-        if let Some(connection) = approved {
-            return Ok(Some(connection.tenant_id));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_looked_at_longest_ago_comes_first() {
+        let full = ["muster/app", "muster/apps/late", "muster/console", "muster/signing", "muster/tenants/x"];
+        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+        let status = |name: &str, seconds: i64| (name.to_owned(), Status::new(name, None, at(seconds)));
+        let before = [status("app", 20), status("console", 10)].into();
+        let turn = in_turn(full.map(str::to_owned).to_vec(), "muster", &before);
+        let turn: Vec<&str> = turn.iter().map(|(short, _)| short.as_str()).collect();
+        assert_eq!(turn, ["apps/late", "console", "app"]);
     }
-    Ok(None)
 }

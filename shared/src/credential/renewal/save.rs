@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Broken, Grant, Kept, Taken, Unusable, entry_name, is_by_its_own, kept, look};
+use super::{AT_IT, Broken, Grant, Kept, Taken, Unusable, entry_name, is_by_its_own, kept, look};
 use crate::{
     App,
     audit::{Action, Actor, Entry},
     credential::{
-        Application,
+        self, Application,
         candidate::Candidate,
         status::{self, Status},
     },
@@ -20,7 +20,7 @@ use crate::{
     random,
     secret::Secret,
     tenant::{
-        Connection, Feed, FeedState, Loaded, bind, dispatch, load,
+        Connection, Feed, FeedState, Loaded, TenantId, bind, dispatch, load,
         missing::{Field, Missing},
         proof::{Proof, Subject, prove},
     },
@@ -60,7 +60,7 @@ impl<E: Into<Broken>> From<E> for NotRenewed {
 /// the link was made for. Nobody signs in for it: what is proven is that it opens the tenant as this very application.
 ///
 /// # Errors
-/// [`NotRenewed`]; the old credential is as it was then.
+/// [`NotRenewed`]; the old credential is as it was then, unless something is broken: then the new one may be in its place.
 pub async fn renew(app: &App, token: &str, credential: Map<String, Value>) -> Result<Renewed, NotRenewed> {
     let (grant, known) = look(app, token).await?.map_err(NotRenewed::Unusable)?;
     let name = entry_name(app, grant.tenant);
@@ -141,11 +141,9 @@ async fn save(app: &App, grant: &Grant, known: Loaded, candidate: &Candidate, pr
         return Err(NotRenewed::Unusable(Unusable::Spent));
     }
     let done = Kept { grant: grant.clone(), taken: Some(Taken { done: true, ..taken }) };
-    let settled = settle(app, done, Expect::Version(expect.next_version()), known, candidate, proof).await;
-    if settled.is_err() {
-        take_back(app, &name, &version).await?;
-    }
-    first_pull(app, &settled?).await;
+    // Where only the writing down fails, what works stays, and `complete` makes it good.
+    let connection = settle(app, done, Expect::Version(expect.next_version()), known, candidate, proof).await?;
+    first_pull(app, &connection).await;
     Ok(())
 }
 
@@ -164,7 +162,7 @@ async fn settle(
         let connection = bind::renewed(&known.connection, proof.conditions(), now);
         let status = Status::new(&status::own(tenant), Some(&candidate.entry), now);
         let of_tenant = Loaded { connection: connection.clone(), version: known.version };
-        let entry = entry(&connection, candidate, now);
+        let entry = entry(&connection, &candidate.entry, now);
         let writes = vec![of_tenant.put()?, entry.write()?, status.write(store).await?, done.write(expect)?];
         let failed = match store.commit(writes).await {
             Ok(()) => return Ok(connection),
@@ -183,10 +181,38 @@ async fn settle(
     Err(StoreError::Conflict.into())
 }
 
-fn entry(connection: &Connection, candidate: &Candidate, now: Timestamp) -> Entry {
-    let Application { client_id, credential, .. } = &candidate.entry.application;
+/// Tells the trail of a credential that the vault took and whose saving broke off right after. All else heals by itself:
+/// what is in the vault was tried, and is used from then on.
+///
+/// # Errors
+/// [`Broken`]
+pub async fn complete(app: &App, tenant: TenantId) -> Result<(), Broken> {
+    let (store, now) = (app.ports.store.as_ref(), app.clock.now());
+    let (Some(Kept { grant, taken: Some(taken) }), expect) = kept(store, tenant).await? else { return Ok(()) };
+    // Whoever began may still be at it.
+    if taken.done || now.duration_since(taken.at) < AT_IT {
+        return Ok(());
+    }
+    let stored = match app.ports.vault.read(&entry_name(app, tenant), Stage::Current, Some(&taken.by)).await {
+        Ok(version) => credential::entry::Entry::parse(&version.value),
+        Err(VaultError::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let known = load(store, tenant).await?.filter(|known| is_by_its_own(&known.connection));
+    let (Ok(stored), Some(known)) = (stored, known) else { return Ok(()) };
+    let entry = entry(&known.connection, &stored, now);
+    let done = Kept { grant, taken: Some(Taken { done: true, ..taken }) };
+    match store.commit(vec![entry.write()?, done.write(expect)?]).await {
+        // Somebody else has done it at this very moment.
+        Ok(()) | Err(StoreError::Conflict) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn entry(connection: &Connection, stored: &credential::entry::Entry, now: Timestamp) -> Entry {
+    let Application { client_id, credential, .. } = &stored.application;
     let kind = credential.kind().replace('_', " ");
-    let until = candidate.entry.expires_at.map(|end| format!("; it ends on {}", end.strftime("%Y-%m-%d")));
+    let until = stored.expires_at.map(|end| format!("; it ends on {}", end.strftime("%Y-%m-%d")));
     let entry = Entry::new(now, &Actor::LinkHolder, Action::CredentialRenewed);
     let entry = entry.of_tenant(connection.tenant_id).of_account(&connection.account);
     let until = until.unwrap_or_default();
