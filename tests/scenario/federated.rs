@@ -1,9 +1,10 @@
 //! Credentials without a secret: the platform's own token opens every customer's tenant, or says plainly why it does not.
 
-use harness::{ADMIN, CLIENT, SUBJECT, Stage, TENANT, minutes, seconds};
+use harness::{ADMIN, CLIENT, LOOK_ALIKE, SUBJECT, Stage, TENANT, minutes, seconds};
+use serde_json::json;
 use shared::{
     credential::check::Kind,
-    ports::{Unavailable, identity::IdentityError},
+    ports::{Unavailable, identity::IdentityError, vault::Stage::Current},
     tenant::{Ability, State},
 };
 use simulator::{Alert, Fault, Route, Tenant};
@@ -151,4 +152,22 @@ fn the_daily_check_tries_a_federated_credential_and_says_what_to_compare() {
     let [told] = &refused(&stage)[..] else { panic!("one entry, one finding") };
     assert!(told.contains("AADSTS700213") && told.contains("MUSTER_IDENTITY_ROLE_ARN"), "{told}");
     assert!(!told.contains("new secret"), "{told}");
+}
+
+#[test]
+fn what_an_earlier_kind_left_is_taken_away_once_no_version_names_it() {
+    let (stage, issuer) = Stage::rotating().on_a_platform_with_identity();
+    stage.rotate("v2");
+    let ours = stage.key_id(Current);
+    stage.world(|world| world.application(CLIENT).unwrap().federated.push(issuer.trusted()));
+    stage.store_application(&json!({"kind": "federated"}), "v3");
+    stage.days(2);
+    stage.check();
+    assert!(stage.at_entra().contains(&ours), "AWSPREVIOUS names it, so the way back is open");
+    stage.rotate("v4");
+    stage.days(2);
+    stage.check();
+    let left = stage.at_entra();
+    assert!(!left.contains(&ours) && left.contains(LOOK_ALIKE), "{left:?}");
+    stage.assert_polls();
 }

@@ -100,6 +100,8 @@ fn the_right_to_change_credentials_is_assigned_at_home_and_listed_nowhere() {
             "the application owns itself"
         );
     }
+    let renews = Module::read("provider");
+    assert_eq!(of(renews.one("variable", &["renews_itself"]), "default"), &Expression::Bool(true));
 }
 
 #[test]

@@ -10,10 +10,7 @@ locals {
     console = azuread_service_principal.console
   }
 
-  # Least privilege: whoever may change an application's credentials can add one that outlives the theft of the first. So
-  # the right is given where something has to be renewed, and not to an application that holds no secret.
-  renews_itself = coalesce(var.renews_itself, var.credential != "federated")
-  renewing      = toset(local.renews_itself ? ["app", "console"] : [])
+  renewing = toset(var.renews_itself ? ["app", "console"] : [])
 
   federated = {
     for pair in setproduct(["app", "console"], var.credential == "federated" ? keys(var.identity_subjects) : []) :

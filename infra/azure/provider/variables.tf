@@ -116,9 +116,10 @@ variable "secret_valid_days" {
 }
 
 variable "renews_itself" {
-  description = "Whether the applications may change their own credentials (never anybody else's). By default yes, unless they are federated: then there is nothing to renew."
+  description = "Whether the applications may change their own credentials (never anybody else's): renew what ends, and take away what an earlier kind of credential left. For federated ones that never had another, false is as good."
   type        = bool
-  default     = null
+  default     = true
+  nullable    = false
 }
 
 variable "operators" {
