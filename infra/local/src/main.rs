@@ -67,7 +67,7 @@ enum Verb {
         #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u16).range(1..=1440))]
         hours: u16,
     },
-    /// Renews a client secret now; resumes a rotation that was cut short.
+    /// Renews a client secret or a certificate now; resumes a rotation that was cut short.
     Rotate {
         /// The entry of the vault: `app`, or `tenants/{id}`.
         name: String,

@@ -9,7 +9,7 @@ use shared::{
     config::Config,
     credential::{
         name::{EntryKind, EntryName},
-        rotation::{Act, Disposition, Pace, RotationError, rotatable},
+        rotation::{Act, Disposition, Pace, Reason, RotationError, rotatable},
     },
     ports::vault::VaultError,
 };
@@ -44,10 +44,10 @@ pub async fn run(machine: &Machine, short: &str) -> Result<(), Failure> {
     check(config, short)?;
     let full = format!("{}/{short}", config.secrets_prefix);
     let pace = Pace::new(UNHURRIED, |earned, needed| {
-        eprintln!("waiting for the new secret to be known everywhere: {earned} of {needed} tokens");
+        eprintln!("waiting for the new credential to be known everywhere: {earned} of {needed} tokens");
     });
     rotate(machine, &full, &pace).await.map_err(|error| Failure::failed(format!("{full} is not rotated: {error}")))?;
-    eprintln!("{full} is rotated; the secret before it works on until the next rotation.");
+    eprintln!("{full} is rotated; the credential before it works on until the next rotation.");
     Ok(())
 }
 
@@ -67,7 +67,7 @@ pub async fn daily(machine: &Machine) {
     for full in due {
         match rotate(machine, &full, &pace).await {
             Ok(()) => tracing::info!(vault.name = full, "rotated"),
-            Err(error) => tracing::error!(vault.name = full, %error, "not rotated; the secret before it works on"),
+            Err(error) => tracing::error!(vault.name = full, %error, "not rotated; the credential before it works on"),
         }
     }
 }
@@ -97,7 +97,15 @@ async fn begin(machine: &Machine, full: &str) -> Result<String, Error> {
         let short = full.strip_prefix(&app.config.secrets_prefix).unwrap_or(full).trim_start_matches('/');
         Error::Rotation { next_step: cause.next_step(short, full), cause }
     };
-    rotatable(app, full).await.map_err(explain)?;
+    if let Err(cause) = rotatable(app, full).await {
+        // What was open when the entry became federated leads nowhere.
+        if let RotationError::Stopped(Reason::NothingHeld) = cause
+            && let Some(open) = vault.describe(full).await?.open_rotation()
+        {
+            cancel(machine, full, open).await?;
+        }
+        return Err(explain(cause));
+    }
     if let Some(open) = vault.describe(full).await?.open_rotation() {
         return Ok(open.to_owned());
     }

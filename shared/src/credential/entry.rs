@@ -101,15 +101,13 @@ impl Entry {
         }
     }
 
-    /// Whether the entry lives by this. One that names no key id may live by any secret that fits it; of a certificate
-    /// the thumbprint says it, named or not.
+    /// Whether the entry lives by this, as far as can be known. People mistype key ids, so any secret that fits may be it,
+    /// whatever the entry names; of a certificate the thumbprint says it.
     pub fn lives_by(&self, registered: &Registered) -> bool {
-        let named = self.key_id.as_deref();
+        let is_named = self.key_id.as_deref().is_some_and(|key_id| key_id.eq_ignore_ascii_case(&registered.key_id));
         let is_the_certificate = self.certificate().is_some_and(|(own, _)| registered.has_thumbprint(own.thumbprint()));
         let may_be_the_secret = matches!(&registered.what, What::Password { hint: Some(_) }) && self.fits(registered);
-        named.is_some_and(|key_id| key_id.eq_ignore_ascii_case(&registered.key_id))
-            || is_the_certificate
-            || (named.is_none() && may_be_the_secret)
+        is_named || is_the_certificate || may_be_the_secret
     }
 
     /// What identifies the credential at Entra, as far as the entry knows: key id and thumbprint.
@@ -270,7 +268,7 @@ mod tests {
         for (entry, registered, fits, lives) in [
             (&named, password("k1", Some("cur")), true, true),
             (&named, password("k1", Some("xyz")), false, true),
-            (&named, password("k2", Some("cur")), true, false),
+            (&named, password("k2", Some("cur")), true, true),
             (&unnamed, password("k2", Some("cur")), true, true),
             (&unnamed, password("k2", None), true, false),
             (&unnamed, password("k2", Some("xyz")), false, false),

@@ -144,11 +144,11 @@ impl Holding {
     /// The credential that an entry names, as Entra has it.
     pub fn at_entra<'a>(&self, entry: &Entry, listed: &'a [Registered]) -> Option<&'a Registered> {
         let thumbprint = entry.certificate().map(|(certificate, _)| certificate.thumbprint());
-        let is_it = |registered: &&Registered| {
+        let is_it = |registered: &&Registered| thumbprint.is_some_and(|it| registered.has_thumbprint(it));
+        let is_named = |registered: &&Registered| {
             entry.key_id.as_deref().is_some_and(|key_id| registered.key_id.eq_ignore_ascii_case(key_id))
-                || thumbprint.is_some_and(|thumbprint| registered.has_thumbprint(thumbprint))
         };
-        listed.iter().find(is_it)
+        listed.iter().find(is_it).or_else(|| listed.iter().find(is_named))
     }
 }
 

@@ -35,8 +35,8 @@ use crate::{
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// A link that is good for less than this is not given once more: who gets it needs days.
 const WORTH_SENDING: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// In the tenant's own partition, so that it goes with the tenant.
-const SORT: &str = "renewal";
+/// Beside what is known of credentials, so that the daily check may complete what has broken off, and nothing else of a tenant.
+const PARTITION: &str = "credentials";
 const FIELD: &str = "link";
 /// As long as somebody may need from the first write to the last.
 const AT_IT: SignedDuration = SignedDuration::from_mins(2);
@@ -321,12 +321,26 @@ impl Kept {
         let kept = serde_json::to_value(self).map_err(|cause| StoreError::Invalid(cause.to_string()))?;
         // Under a name of its own: an item's `expires_at` is when the store forgets it.
         let value = serde_json::json!({ FIELD: kept, "expires_at": self.grant.until.as_second() });
-        Ok(Write::Put { key: Key::new(self.grant.tenant.partition(), SORT), value, expect })
+        Ok(Write::Put { key: key(self.grant.tenant), value, expect })
     }
 }
 
+fn key(tenant: TenantId) -> Key {
+    Key::new(PARTITION, format!("renewal#{tenant}"))
+}
+
+/// The write that forgets a tenant's last link, whose item the store clears away then; `None` where there was none.
+///
+/// # Errors
+/// As the store's.
+pub async fn forget(store: &dyn Store, tenant: TenantId, now: Timestamp) -> Result<Option<Write>, StoreError> {
+    let item = store.get(&key(tenant)).await?.filter(|item| item.value.get(FIELD).is_some());
+    let value = serde_json::json!({ "expires_at": now.as_second() });
+    Ok(item.map(|item| Write::Put { key: key(tenant), value, expect: Expect::Version(item.version) }))
+}
+
 async fn kept(store: &dyn Store, tenant: TenantId) -> Result<(Option<Kept>, Expect), StoreError> {
-    let item = store.get(&Key::new(tenant.partition(), SORT)).await?;
+    let item = store.get(&key(tenant)).await?;
     let expect = Expect::as_read(item.as_ref());
     let kept = item.and_then(|mut item| serde_json::from_value(item.value.get_mut(FIELD)?.take()).ok());
     Ok((kept, expect))

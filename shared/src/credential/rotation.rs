@@ -192,7 +192,7 @@ fn replace(state: &State, name: String, now: Timestamp) -> Step {
         Some((first, last)) => {
             let next_at = last + LOOK_AGAIN;
             match (first + SETTLED).max(next_at) > state.proofs.deadline {
-                true => Step::Abandon(Reason::TooLittleTime),
+                true => Step::Abandon(Reason::Unsettled),
                 false if now < next_at => Step::Wait(next_at),
                 false => Step::List,
             }

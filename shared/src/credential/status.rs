@@ -1,5 +1,5 @@
 //! What is known of each stored credential without opening the vault: an item for each entry, written when an application
-//! is saved and by the daily check.
+//! is saved, when a rotation ends, and by the daily check.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{check::told::Told, entry::Entry};
+use super::{
+    check::{Kind, told::Told},
+    entry::Entry,
+};
 use crate::{
     ports::store::{Expect, Item, Key, Store, StoreError, Write},
     tenant::TenantId,
@@ -31,8 +34,8 @@ pub struct Status {
     pub expires_at: Option<Timestamp>,
     pub checked_at: Timestamp,
     /// What a person should know, each with the next step.
-    #[serde(default)]
-    pub warnings: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub warnings: BTreeMap<Kind, String>,
     /// The version that the last rotation made, whose end the trail was told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_to: Option<String>,
@@ -64,7 +67,7 @@ impl Status {
             kind: entry.map(|entry| entry.application.credential.kind().to_owned()),
             expires_at: entry.and_then(|entry| entry.expires_at),
             checked_at: now,
-            warnings: Vec::new(),
+            warnings: BTreeMap::new(),
             rotated_to: None,
             told: Told::new(),
         }
@@ -79,10 +82,13 @@ impl Status {
     /// # Errors
     /// As the store's.
     pub async fn write(&self, store: &dyn Store) -> Result<Write, StoreError> {
-        let key = key(&self.name);
-        let expect = Expect::as_read(store.get(&key).await?.as_ref());
+        Ok(self.put(Expect::as_read(store.get(&key(&self.name)).await?.as_ref())))
+    }
+
+    /// The write that keeps it in the place of what was read.
+    pub fn put(&self, expect: Expect) -> Write {
         // Under a name of its own: an item's `expires_at` is when the store forgets it.
-        Ok(Write::Put { key, value: json!({ FIELD: self }), expect })
+        Write::Put { key: key(&self.name), value: json!({ FIELD: self }), expect }
     }
 }
 
@@ -104,7 +110,17 @@ pub async fn all(store: &dyn Store) -> Result<BTreeMap<String, Status>, StoreErr
 /// # Errors
 /// As the store's.
 pub async fn one(store: &dyn Store, name: &str) -> Result<Option<Status>, StoreError> {
-    Ok(store.get(&key(name)).await?.and_then(read))
+    Ok(as_read(store, name).await?.0)
+}
+
+/// One entry, and what a write expects that is to be made of it.
+///
+/// # Errors
+/// As the store's.
+pub async fn as_read(store: &dyn Store, name: &str) -> Result<(Option<Status>, Expect), StoreError> {
+    let item = store.get(&key(name)).await?;
+    let expect = Expect::as_read(item.as_ref());
+    Ok((item.and_then(read), expect))
 }
 
 fn read(mut item: Item) -> Option<Status> {
@@ -138,14 +154,14 @@ mod tests {
     #[test]
     fn what_ends_within_thirty_days_or_bears_a_warning_is_pressing() {
         let now = Timestamp::UNIX_EPOCH;
-        let status = |left: Option<i64>, warnings: &[&str]| Status {
+        let status = |left: Option<i64>, warnings: &[(Kind, &str)]| Status {
             expires_at: left.map(|hours| now + SignedDuration::from_hours(hours)),
-            warnings: warnings.iter().map(|text| (*text).to_owned()).collect(),
+            warnings: warnings.iter().map(|(kind, text)| (*kind, (*text).to_owned())).collect(),
             ..Status::new("app", None, now)
         };
         for (left, warnings, expected) in [
             (None, &[][..], false),
-            (None, &["x"], true),
+            (None, &[(Kind::Refused, "x")], true),
             (Some(30 * 24), &[], true),
             (Some(30 * 24 + 1), &[], false),
             (Some(-5), &[], true),
@@ -163,6 +179,6 @@ mod tests {
             assert_eq!(Status::new(name, None, now).application, whose);
         }
         let text = serde_json::to_string(&Status::new("app", None, now)).unwrap();
-        assert_eq!(text, r#"{"name":"app","application":"app","checked_at":"1970-01-01T00:00:00Z","warnings":[]}"#);
+        assert_eq!(text, r#"{"name":"app","application":"app","checked_at":"1970-01-01T00:00:00Z"}"#);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     App, alert,
     audit::{Action, Actor, Entry},
     consent::invitation,
-    credential::status,
+    credential::{renewal, status},
     machine,
     microsoft::tokens::ApplicationName,
     ports::{
@@ -289,6 +289,7 @@ async fn purge_once(app: &App, tenant: TenantId, items: &mut usize) -> Result<()
     let mut gone: Vec<Write> =
         gone.map(|(key, item)| Write::Delete { key, expect: Expect::Version(item.version) }).collect();
     gone.extend(status::forget(store, &status::own(tenant), app.clock.now()).await?);
+    gone.extend(renewal::forget(store, tenant, app.clock.now()).await?);
     for some in gone.chunks(AT_ONCE) {
         store.commit(some.iter().cloned().chain([known.check()]).collect()).await?;
         *items += some.len();

@@ -135,6 +135,7 @@ mod tests {
     use super::*;
     use crate::{
         console::page::testing::{HOSTILE, Scene, check},
+        credential::check::Kind,
         tenant::{
             Ability, Capability, Feed,
             glance::{Count, Worst},
@@ -181,7 +182,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let credentials =
             [("app", 24 * 5), ("tenants/00000000-0000-4000-8000-0000000000aa", 24 * 20)].map(|(name, left)| {
-                let warnings = vec![format!("It ends {HOSTILE}.")];
+                let warnings = [(Kind::Expiry, format!("It ends {HOSTILE}."))].into();
                 Status {
                     expires_at: Some(now + SignedDuration::from_hours(left)),
                     warnings,

@@ -165,9 +165,10 @@ async fn show(
     let glance = Glance::of(known.connection, visit.now);
     let chrome = visit.chrome(Section::Accounts);
     let link = if chrome.is_operator() { RenewalLink::of(visit, &detail.view).await? } else { None };
-    let warnings = known_of_it.map(|status| status.warnings).unwrap_or_default();
-    let (warnings, link, once, now) = (&warnings, link.as_ref(), random::id()?.to_string(), visit.now);
-    let scene = Scene { chrome, account: account.as_ref(), glance: &glance, left, warnings, link, once, now };
+    let warnings: Vec<String> = known_of_it.map(|status| status.warnings.into_values().collect()).unwrap_or_default();
+    let (link, once, now) = (link.as_ref(), random::id()?.to_string(), visit.now);
+    let scene =
+        Scene { chrome, account: account.as_ref(), glance: &glance, left, warnings: &warnings, link, once, now };
     Ok(visit.html(status, &made(scene, &detail, &forms, done)))
 }
 

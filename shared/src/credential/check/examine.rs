@@ -30,6 +30,8 @@ pub struct Facts {
     pub holding: Holding,
     pub access: Access,
     pub listed: Listing,
+    /// When this very credential ends, as an earlier check has found out.
+    pub remembered_end: Option<Timestamp>,
     /// The roles in its tokens for Graph and for Defender.
     pub graph_roles: Option<Vec<String>>,
     pub defender_roles: Option<Vec<String>>,
@@ -44,16 +46,19 @@ pub enum Access {
     Refused(String),
     /// It has nothing against the credential, and gives no token in the home tenant all the same.
     Barred(String),
-    /// Not asked, or no answer.
-    Unknown,
+    /// There was no answer, for this reason.
+    Unknown(String),
 }
 
 /// What Graph says of the application's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listing {
+    /// There was nobody to ask as.
+    NotAsked,
     Read(Vec<Registered>),
     Denied,
-    Unknown,
+    /// There was no answer, for this reason.
+    Unknown(String),
 }
 
 /// Every finding about one entry, and whether it is due.
@@ -70,6 +75,7 @@ pub fn examine(facts: &Facts, now: Timestamp) -> (Vec<Finding>, bool) {
         may_not_rotate(facts, now),
         extra_privileges(facts),
         leftover(facts),
+        not_checked(facts),
     ];
     (all.into_iter().flatten().collect(), is_due)
 }
@@ -83,7 +89,7 @@ impl Facts {
     fn listed(&self) -> &[Registered] {
         match &self.listed {
             Listing::Read(listed) => listed,
-            Listing::Denied | Listing::Unknown => &[],
+            Listing::NotAsked | Listing::Denied | Listing::Unknown(_) => &[],
         }
     }
 
@@ -94,7 +100,8 @@ impl Facts {
     }
 
     pub fn end(&self) -> Option<Timestamp> {
-        self.at_entra().and_then(|registered| registered.end).or(self.holding.current.expires_at)
+        let told = self.at_entra().and_then(|registered| registered.end);
+        told.or(self.holding.current.expires_at).or(self.remembered_end)
     }
 
     fn is_own(&self) -> bool {
@@ -103,10 +110,13 @@ impl Facts {
 
     /// Whether nothing could be found out about this kind today.
     pub fn is_unknown(&self, kind: Kind) -> bool {
+        let is_read = matches!(self.listed, Listing::Read(_));
         match kind {
-            Kind::Refused => self.access == Access::Unknown,
-            Kind::Drift | Kind::MayNotRotate | Kind::Leftover => self.listed == Listing::Unknown,
-            Kind::ExtraPrivileges => self.graph_roles.is_none() && self.defender_roles.is_none(),
+            Kind::Expiry => self.is_held() && self.end().is_none(),
+            Kind::Refused => matches!(self.access, Access::Unknown(_)),
+            Kind::Drift | Kind::Leftover => !is_read,
+            Kind::MayNotRotate => !is_read && self.listed != Listing::Denied,
+            Kind::ExtraPrivileges => self.graph_roles.is_none() || self.defender_roles.is_none(),
             _ => false,
         }
     }
@@ -219,7 +229,7 @@ fn stuck(facts: &Facts, now: Timestamp) -> Option<Finding> {
     }
     let text = format!(
         "A rotation has been open since {began}, and until it ends no other can begin. On one machine run \
-         `muster rotate {}`, which resumes it; on AWS take its label away: {}.",
+         `muster rotate {}`, which resumes it, or ends it where there is nothing to rotate any more; on AWS take its label away: {}.",
         facts.short,
         end_on_aws(&facts.name.full)
     );
@@ -247,7 +257,7 @@ fn drift(facts: &Facts) -> Option<Finding> {
 
 fn refused(facts: &Facts) -> Option<Finding> {
     let why = match &facts.access {
-        Access::Granted | Access::Unknown => return None,
+        Access::Granted | Access::Unknown(_) => return None,
         Access::Barred(why) => {
             let text = format!(
                 "Entra gives this application no token in its home tenant ({}), so nothing renews its credential: see \
@@ -316,6 +326,19 @@ fn leftover(facts: &Facts) -> Option<Finding> {
     facts.finding(Kind::Leftover, Severity::Notice, text)
 }
 
+/// A day on which nothing could be found out must not look like one on which all is well.
+fn not_checked(facts: &Facts) -> Option<Finding> {
+    let why = match (&facts.access, &facts.listed) {
+        (Access::Unknown(why), _) | (_, Listing::Unknown(why)) => why.trim_end_matches('.'),
+        _ => return None,
+    };
+    let text = format!(
+        "Not everything could be asked today ({why}): what was found before stands, and all of it is asked again tomorrow. \
+         Should it stay so, `muster doctor` says what is in the way."
+    );
+    facts.finding(Kind::NotChecked, Severity::Warning, text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +359,7 @@ mod tests {
             holding: holding(description(48, &[]), entry("current", "k1", &[])),
             access: Access::Granted,
             listed: Listing::Read(vec![password("k1", "", "cur", 48)]),
+            remembered_end: None,
             graph_roles: Some(vec![OWN_CREDENTIALS_ROLE.to_owned()]),
             defender_roles: Some(vec!["Alert.Read.All".to_owned()]),
             stubborn: Vec::new(),
@@ -376,7 +400,7 @@ mod tests {
         }
         // Where Graph cannot be read, what the entry says counts; certificates have nothing else.
         let mut unread = ends_in(hours(9000));
-        unread.listed = Listing::Unknown;
+        unread.listed = Listing::NotAsked;
         unread.holding.current.expires_at = Some(noon() + hours(20));
         assert_eq!(examined(&unread).0, [(Kind::Expiry, Severity::Critical)]);
         let id = "a0000000-0000-4000-8000-00000000c11e";
@@ -386,7 +410,7 @@ mod tests {
             "private_key_pem": made.private_key_pem.expose()}});
         let mut facts = facts();
         facts.holding.current = Entry::parse(&Secret::new(certificate.to_string())).unwrap();
-        (facts.access, facts.listed, facts.graph_roles) = (Access::Unknown, Listing::Unknown, None);
+        (facts.listed, facts.graph_roles) = (Listing::NotAsked, None);
         assert_eq!(examined(&facts), (vec![(Kind::Expiry, Severity::Warning)], false));
         assert!(expiry(&facts, noon()).unwrap().text.contains("muster rotate app"));
     }
@@ -446,10 +470,40 @@ mod tests {
         let mut refused = facts();
         refused.access = Access::Refused("AADSTS7000222: expired".to_owned());
         assert_eq!(examined(&refused).0, [(Kind::Refused, Severity::Critical)]);
-        refused.listed = Listing::Unknown;
+        refused.listed = Listing::NotAsked;
         let barred = Facts { access: Access::Barred("AADSTS90002: no such tenant.".to_owned()), ..facts() };
         assert_eq!(examined(&barred).0, [(Kind::Refused, Severity::Warning)]);
         assert!(refused.replace().contains("muster vault put app"));
+    }
+
+    #[test]
+    fn a_day_without_answers_is_told_of_and_takes_nothing_back() {
+        let no_answer = || "503: out of order.".to_owned();
+        let silent = Facts { access: Access::Unknown(no_answer()), listed: Listing::NotAsked, ..facts() };
+        let unlisted = Facts { listed: Listing::Unknown(no_answer()), ..facts() };
+        for facts in [&silent, &unlisted] {
+            assert!(examined(facts).0.contains(&(Kind::NotChecked, Severity::Warning)));
+            assert!(
+                facts.is_unknown(Kind::Drift) && facts.is_unknown(Kind::Leftover) && facts.is_unknown(Kind::Expiry)
+            );
+        }
+        assert!(silent.is_unknown(Kind::Refused) && !unlisted.is_unknown(Kind::Refused));
+        // The credential is the one that Graph told the end of yesterday.
+        let remembered = Facts { remembered_end: Some(noon() + hours(20)), ..silent };
+        assert!(examined(&remembered).0.contains(&(Kind::Expiry, Severity::Critical)));
+        let denied = Facts { listed: Listing::Denied, ..facts() };
+        assert!(denied.is_unknown(Kind::Drift) && !denied.is_unknown(Kind::MayNotRotate));
+        let half = Facts { defender_roles: None, ..facts() };
+        assert!(half.is_unknown(Kind::ExtraPrivileges), "Defender's roles may be what was too much");
+        let federated = entry_of_the_platform();
+        let well = Facts { holding: holding(description(48, &[]), federated), listed: Listing::Denied, ..facts() };
+        assert!(!well.is_unknown(Kind::Expiry), "it has no end that could be unknown");
+    }
+
+    fn entry_of_the_platform() -> Entry {
+        let id = "a0000000-0000-4000-8000-00000000c11e";
+        let entry = serde_json::json!({"client_id": id, "home_tenant_id": id, "credential": {"kind": "federated"}});
+        Entry::parse(&Secret::new(entry.to_string())).unwrap()
     }
 
     #[test]

@@ -27,7 +27,10 @@ use crate::{
         graph::{self, GraphError},
         token::{AccessToken, TokenError},
     },
-    ports::{store::StoreError, vault::VaultError},
+    ports::{
+        store::{Expect, StoreError},
+        vault::{Stage, VaultError},
+    },
     tenant::{TenantId, list},
 };
 
@@ -48,12 +51,15 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
     let mut report = Report::default();
     for (short, name) in &names {
         if app.clock.now() >= until {
-            let text = "There was no time left for this entry, which is the first one tomorrow.".to_owned();
+            let text =
+                "There was no time left for this entry, so it is looked at before the others tomorrow.".to_owned();
+            let ends = before.get(short).and_then(|status| status.expires_at);
+            report.first_end = report.first_end.into_iter().chain(ends).min();
             report.findings.push(Finding::of(name, short, Kind::NotChecked, Severity::Warning, text));
             continue;
         }
         complete_renewal(app, name).await;
-        let looked = look(app, name, short, before.get(short), until).await;
+        let looked = look(app, name, short, until).await;
         report.checked += 1;
         report.first_end = report.first_end.into_iter().chain(looked.ends).min();
         report.due.extend(looked.is_due.then(|| name.full.clone()));
@@ -83,35 +89,48 @@ struct Looked {
 }
 
 /// Looks at one entry, and writes down what people are shown of it.
-async fn look(app: &App, name: &EntryName, short: &str, before: Option<&Status>, until: Timestamp) -> Looked {
-    let told = before.map(|status| status.told.clone()).unwrap_or_default();
-    let facts = gather(app, name, short, until).await;
-    let now = app.clock.now();
-    let (stored, ends, (mut findings, is_due), news) = match &facts {
-        Ok(facts) => {
-            let (findings, is_due) = examine(facts, now);
-            let news = news(&told, &findings, |kind| facts.is_unknown(kind), now);
-            (Some(facts.holding.current.clone()), facts.end(), (findings, is_due), news)
+async fn look(app: &App, name: &EntryName, short: &str, until: Timestamp) -> Looked {
+    let (before, expect) = match status::as_read(app.ports.store.as_ref(), short).await {
+        Ok((before, expect)) => (before, Some(expect)),
+        Err(error) => {
+            tracing::warn!(vault.name = short, %error, "what was known of a credential before cannot be read");
+            (None, None)
         }
+    };
+    let before = before.unwrap_or_else(|| Status::new(short, None, Timestamp::MIN));
+    let facts = gather(app, name, short, &before, until).await;
+    let now = app.clock.now();
+    let is_unknown = |kind: Kind| facts.as_ref().map_or(true, |facts| facts.is_unknown(kind));
+    let (stored, ends, (mut findings, is_due)) = match &facts {
+        Ok(facts) => (Some(facts.holding.current.clone()), facts.end(), examine(facts, now)),
         Err(error) => {
             // Whatever went wrong must not hide when the credential ends.
             let stored = read::current(app, &name.full).await.ok();
-            let findings = vec![failed(name, error, short)];
-            let news = news(&told, &findings, |_| true, now);
-            let ends = stored.as_ref().and_then(|entry| entry.expires_at);
-            (stored, ends, (findings, false), news)
+            let ends = stored.as_ref().and_then(|entry| entry.expires_at).or(before.expires_at);
+            (stored, ends, (vec![failed(name, error, short)], false))
         }
     };
-    let is_pressing = |finding: &&Finding| finding.severity >= Severity::Warning || finding.kind == Kind::Expiry;
-    let warnings = findings.iter().filter(is_pressing).map(|finding| finding.text.clone()).collect();
+    let news = news(&before.told, &findings, is_unknown, now);
     for place in &news.new {
         findings[*place].is_new = true;
     }
+    let warnings = warnings(&before, &findings, is_unknown);
     let entries = entries(name, short, &findings, &news, now);
-    let rotated_to = before.and_then(|status| status.rotated_to.clone());
     let status = Status::new(short, stored.as_ref(), now);
-    keep(app, &Status { expires_at: ends, warnings, told: news.told, rotated_to, ..status }, &entries).await;
+    let status = Status { expires_at: ends, warnings, told: news.told, rotated_to: before.rotated_to, ..status };
+    if let Some(expect) = expect {
+        keep(app, &status, expect, &entries).await;
+    }
     Looked { findings, ends, is_due }
+}
+
+/// What people are shown: today's findings, and of what could not be judged today those of before.
+fn warnings(before: &Status, findings: &[Finding], is_unknown: impl Fn(Kind) -> bool) -> BTreeMap<Kind, String> {
+    let quiet = [Kind::Expiry, Kind::UnknownEnd];
+    let is_shown = |finding: &&Finding| finding.severity >= Severity::Warning || quiet.contains(&finding.kind);
+    let stands = before.warnings.iter().filter(|(kind, _)| is_unknown(**kind));
+    let stands = stands.map(|(kind, text)| (*kind, text.clone()));
+    stands.chain(findings.iter().filter(is_shown).map(|finding| (finding.kind, finding.text.clone()))).collect()
 }
 
 async fn complete_renewal(app: &App, name: &EntryName) {
@@ -145,11 +164,11 @@ fn entries(name: &EntryName, short: &str, findings: &[Finding], news: &News, now
 
 /// Writes down what people are shown, and tells the trail what is news in the same transaction. Whoever saves the same
 /// application at this moment knows as much; what was news then is so tomorrow.
-async fn keep(app: &App, status: &Status, entries: &[Entry]) {
+async fn keep(app: &App, status: &Status, expect: Expect, entries: &[Entry]) {
     let store = app.ports.store.as_ref();
     let kept = async {
         let mut writes = entries.iter().map(Entry::write).collect::<Result<Vec<_>, _>>()?;
-        writes.push(status.write(store).await?);
+        writes.push(status.put(expect));
         store.commit(writes).await
     };
     match kept.await {
@@ -195,14 +214,25 @@ fn tell(finding: &Finding) {
     }
 }
 
-async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> Result<Facts, RotationError> {
+async fn gather(
+    app: &App,
+    name: &EntryName,
+    short: &str,
+    before: &Status,
+    until: Timestamp,
+) -> Result<Facts, RotationError> {
     let holding = read::holding(app, &name.full, false).await?;
+    // What was found out before counts as long as it was of the same credential.
+    let stored =
+        holding.description.version(Stage::Current).and_then(|current| holding.description.created.get(current));
+    let is_of_this_one = stored.is_some_and(|stored| *stored <= before.checked_at);
     let mut facts = Facts {
         name: name.clone(),
         short: short.to_owned(),
         holding,
-        access: Access::Unknown,
-        listed: Listing::Unknown,
+        access: Access::Granted,
+        listed: Listing::NotAsked,
+        remembered_end: before.expires_at.filter(|_| is_of_this_one),
         graph_roles: None,
         defender_roles: None,
         stubborn: Vec::new(),
@@ -228,37 +258,42 @@ async fn gather(app: &App, name: &EntryName, short: &str, until: Timestamp) -> R
 /// A token for Graph by the current credential, or else by the previous one: the one is a fact, the other a means.
 async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, AccessToken)>) {
     let current = &holding.current.application;
-    let mut refusal = String::new();
+    let mut access = Access::Granted;
     // A secret that was stored a moment ago works at one replica and not at the next.
-    for _ in 0..ATTEMPTS {
-        let refused = match home_token(app, current).await {
-            Ok(token) => return (Access::Granted, Some((current.clone(), token))),
-            Err(TokenError::Refused(refused)) => refused,
-            Err(TokenError::NoIdentity(cause)) => return (Access::Refused(cause.to_string()), None),
-            Err(_) => return (Access::Unknown, None),
-        };
-        match refused.refusal() {
-            Refusal::OurCredential => refusal = refused.explained(),
-            Refusal::Throttled | Refusal::Transient => return (Access::Unknown, None),
-            _ => return (Access::Barred(refused.explained()), None),
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            app.clock.sleep(REREAD).await;
         }
-        app.clock.sleep(REREAD).await;
+        access = match home_token(app, current).await {
+            Ok(token) => return (Access::Granted, Some((current.clone(), token))),
+            Err(TokenError::Refused(refused)) => match refused.refusal() {
+                Refusal::OurCredential => Access::Refused(refused.explained()),
+                Refusal::Throttled | Refusal::Transient => Access::Unknown(refused.explained()),
+                _ => return (Access::Barred(refused.explained()), None),
+            },
+            Err(TokenError::NoIdentity(cause)) => return (Access::Refused(cause.to_string()), None),
+            Err(error) => Access::Unknown(error.to_string()),
+        };
     }
-    let means = match holding.previous.as_ref().filter(|entry| entry.is_same_principal(&holding.current)) {
+    let previous = holding.previous.as_ref().filter(|entry| entry.is_same_principal(&holding.current));
+    let means = match previous.filter(|_| matches!(access, Access::Refused(_))) {
         Some(previous) => {
             let token = home_token(app, &previous.application).await;
             token.ok().map(|token| (previous.application.clone(), token))
         }
         None => None,
     };
-    (Access::Refused(refusal), means)
+    (access, means)
 }
 
 /// One replica's answer; where it lacks the current credential, other replicas are asked.
 async fn listing(app: &App, directory: &mut Directory<'_>, holding: &Holding) -> Result<graph::Listing, Listing> {
     let current = &holding.current;
-    let mut listed = Err(Listing::Unknown);
-    for _ in 0..ATTEMPTS {
+    let mut listed = Err(Listing::NotAsked);
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            app.clock.sleep(REREAD).await;
+        }
         match directory.list().await {
             Ok(found) => {
                 let names_none = current.identities().next().is_none();
@@ -267,13 +302,11 @@ async fn listing(app: &App, directory: &mut Directory<'_>, holding: &Holding) ->
                 if is_there {
                     break;
                 }
-                app.clock.sleep(REREAD).await;
             }
             Err(GraphError::Denied(_)) => return Err(Listing::Denied),
-            Err(error) => {
-                tracing::warn!(%error, "the application's credentials at Entra cannot be read today");
-                return listed;
-            }
+            Err(error) if listed.is_err() => listed = Err(Listing::Unknown(error.to_string())),
+            // Another replica has answered.
+            Err(_) => break,
         }
     }
     listed
@@ -308,5 +341,27 @@ mod tests {
         let turn = in_turn(full.map(str::to_owned).to_vec(), "muster", &before);
         let turn: Vec<&str> = turn.iter().map(|(short, _)| short.as_str()).collect();
         assert_eq!(turn, ["apps/late", "console", "app"]);
+    }
+
+    #[test]
+    fn what_cannot_be_judged_today_stands_as_it_was() {
+        let name = EntryName::parse("muster/app", "muster").unwrap();
+        let before =
+            [(Kind::Drift, "yesterday's"), (Kind::Refused, "yesterday's")].map(|(kind, text)| (kind, text.to_owned()));
+        let before = Status { warnings: before.into(), ..Status::new("app", None, Timestamp::UNIX_EPOCH) };
+        let found = |kind, severity| Finding::of(&name, "app", kind, severity, "today's".to_owned());
+        let findings = [
+            found(Kind::Refused, Severity::Critical),
+            found(Kind::UnknownEnd, Severity::Notice),
+            found(Kind::MayNotRotate, Severity::Notice),
+        ];
+        let shown = |is_unknown: fn(Kind) -> bool| {
+            let warnings = warnings(&before, &findings, is_unknown);
+            warnings.into_iter().collect::<Vec<_>>()
+        };
+        let today = [(Kind::UnknownEnd, "today's".to_owned()), (Kind::Refused, "today's".to_owned())];
+        assert_eq!(shown(|_| false), today);
+        let stands = [today[0].clone(), (Kind::Drift, "yesterday's".to_owned()), today[1].clone()];
+        assert_eq!(shown(|_| true), stands);
     }
 }

@@ -43,7 +43,7 @@ pub fn news(before: &Told, findings: &[Finding], unknown: impl Fn(Kind) -> bool,
 }
 
 /// Grows as it gets worse: of what ends with the days that are left, of all else with its severity. `None` for what is no
-/// news: that Muster is about to do something by itself, or that something can be done better at leisure.
+/// news: that Muster is about to do something by itself.
 fn pressing(finding: &Finding, now: Timestamp) -> Option<u8> {
     match (finding.kind, finding.severity) {
         (Kind::Expiry, _) => {
@@ -51,7 +51,8 @@ fn pressing(finding: &Finding, now: Timestamp) -> Option<u8> {
             let passed = WARNINGS.iter().filter(|(days, _)| left <= SignedDuration::from_hours(24 * days)).count();
             u8::try_from(passed).ok().map(|passed| passed + u8::from(left <= SignedDuration::ZERO))
         }
-        (_, Severity::Notice) => None,
+        (Kind::HalfLifeOver, _) => None,
+        (_, Severity::Notice) => Some(0),
         (_, Severity::Warning) => Some(1),
         (_, Severity::Critical) => Some(2),
     }
@@ -122,7 +123,8 @@ mod tests {
         let warned = finding(Kind::Drift, Severity::Warning, None);
         let worse = finding(Kind::Drift, Severity::Critical, None);
         let notice = finding(Kind::HalfLifeOver, Severity::Notice, None);
-        let known: Told = [(Kind::Drift, 1)].into();
+        let leisure = finding(Kind::UnknownEnd, Severity::Notice, None);
+        let (known, noticed): (Told, Told) = ([(Kind::Drift, 1)].into(), [(Kind::UnknownEnd, 0)].into());
         for (before, found, told, new, over) in [
             (Told::new(), vec![warned.clone()], known.clone(), vec![0], vec![]),
             (known.clone(), vec![warned.clone()], known.clone(), vec![], vec![]),
@@ -130,6 +132,9 @@ mod tests {
             ([(Kind::Drift, 2)].into(), vec![warned], known.clone(), vec![], vec![]),
             (known.clone(), vec![], Told::new(), vec![], vec![Kind::Drift]),
             (Told::new(), vec![notice], Told::new(), vec![], vec![]),
+            (Told::new(), vec![leisure.clone()], noticed.clone(), vec![0], vec![]),
+            (noticed.clone(), vec![leisure], noticed.clone(), vec![], vec![]),
+            (noticed, vec![], Told::new(), vec![], vec![Kind::UnknownEnd]),
         ] {
             assert_eq!(news(&before, &found, |_| false, now()), News { told, new, over });
         }

@@ -181,8 +181,8 @@ async fn settle(
     Err(StoreError::Conflict.into())
 }
 
-/// Tells the trail of a credential that the vault took and whose saving broke off right after. All else heals by itself:
-/// what is in the vault was tried, and is used from then on.
+/// Completes a saving that broke off after the vault took its credential: the trail is told of it. Where somebody had stored
+/// another one meanwhile, that one becomes current again. All else heals by itself.
 ///
 /// # Errors
 /// [`Broken`]
@@ -193,7 +193,20 @@ pub async fn complete(app: &App, tenant: TenantId) -> Result<(), Broken> {
     if taken.done || now.duration_since(taken.at) < AT_IT {
         return Ok(());
     }
-    let stored = match app.ports.vault.read(&entry_name(app, tenant), Stage::Current, Some(&taken.by)).await {
+    let name = entry_name(app, tenant);
+    let labels = match app.ports.vault.describe(&name).await {
+        Ok(labels) => labels,
+        Err(VaultError::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let [current, previous] = [Stage::Current, Stage::Previous].map(|stage| labels.version(stage));
+    let stage = match (current == Some(&taken.by), previous == Some(&taken.by)) {
+        (true, _) if previous != Some(&grant.version) => return Ok(take_back(app, &name, &taken.by).await?),
+        (true, _) => Stage::Current,
+        (false, true) => Stage::Previous,
+        (false, false) => return Ok(()),
+    };
+    let stored = match app.ports.vault.read(&name, stage, Some(&taken.by)).await {
         Ok(version) => credential::entry::Entry::parse(&version.value),
         Err(VaultError::NotFound(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -219,7 +232,7 @@ fn entry(connection: &Connection, stored: &credential::entry::Entry, now: Timest
     entry.saying(format!("A {kind} of the application {client_id} was tried and is stored{until}."))
 }
 
-/// As if it had never been put, unless something else is current since.
+/// Makes what was current before it current again, unless something else is current since. It stays under `AWSPREVIOUS`.
 async fn take_back(app: &App, name: &str, version: &str) -> Result<(), VaultError> {
     let vault = app.ports.vault.as_ref();
     let description = match vault.describe(name).await {

@@ -50,6 +50,10 @@ pub enum Reason {
          more time"
     )]
     TooLittleTime,
+    #[error(
+        "Graph's replicas did not agree on the application's certificates in the time there was; nothing was changed"
+    )]
+    Unsettled,
     #[error("Entra has not got the new credential any more ({0}); the old one stays current")]
     Dead(String),
 }
@@ -96,6 +100,7 @@ impl RotationError {
                 | Reason::NothingCreated
                 | Reason::Stalled
                 | Reason::Unseen
+                | Reason::Unsettled
                 | Reason::ProofRefused(_),
             )
             | Self::NoCertificate(_) => Disposition::Retry,
@@ -123,6 +128,9 @@ impl RotationError {
             Self::Graph(GraphError::Policy(_)) => {
                 "Exempt the application from that policy, or use a certificate.".to_owned()
             }
+            Self::Stopped(Reason::NotPending(_)) => {
+                "It is over, or was ended: there is nothing to do for it, and another one may begin.".to_owned()
+            }
             Self::Stopped(Reason::NothingHeld) => "Whether it works is what `muster doctor` tells.".to_owned(),
             Self::Signing => "Nothing is broken; only credentials of applications are rotated.".to_owned(),
             Self::Stopped(Reason::Refused(_))
@@ -138,8 +146,8 @@ impl RotationError {
                 Disposition::Retry => "Try again in a few minutes: the rotation goes on where it stands.".to_owned(),
                 Disposition::StartAnew => {
                     format!(
-                        "`muster rotate {name}` begins another; on AWS end this one first, by {}.",
-                        end_on_aws(full)
+                        "`muster rotate {name}` begins another; on AWS this one is ended by itself, and \
+                         `aws secretsmanager rotate-secret --secret-id {full}` begins another."
                     )
                 }
                 Disposition::NeedsOperator => format!("Look at the application of {name} in Entra, then try again."),

@@ -18,7 +18,7 @@ use proptest::{
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use world::{Beginning, Fate, World};
+use world::{Beginning, Fate, Naming, World};
 
 /// Histories in one run of the tests.
 const HISTORIES: u32 = 10_000;
@@ -46,11 +46,13 @@ enum Happening {
     /// The host closes an open rotation.
     CallOff,
     Later(SignedDuration),
-    /// Somebody makes a credential by hand, and stores it, naming its id or not.
+    /// Somebody makes a credential by hand, and stores it.
     PersonStores {
         certificate: bool,
-        named: bool,
+        naming: Naming,
     },
+    /// Somebody stores what is current once more, with a key id that is not its own.
+    PersonMistypes,
     /// Somebody else adds a credential of their own to the application, or takes one away.
     StrangerAdds {
         certificate: bool,
@@ -71,6 +73,7 @@ impl ReferenceStateMachine for Histories {
 
     fn transitions(_: &Beginning) -> BoxedStrategy<Happening> {
         let fate = prop_oneof![6 => Just(Fate::Well), 1 => Just(Fate::DiesBefore), 1 => Just(Fate::DiesAfter)];
+        let naming = prop::sample::select(&[Naming::Right, Naming::Missing, Naming::Wrong][..]);
         let goes_on = (0..2usize, 0..30usize, 0..entra::REPLICAS, fate);
         prop_oneof![
             3 => Just(Happening::Begin),
@@ -80,7 +83,8 @@ impl ReferenceStateMachine for Histories {
             1 => Just(Happening::CallOff),
             3 => (1..40i64).prop_map(|seconds| Happening::Later(SignedDuration::from_secs(seconds))),
             2 => (1..30i64).prop_map(|hours| Happening::Later(SignedDuration::from_hours(hours))),
-            1 => any::<(bool, bool)>().prop_map(|(certificate, named)| Happening::PersonStores { certificate, named }),
+            1 => (any::<bool>(), naming).prop_map(|(certificate, naming)| Happening::PersonStores { certificate, naming }),
+            1 => Just(Happening::PersonMistypes),
             2 => any::<bool>().prop_map(|certificate| Happening::StrangerAdds { certificate }),
             1 => Just(Happening::StrangerRemoves),
         ]
@@ -108,7 +112,8 @@ impl StateMachineTest for Histories {
             Happening::Check { run } => world.check(run),
             Happening::CallOff => world.call_off(),
             Happening::Later(time) => world.now += time,
-            Happening::PersonStores { certificate, named } => world.person_stores(certificate, named),
+            Happening::PersonStores { certificate, naming } => world.person_stores(certificate, naming),
+            Happening::PersonMistypes => world.person_mistypes(),
             Happening::StrangerAdds { certificate } => world.stranger_adds(certificate),
             Happening::StrangerRemoves => world.stranger_removes(),
         }

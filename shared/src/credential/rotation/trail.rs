@@ -11,20 +11,29 @@ use crate::{
     ports::store::StoreError,
 };
 
+/// Writings that are tried where somebody else writes at the same moment.
+const TRIES: usize = 5;
+
 /// Tells of a rotation to this version, once, however often its last step is repeated. The rotation is over whether this
 /// succeeds or not.
 pub(super) async fn tell(app: &App, name: &EntryName, version: &str, entry: &Entry) {
-    match write(app, name, version, entry).await {
-        // The check, or another run of the same step, has written at this moment.
-        Ok(()) | Err(StoreError::Conflict) => {}
-        Err(error) => tracing::warn!(vault.name = name.full, %error, "the trail is not told of this rotation"),
+    for _ in 0..TRIES {
+        match write(app, name, version, entry).await {
+            Ok(()) => return,
+            // The check, or another run of the same step, has written at this moment.
+            Err(StoreError::Conflict) => {}
+            Err(error) => {
+                return tracing::warn!(vault.name = name.full, %error, "the trail is not told of this rotation");
+            }
+        }
     }
+    tracing::warn!(vault.name = name.full, "the trail is not told of this rotation: somebody else writes all the time");
 }
 
 async fn write(app: &App, name: &EntryName, version: &str, entry: &Entry) -> Result<(), StoreError> {
     let (store, now) = (app.ports.store.as_ref(), app.clock.now());
     let short = name.short(&app.config.secrets_prefix);
-    let known = status::one(store, short).await?;
+    let (known, expect) = status::as_read(store, short).await?;
     if known.as_ref().is_some_and(|known| known.rotated_to.as_deref() == Some(version)) {
         return Ok(());
     }
@@ -39,5 +48,5 @@ async fn write(app: &App, name: &EntryName, version: &str, entry: &Entry) -> Res
         EntryKind::Tenant(tenant) => deed.of_tenant(tenant),
         EntryKind::App | EntryKind::Console | EntryKind::Signing => deed,
     };
-    store.commit(vec![status.write(store).await?, deed.write()?]).await
+    store.commit(vec![status.put(expect), deed.write()?]).await
 }

@@ -119,6 +119,27 @@ fn certificate(index: usize) -> &'static Made {
     if index == ENDED { ended } else { &valid[index % valid.len()] }
 }
 
+/// How a person names what they store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    Right,
+    Missing,
+    /// By the id of somebody else's.
+    Wrong,
+}
+
+impl Naming {
+    fn of(self, id: &str) -> Option<&str> {
+        match self {
+            Self::Right => Some(id),
+            Self::Missing => None,
+            Self::Wrong => Some(STRANGERS),
+        }
+    }
+}
+
+/// The first credential that was there.
+const STRANGERS: &str = "k001";
 const ENDED: usize = usize::MAX;
 
 fn entry_of(credential: serde_json::Value) -> Entry {
@@ -377,23 +398,30 @@ impl World {
     }
 
     /// A person waits until everybody knows what was made, then stores it.
-    pub fn person_stores(&mut self, certificate_kind: bool, named: bool) {
+    pub fn person_stores(&mut self, certificate_kind: bool, naming: Naming) {
         self.write_patiently();
         // What nobody has named is not ours to remove.
-        let owner = if named { Owner::Person } else { Owner::Stranger };
+        let owner = if naming == Naming::Right { Owner::Person } else { Owner::Stranger };
         let entry = if certificate_kind {
             self.certificates += 1;
             let made = certificate(self.certificates);
             let thumbprint = made.certificate.thumbprint();
             let id = self.entra.add_key("by hand", thumbprint, self.now, made.certificate.ends, owner);
-            certificate_entry(made, named.then_some(id.as_str()))
+            certificate_entry(made, naming.of(&id))
         } else {
             let (id, text) = self.entra.add_secret("by hand", self.now, self.now + YEARS, owner);
-            secret_entry(&text, named.then_some(id.as_str()))
+            secret_entry(&text, naming.of(&id))
         };
         self.now += SETTLES;
         let version = self.version();
         self.vault.put_current(&version, entry, self.now);
+        self.stored_by_hand = self.now;
+    }
+
+    pub fn person_mistypes(&mut self) {
+        let Some(text) = self.vault.current().1.secret().map(|secret| secret.expose().clone()) else { return };
+        let version = self.version();
+        self.vault.put_current(&version, secret_entry(&text, Some(STRANGERS)), self.now);
         self.stored_by_hand = self.now;
     }
 
@@ -489,8 +517,16 @@ impl World {
         let ours = self.entra.known.iter().filter(|known| known.owner == Owner::Us && !known.is_gone());
         let mut seen = BTreeSet::new();
         for known in ours.filter(|known| someone_signs || !known.registered.is_certificate()) {
-            let named = self.vault.labelled().any(|entry| entry.lives_by(&known.registered));
-            assert!(named, "{:?} is an orphan of {:?}", known.registered, holding.description);
+            let holds = |entry: &Entry| {
+                let thumbprint = entry.certificate().map(|(certificate, _)| certificate.thumbprint());
+                thumbprint.or(entry.secret().map(|secret| secret.expose().as_str())) == Some(known.text.as_str())
+            };
+            assert!(
+                self.vault.labelled().any(holds),
+                "{:?} is an orphan of {:?}",
+                known.registered,
+                holding.description
+            );
             assert!(seen.insert(known.text.clone()), "{:?} is registered twice", known.registered);
         }
         assert!(self.now < "2027-11-22T12:00:00Z".parse().unwrap(), "credentials of {LIFETIME} would have ended");
