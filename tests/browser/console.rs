@@ -116,6 +116,7 @@ fn an_application_of_the_customers_own_is_tested_before_it_is_saved_and_a_tenant
     operator.fill("Tenant id", TENANT);
     operator.fill("Client id", CLIENT);
     operator.fill("Client secret", "a wrong one");
+    operator.fill("Ends on", "11012027");
     operator.press("Test and save");
     operator.reads("Nothing was saved");
     operator.check("console-own-refused");
@@ -150,6 +151,7 @@ fn whoever_manages_the_customers_application_renews_it_by_a_link_and_signs_in_no
     operator.fill("Tenant id", TENANT);
     operator.fill("Client id", CLIENT);
     operator.fill("Client secret", SECRET);
+    operator.fill("Ends on", "11012027");
     operator.press("Test and save");
     operator.reads("Access is proven");
     operator.press("Renewal link");
@@ -162,6 +164,7 @@ fn whoever_manages_the_customers_application_renews_it_by_a_link_and_signs_in_no
     administrator.sees("Example & Sons Security needs a new credential");
     administrator.check("renewal");
     administrator.fill("Client secret", "a wrong one");
+    administrator.fill("Ends on", "11012027");
     administrator.press("Test and save");
     administrator.reads("Nothing was saved");
     administrator.check("renewal-refused");

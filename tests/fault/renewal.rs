@@ -23,7 +23,7 @@ use crate::chaos::{self, CrashPoint, Fate};
 const OWN: &str = "a0000000-0000-4000-8000-0000000000ee";
 const OLD: &str = "canary-old-own-secret-5d1b";
 const NEW: &str = "canary-new-own-secret-7c40";
-const FORM: [(&str, &str); 2] = [("kind", "client_secret"), ("client_secret", NEW)];
+const FORM: [(&str, &str); 3] = [("kind", "client_secret"), ("client_secret", NEW), ("ends", "2027-11-01")];
 
 fn entry() -> String {
     format!("muster/tenants/{TENANT}")

@@ -1,6 +1,7 @@
 //! What operators do on the console's pages, form by form.
 
 use harness::{ADMIN, CLIENT, Page, SECRET, Stage, TENANT, Visitor, minutes};
+use shared::credential::check::Kind;
 
 const PATH: &str = "/accounts";
 
@@ -110,11 +111,12 @@ fn an_own_application_is_saved_once_it_works_and_its_secret_is_never_shown() {
             ("client_id", CLIENT),
             ("kind", "client_secret"),
             ("client_secret", secret),
+            ("ends", "2026-12-20"),
             ("feeds", "alerts"),
         ]
     };
     let empty = browser.submit(&page, &form, &[("tenant_id", "contoso.com")]);
-    for field in ["tenant_id", "client_id", "credential", "feeds"] {
+    for field in ["tenant_id", "client_id", "credential", "ends", "feeds"] {
         assert!(empty.body.contains(&format!("href=\"#own-{field}\"")), "{field}: {}", empty.body);
     }
     let wrong = browser.submit(&page, &form, &with("not-the-secret"));
@@ -126,6 +128,11 @@ fn an_own_application_is_saved_once_it_works_and_its_secret_is_never_shown() {
     assert_eq!((right.status, right.location.clone()), (303, format!("{}?done=connected", tenant())), "{}", right.body);
     let page = browser.get(&right.location);
     assert!(page.body.contains("the customer&#39;s own") && page.body.contains("Enter a new one"), "{}", page.body);
+    // What was typed is all that is known of its end, and is warned of.
+    stage.days(1);
+    let report = stage.check();
+    let ends = report.findings.iter().filter(|finding| finding.kind == Kind::Expiry && finding.tenant_id.is_some());
+    assert_eq!(ends.map(|finding| finding.expires_at).collect::<Vec<_>>(), ["2026-12-20T00:00:00Z".parse().ok()]);
 }
 
 #[test]

@@ -57,8 +57,8 @@ fn send(visitor: &mut Visitor<'_>, link: &str, fields: &[(&str, &str)]) -> Page 
     page
 }
 
-fn secret(value: &str) -> [(&str, &str); 2] {
-    [("kind", "client_secret"), ("client_secret", value)]
+fn secret(value: &str) -> [(&str, &str); 3] {
+    [("kind", "client_secret"), ("client_secret", value), ("ends", "2027-11-01")]
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn pain_15_a_secret_that_has_ended_is_renewed_by_whoever_may_without_anybody_sen
     assert_eq!((stored(&stage), stage.state_versions()), (before, versions), "nothing is kept of what was refused");
 
     stage.put(Alert::new("da1", stage.now()));
-    let page = send(&mut visitor, &link, &[&secret(NEWER)[..], &[("ends", "2027-11-01")]].concat());
+    let page = send(&mut visitor, &link, &secret(NEWER));
     assert!(page.status == 200 && page.body.contains("1 November 2027"), "{}", page.body);
     assert_eq!(stage.view().state, State::Active);
     stage.drain();
@@ -339,10 +339,7 @@ fn an_end_is_told_at_30_14_7_and_1_days_once_each_and_when_it_is_over() {
     let link = self::link(&stage);
     makes_a_new_one(&stage);
     stage.world(|world| world.application(OWN).unwrap().secrets[1].end = stage.now() + minutes(400 * 24 * 60));
-    assert_eq!(
-        send(&mut stage.visitor(), &link, &[&secret(NEWER)[..], &[("ends", "2027-12-01")]].concat()).status,
-        200
-    );
+    assert_eq!(send(&mut stage.visitor(), &link, &secret(NEWER)).status, 200);
     stage.days(1);
     stage.check();
     assert_eq!(warned(&stage), told, "a renewed credential begins with a clean slate, and its entry has told so");

@@ -1,5 +1,7 @@
 //! What a form shows: what was typed, what was wrong with it, and which sentence belongs to which field.
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
 use crate::{
     cloud::Region,
     plain,
@@ -13,6 +15,7 @@ use crate::{
 
 pub const STORAGE_ACCOUNT: &str = "storage.account_name";
 pub const STORAGE_QUEUE: &str = "storage.queue_name";
+pub const ENDS: &str = "ends";
 
 /// One form of a page.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +72,19 @@ fn name(field: Field) -> &'static str {
         Field::StorageQueue => STORAGE_QUEUE,
         Field::Region => "region",
     }
+}
+
+/// When a client secret ends: at the beginning of the day that was given, for better a reminder too early. Graph tells it
+/// of applications that may look at themselves, and of the others nobody but who made the secret.
+pub fn ends(form: &web::Form, mistakes: &mut Vec<Mistake>) -> Option<Timestamp> {
+    let day = form.text(ENDS).and_then(|text| text.parse::<Date>().ok());
+    let end = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok()).map(|begins| begins.timestamp());
+    if end.is_none() {
+        let text = "Give the day on which the secret ends, as Entra shows it beside the secret and such as 2027-05-01: \
+                    without it nobody can be warned in time.";
+        mistakes.push(Mistake::new(ENDS, text));
+    }
+    end
 }
 
 /// The storage account and queue that telemetry needs, or what is wrong with either.

@@ -3,10 +3,10 @@
 //! Nobody signs in here. The link is all that is proven of its holder, and what they give is worth as much as Entra says.
 
 use askama::Template;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::form::{self, Form, Mistake};
+use super::form::{self, ENDS, Form, Mistake};
 use crate::{
     App,
     console::Broken,
@@ -18,7 +18,6 @@ use crate::{
 
 /// What is shown again where it was refused. No secret is among it.
 const FIELDS: [&str; 2] = ["kind", ENDS];
-const ENDS: &str = "ends";
 
 #[derive(Template)]
 #[template(path = "renewal/form.html")]
@@ -168,12 +167,9 @@ fn read(sent: &web::Form) -> Result<Map<String, Value>, Vec<Mistake>> {
     }
     put("kind", "client_secret");
     put("value", sent.text("client_secret").unwrap_or_default());
-    if let Some(text) = sent.text(ENDS) {
-        // When the day begins: better a reminder too early.
-        let day = text.parse::<Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
-        let wrong = || vec![Mistake::new(ENDS, "Give a day as year, month and day, such as 2027-05-01.")];
-        put("expires_at", &day.ok_or_else(wrong)?.timestamp().to_string());
-    }
+    let mut mistakes = Vec::new();
+    let ends = form::ends(sent, &mut mistakes).ok_or(mistakes)?;
+    put("expires_at", &ends.to_string());
     Ok(credential)
 }
 
@@ -269,8 +265,9 @@ mod tests {
             read("kind=certificate&client_secret=s&certificate_pem=c&private_key_pem=k").unwrap(),
             json!({"kind": "certificate", "certificate_pem": "c", "private_key_pem": "k"})
         );
-        assert_eq!(read("").unwrap(), json!({"kind": "client_secret", "value": ""}));
-        assert_eq!(read("client_secret=s&ends=May").unwrap_err()[0].field, ENDS);
+        for lacking in ["", "client_secret=s", "client_secret=s&ends=May"] {
+            assert_eq!(read(lacking).unwrap_err()[0].field, ENDS, "{lacking}");
+        }
     }
 
     #[test]

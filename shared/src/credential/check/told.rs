@@ -43,7 +43,7 @@ pub fn news(before: &Told, findings: &[Finding], unknown: impl Fn(Kind) -> bool,
 }
 
 /// Grows as it gets worse: of what ends with the days that are left, of all else with its severity. `None` for what is no
-/// news: that Muster is about to do something by itself.
+/// news: that Muster is about to do something by itself, or that it could.
 fn pressing(finding: &Finding, now: Timestamp) -> Option<u8> {
     match (finding.kind, finding.severity) {
         (Kind::Expiry, _) => {
@@ -51,7 +51,7 @@ fn pressing(finding: &Finding, now: Timestamp) -> Option<u8> {
             let passed = WARNINGS.iter().filter(|(days, _)| left <= SignedDuration::from_hours(24 * days)).count();
             u8::try_from(passed).ok().map(|passed| passed + u8::from(left <= SignedDuration::ZERO))
         }
-        (Kind::HalfLifeOver, _) => None,
+        (Kind::HalfLifeOver, _) | (Kind::MayNotRotate, Severity::Notice) => None,
         (_, Severity::Notice) => Some(0),
         (_, Severity::Warning) => Some(1),
         (_, Severity::Critical) => Some(2),

@@ -9,7 +9,7 @@ use crate::{
         Broken,
         page::{
             Visit,
-            form::{self, Form, Mistake, STORAGE_ACCOUNT, STORAGE_QUEUE},
+            form::{self, ENDS, Form, Mistake, STORAGE_ACCOUNT, STORAGE_QUEUE},
             message::Message,
         },
     },
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What is shown again where it was refused. No secret is among it.
-const FIELDS: [&str; 7] = ["tenant_id", "client_id", "kind", "feeds", "region", STORAGE_ACCOUNT, STORAGE_QUEUE];
+const FIELDS: [&str; 8] = ["tenant_id", "client_id", "kind", ENDS, "feeds", "region", STORAGE_ACCOUNT, STORAGE_QUEUE];
 
 /// The form, filled in as far as the tenant is known whose new credential it is to take.
 pub async fn form(visit: &Visit<'_>) -> Result<Form, StoreError> {
@@ -48,8 +48,8 @@ pub async fn form(visit: &Visit<'_>) -> Result<Form, StoreError> {
 pub async fn connect(visit: &Visit<'_>, id: &str, sent: &web::Form) -> Result<web::Response, Broken> {
     let Some(account) = known(visit, id).await? else { return Ok(visit.tell(&Message::NO_SUCH_PAGE)) };
     let mut mistakes = Vec::new();
-    if let Some(new) = read(account.name, sent, &mut mistakes) {
-        match connect_own(visit.app, &new, &application(sent), &visit.session.actor()).await {
+    if let Some((new, application)) = read(account.name, sent, &mut mistakes) {
+        match connect_own(visit.app, &new, &application, &visit.session.actor()).await {
             Ok(connection) => {
                 if let Err(error) = dispatch::at_once(&visit.app.ports.queues, &connection, visit.now).await {
                     tracing::warn!(tenant.id = %new.tenant_id, %error, "the first pull waits for the next tick");
@@ -67,7 +67,7 @@ pub async fn connect(visit: &Visit<'_>, id: &str, sent: &web::Form) -> Result<we
 }
 
 /// What the form asks for, as far as it can be judged without asking anybody; nothing where something is wrong with it.
-fn read(account: String, sent: &web::Form, mistakes: &mut Vec<Mistake>) -> Option<NewConnection> {
+fn read(account: String, sent: &web::Form, mistakes: &mut Vec<Mistake>) -> Option<(NewConnection, Secret<String>)> {
     let tenant_id = sent.text("tenant_id").unwrap_or_default().to_lowercase().parse::<TenantId>();
     let tenant_id = tenant_id
         .map_err(|_| {
@@ -89,16 +89,17 @@ fn read(account: String, sent: &web::Form, mistakes: &mut Vec<Mistake>) -> Optio
     if given.iter().any(|field| sent.text(field).is_none()) {
         mistakes.push(Mistake::new("credential", text));
     }
+    let application = application(sent, mistakes);
     let feeds = form::feeds(sent, mistakes);
     let region = form::region(sent, mistakes);
     let telemetry = feeds.contains(&Feed::Telemetry);
     let storage = if telemetry { form::storage(sent, mistakes) } else { None };
     let tenant_id = tenant_id.filter(|_| mistakes.is_empty())?;
-    Some(NewConnection { tenant_id, account, feeds, region, storage })
+    Some((NewConnection { tenant_id, account, feeds, region, storage }, application))
 }
 
 /// The entry as the vault is to have it.
-fn application(sent: &web::Form) -> Secret<String> {
+fn application(sent: &web::Form, mistakes: &mut Vec<Mistake>) -> Secret<String> {
     let text = |field| sent.text(field).unwrap_or_default();
     let credential = match sent.text("kind") {
         Some("certificate") => json!({
@@ -107,7 +108,11 @@ fn application(sent: &web::Form) -> Secret<String> {
             "private_key_pem": text("private_key_pem"),
         }),
         Some("federated") => json!({ "kind": "federated" }),
-        _ => json!({ "kind": "client_secret", "value": text("client_secret") }),
+        _ => json!({
+            "kind": "client_secret",
+            "value": text("client_secret"),
+            "expires_at": form::ends(sent, mistakes),
+        }),
     };
     let client_id = text("client_id").to_lowercase();
     Secret::new(json!({ "client_id": client_id, "credential": credential }).to_string())
@@ -128,7 +133,7 @@ mod tests {
             read("Contoso".to_owned(), &sent("feeds=telemetry&tenant_id=contoso.com&region=moon"), &mut mistakes);
         assert!(none.is_none());
         let fields: Vec<&str> = mistakes.iter().map(|mistake| mistake.field).collect();
-        assert_eq!(fields, ["tenant_id", "client_id", "credential", "region", STORAGE_ACCOUNT, STORAGE_QUEUE]);
+        assert_eq!(fields, ["tenant_id", "client_id", "credential", ENDS, "region", STORAGE_ACCOUNT, STORAGE_QUEUE]);
     }
 
     #[test]
