@@ -141,9 +141,17 @@ fn a_rotation_that_is_taken_over_and_then_goes_on_leaves_a_working_credential_an
 }
 
 #[test]
-fn a_certificate_is_renewed_wherever_its_rotation_dies_or_stalls() {
-    for kind in [CrashPoint::At, CrashPoint::Stall] {
+fn a_certificate_is_renewed_wherever_its_rotation_dies_stalls_or_fails() {
+    for kind in [CrashPoint::At, CrashPoint::Stall, CrashPoint::Fail] {
         let points = (1..).take_while(|point| Rotations::certified(kind(*point))).count();
+        assert!(points > 50, "only {points} points");
+    }
+}
+
+#[test]
+fn a_collection_of_keys_is_replaced_wherever_its_rotation_dies_stalls_or_fails() {
+    for kind in [CrashPoint::At, CrashPoint::Stall, CrashPoint::Fail] {
+        let points = (1..).take_while(|point| Rotations::with_an_ended_certificate(kind(*point))).count();
         assert!(points > 50, "only {points} points");
     }
 }

@@ -125,12 +125,23 @@ impl Rotations {
         fate.came_true()
     }
 
-    /// One rotation of a certificate with the crash, stall or outage at one point of its driver, which has an older
-    /// certificate to take away. False when the driver ended before the point.
+    /// As [`Rotations::of_a_certificate`]; a valid one signs for the new one, and an older one is to be taken away.
     pub fn certified(point: CrashPoint) -> bool {
         let stage = Stage::certified(2030).with_short_tokens();
         stage.rotate("v2");
         stage.days(2);
+        Self::of_a_certificate(stage, "v2", point)
+    }
+
+    /// As [`Rotations::of_a_certificate`]; the last one has ended, so the whole collection of keys is replaced.
+    pub fn with_an_ended_certificate(point: CrashPoint) -> bool {
+        let stage = Stage::rotating().with_short_tokens();
+        stage.store_certificate(2026, "ended");
+        Self::of_a_certificate(stage, "ended", point)
+    }
+
+    /// One rotation with the crash, stall or outage at one point of its driver. False when the driver ended before the point.
+    fn of_a_certificate(stage: Stage, before: &str, point: CrashPoint) -> bool {
         let mut story = Self::of(1, stage);
         story.stage.begin("v3");
         let fate = Fate::new(1, point);
@@ -151,7 +162,7 @@ impl Rotations {
         let report = story.stage.check();
         assert_eq!(report.findings, [], "{point:?}");
         let described = block_on(story.stage.app.ports.vault.describe("muster/app")).expect("it is there");
-        assert_eq!((described.version(Label::Current), described.version(Label::Previous)), (Some("v3"), Some("v2")));
+        assert_eq!((described.version(Label::Current), described.version(Label::Previous)), (Some("v3"), Some(before)));
         assert_eq!(story.stage.certificates_at_entra().len(), 2, "{point:?}: what two labels name, once");
         fate.came_true()
     }
@@ -218,7 +229,7 @@ impl Rotations {
         self.summary.polls += 1;
     }
 
-    /// The current credential opens the door, and the tenant's poll goes through.
+    /// The current credential opens the door, unless it has ended; and the tenant's poll goes through.
     fn must_work(&mut self) {
         self.stage.pass(seconds(3));
         self.poll();
@@ -226,7 +237,8 @@ impl Rotations {
         let home = HOME.parse().expect("a constant");
         let audience = self.stage.app.config.graph_audience();
         let token = block_on(self.stage.app.tokens.by_credential(home, &entry.application, audience));
-        assert!(token.is_ok(), "{}: {token:?}", self.stage.now());
+        let is_over = entry.expires_at.is_some_and(|end| end <= self.stage.now());
+        assert!(token.is_ok() || is_over, "{}: {token:?}", self.stage.now());
         let all = self.stage.at_entra();
         assert!(self.foreign.is_subset(&all), "{}: {:?} of {all:?}", self.stage.now(), self.foreign);
     }

@@ -1,14 +1,17 @@
 //! `muster doctor`: each kind of broken setup is named, with its fix, and hides no other.
 
 use futures::executor::block_on;
-use harness::{CLIENT, HOME, ISSUER, Issuer, SUBJECT, Stage, TENANT, minutes};
+use harness::{ALERT_ROLE, CLIENT, HOME, ISSUER, Issuer, SUBJECT, Stage, TENANT, at, minutes};
 use local::doctor::{Line, examine};
 use serde_json::{Value, json};
 use shared::{
     ports::{identity::IdentityError, vault::Stage as Label},
     secret::Secret,
+    tenant::Feed,
 };
-use simulator::{Fault, Route};
+use simulator::{Fault, Route, Tenant};
+
+use crate::own;
 
 fn lines(stage: &Stage) -> Vec<Line> {
     block_on(examine(&stage.app))
@@ -144,6 +147,28 @@ fn who_may_not_renew_its_own_secret_is_told_what_to_grant() {
     let renewal = line(&lines, "app, renewal");
     assert!(!renewal.ok && renewal.fix.as_deref().unwrap().contains("Application.ReadWrite.OwnedBy"), "{renewal:?}");
     assert!(line(&lines, "app, token").ok, "the secret itself is well");
+}
+
+#[test]
+fn who_may_look_at_itself_and_not_change_anything_is_told_so() {
+    let stage = Stage::rotating();
+    stage.world(|world| {
+        world.add_tenant(Tenant::new(HOME, "Provider").consented(CLIENT, &["Application.Read.All"], at(-10_000)));
+    });
+    let lines = lines(&stage);
+    let renewal = line(&lines, "app, renewal");
+    assert!(!renewal.ok && renewal.found.contains("lacks the role"), "{renewal:?}");
+}
+
+#[test]
+fn a_customers_own_secret_is_the_customers_to_replace() {
+    let stage = own::stage(&[ALERT_ROLE]);
+    own::give(&stage, &own::new(&[Feed::Alerts]), own::OWN, own::OWN_SECRET).unwrap();
+    stage.world(|world| world.application(own::OWN).unwrap().secrets.clear());
+    let lines = lines(&stage);
+    let token = line(&lines, &format!("tenants/{TENANT}, token"));
+    let fix = token.fix.as_deref().unwrap();
+    assert!(fix.contains("renewal link") && !fix.contains("vault put"), "{token:?}");
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn the_daily_check_tells_of_every_entry_and_forgets_those_that_are_gone() {
     stage.check();
     let warned = known()[&names[1]].warnings.clone();
     assert!(warned.values().any(|text| text.contains("7000215")), "{warned:?}");
+    assert!(warned.values().all(|text| !text.contains("vault put")), "it is the customer's: {warned:?}");
     // The status of a secret that somebody has taken away by hand goes with it.
     block_on(stage.app.ports.vault.remove(NAME)).unwrap();
     stage.days(1);

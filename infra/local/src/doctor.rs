@@ -133,7 +133,7 @@ async fn signing_key(app: &App) -> Line {
         Err(VaultError::NotFound(_)) => Line::bad(
             "signing",
             "there is no key for invitations and sessions",
-            "On one machine `muster serve` makes it when it starts. On AWS the stack does: see that MUSTER_SECRETS_PREFIX is \
+            "On one machine `muster vault put` and `muster serve` make it. On AWS the stack does: see that MUSTER_SECRETS_PREFIX is \
              the stack's.",
         ),
         Err(error) => Line::bad("signing", error.to_string(), "See that the vault can be read, then ask again."),

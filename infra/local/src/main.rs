@@ -184,7 +184,9 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Vault { verb: VaultVerb::Put { name, place } } => {
             shared::log::init("warn");
             let entry = local::vault::read_entry(&name, std::io::stdin())?;
-            local::vault::put(&place.app().await?, &name, &entry).await
+            let app = place.app().await?;
+            local::vault::put(&app, &name, &entry).await?;
+            place.ensure_signing_key(&app).await
         }
         Verb::Vault { verb: VaultVerb::List { place } } => {
             shared::log::init("warn");
@@ -205,10 +207,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             place.check_settings()?;
             local::invite::check(&configuration()?, &new)?;
             let app = place.app().await?;
-            if place.data.is_some() {
-                // A stack has made its own; one that is missing there is a wrong prefix.
-                local::vault::ensure_signing_key(&app).await?;
-            }
+            place.ensure_signing_key(&app).await?;
             local::invite::run(&app, &new).await
         }
         Verb::Rotate { name, data } => {
@@ -258,6 +257,14 @@ impl Place {
         match &self.data {
             Some(data) => Ok(machine(data)?.app),
             None => aws::app_for_a_person().await.map_err(Failure::Usage),
+        }
+    }
+
+    /// On one machine whoever comes first makes it. A stack has made its own; one that is missing there is a wrong prefix.
+    async fn ensure_signing_key(&self, app: &App) -> Result<(), Failure> {
+        match self.data {
+            Some(_) => local::vault::ensure_signing_key(app).await,
+            None => Ok(()),
         }
     }
 

@@ -84,7 +84,7 @@ impl Entry {
     /// Whether the entry holds something that Entra has a record of and an end for. A federated credential is neither
     /// held nor made.
     pub fn holds_a_credential(&self) -> bool {
-        !matches!(self.application.credential, Credential::Federated { .. })
+        self.application.credential.is_held()
     }
 
     /// Whether what the entry holds could be this, as far as Entra shows it: the first characters of a secret, the
@@ -165,6 +165,11 @@ impl Entry {
 }
 
 impl Credential {
+    /// Whether it is something that is held, and ends; a federated one is asked for anew at each token.
+    pub fn is_held(&self) -> bool {
+        !matches!(self, Self::Federated { .. })
+    }
+
     /// As people read it.
     pub fn title(&self) -> &'static str {
         match self {

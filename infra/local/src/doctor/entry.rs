@@ -12,6 +12,7 @@ use shared::{
         name::{EntryKind, EntryName},
     },
     microsoft::{
+        entra::Refusal,
         graph::{GraphError, OWN_CREDENTIALS_ROLE},
         sign_in::{NoDiscovery, discovery_request, parse_discovery},
         token::{AccessToken, TokenError},
@@ -23,10 +24,16 @@ use shared::{
 
 use super::Line;
 
+/// How a customer's own credential is replaced.
+const RENEWAL: &str = "Send the renewal link from the tenant's page to whoever manages the customer's application.";
+
 /// Everything about one entry of the vault, as far as each thing lets one see the next.
 pub(super) async fn examine(app: &App, name: &EntryName, lines: &mut Vec<Line>) {
     let short = name.short(&app.config.secrets_prefix);
-    let store = format!("Store it again with `muster vault put {short}`.");
+    let store = match name.kind {
+        EntryKind::Tenant(_) => RENEWAL.to_owned(),
+        _ => format!("Store it again with `muster vault put {short}`."),
+    };
     let text = match app.ports.vault.read(&name.full, Stage::Current, None).await {
         Ok(version) => version.value,
         Err(error) => return lines.push(Line::bad(short, error.to_string(), store)),
@@ -119,9 +126,17 @@ async fn token(app: &App, name: &EntryName, short: &str, application: &Applicati
     match home_token(app, application).await {
         Ok(token) => {
             lines.push(Line::good(&check, "Entra takes the credential in the home tenant"));
-            if !matches!(application.credential, Credential::Federated { .. }) {
+            if application.credential.is_held() {
                 lines.push(renewal(app, name, short, application, token).await);
             }
+        }
+        // A customer's secret or certificate is not ours to make.
+        Err(TokenError::Refused(refused))
+            if matches!(name.kind, EntryKind::Tenant(_))
+                && application.credential.is_held()
+                && refused.refusal() == Refusal::OurCredential =>
+        {
+            lines.push(Line::bad(&check, refused.to_string(), RENEWAL));
         }
         Err(error) => lines.push(no_token(&check, short, &error)),
     }
@@ -150,7 +165,7 @@ fn no_token(check: &str, short: &str, error: &TokenError) -> Line {
 
 async fn renewal(app: &App, name: &EntryName, short: &str, application: &Application, token: AccessToken) -> Line {
     let check = format!("{short}, renewal");
-    let may = token.has_any(&[OWN_CREDENTIALS_ROLE]);
+    let may = token.has_any(&[OWN_CREDENTIALS_ROLE, "Application.ReadWrite.All"]);
     let mut directory = Directory::new(app, application, token, app.clock.now());
     let found = match directory.list().await {
         Ok(_) if may => return Line::good(&check, "the application may renew its own credential"),

@@ -267,6 +267,8 @@ async fn access(app: &App, holding: &Holding) -> (Access, Option<(Application, A
         access = match home_token(app, current).await {
             Ok(token) => return (Access::Granted, Some((current.clone(), token))),
             Err(TokenError::Refused(refused)) => match refused.refusal() {
+                // How a secret or certificate is replaced depends on whose it is; what Entra compares does not.
+                Refusal::OurCredential if current.credential.is_held() => Access::Refused(refused.to_string()),
                 Refusal::OurCredential => Access::Refused(refused.explained()),
                 Refusal::Throttled | Refusal::Transient => Access::Unknown(refused.explained()),
                 _ => return (Access::Barred(refused.explained()), None),

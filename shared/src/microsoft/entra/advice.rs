@@ -39,18 +39,18 @@ pub(super) fn of(code: u32) -> Option<&'static str> {
              `muster doctor` shows, and make it as infra/azure does. A new federated credential takes minutes to spread."
         }
         700_211 => {
-            "No federated credential of the application has our token's issuer: compare it with the one that \
-             `aws iam get-outbound-web-identity-federation-info` names, and correct it as infra/azure sets it. A new \
-             federated credential takes minutes to spread."
+            "No federated credential of the application has our token's issuer: compare it with the one that `muster doctor` \
+             shows (on AWS `aws iam get-outbound-web-identity-federation-info` names it too), and correct it as infra/azure \
+             sets it. A new federated credential takes minutes to spread."
         }
         700_212 => {
             "The federated credential has another audience than our token: both must be api://AzureADTokenExchange \
              (of GCC High and DoD api://AzureADTokenExchangeUSGov), in infra/azure and in the vault's entry. A change takes minutes to spread."
         }
         700_213 => {
-            "No federated credential of that issuer has our token's subject: it is the ARN of the role in \
-             MUSTER_IDENTITY_ROLE_ARN to the letter, capitals and path included, and not that of a session. Correct it as \
-             infra/azure sets it. A new federated credential takes minutes to spread."
+            "No federated credential of that issuer has our token's subject: it must be what `muster doctor` shows to the \
+             letter, capitals included (on AWS the ARN of the role in MUSTER_IDENTITY_ROLE_ARN with its path, and not that of a \
+             session). Correct it as infra/azure sets it. A new federated credential takes minutes to spread."
         }
         7_002_137 | 7_002_138 => {
             "The federated credential's issuer or subject differs from our token's in capitals alone: copy both to the letter \
