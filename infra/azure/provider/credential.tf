@@ -59,8 +59,8 @@ resource "azuread_application_password" "first" {
   }
 }
 
-# The right to change its own credentials: the role covers what an application owns, and it owns itself alone. Assigned here,
-# in the home tenant, and listed nowhere: among the permissions of application.tf every customer would be asked for it.
+# The right to change its own credentials: the role covers all of what an application owns, and it owns itself alone (and what
+# it registers, which Muster never does). Assigned here, in the home tenant, and listed nowhere: among the permissions of application.tf every customer would be asked for it.
 resource "azuread_app_role_assignment" "own_credentials" {
   for_each            = local.renewing
   app_role_id         = data.azuread_service_principal.graph.app_role_ids["Application.ReadWrite.OwnedBy"]

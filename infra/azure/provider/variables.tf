@@ -116,7 +116,7 @@ variable "secret_valid_days" {
 }
 
 variable "renews_itself" {
-  description = "Whether the applications may change their own credentials (never anybody else's): renew what ends, and take away what an earlier kind of credential left. For federated ones that never had another, false is as good."
+  description = "Whether the applications may change themselves (and no other that is there already): renew what ends, and take away what an earlier kind of credential left. Microsoft's role for it covers more than credentials, and registering further applications; Muster uses it for credentials alone. For federated ones that never had another, false is as good."
   type        = bool
   default     = true
   nullable    = false

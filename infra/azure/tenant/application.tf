@@ -83,8 +83,8 @@ resource "azuread_application_password" "first" {
   }
 }
 
-# The right to change its own credentials, and nobody else's: the role covers what an application owns, and it owns itself
-# alone. An assignment in this tenant, never a listed permission.
+# The right to change its own credentials: the role covers all of what an application owns, and it owns itself alone (and what it
+# registers, which Muster never does). An assignment in this tenant, never a listed permission.
 resource "azuread_app_role_assignment" "own_credentials" {
   for_each            = toset(var.renews_itself ? ["Application.ReadWrite.OwnedBy"] : [])
   app_role_id         = data.azuread_service_principal.graph.app_role_ids[each.key]

@@ -183,7 +183,7 @@ variable "secret_valid_days" {
 }
 
 variable "renews_itself" {
-  description = "Whether the application may change its own credentials (never anybody else's), so that the provider renews them without you."
+  description = "Whether the application may change itself (and no other that is there already), so that the provider renews its credentials without you. Microsoft's role for it covers more than credentials, and registering further applications."
   type        = bool
   default     = false
 }
