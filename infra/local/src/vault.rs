@@ -2,11 +2,11 @@
 
 use std::io::Read;
 
-use serde_json::Value;
 use shared::{
     App,
     credential::{
         Application,
+        entry::Entry,
         name::{EntryKind, EntryName},
     },
     ports::vault::{Stage, VaultError},
@@ -97,11 +97,12 @@ fn is_application(name: &str) -> bool {
 }
 
 fn expiry(value: &Secret<String>) -> String {
-    let value: Value = serde_json::from_str(value.expose()).unwrap_or(Value::Null);
-    match value.pointer("/credential/expires_at").and_then(Value::as_str) {
-        Some(at) => format!("expires {}", at.escape_default()),
-        None if value.get("credential").is_some() => "no expiry given".to_owned(),
-        None => "does not expire".to_owned(),
+    match Entry::parse(value) {
+        Ok(Entry { expires_at: Some(at), .. }) => format!("expires {at}"),
+        Ok(entry) if entry.holds_a_credential() => "no expiry given".to_owned(),
+        Ok(_) => "does not expire".to_owned(),
+        Err(_) if value.expose().contains("\"credential\"") => "cannot be used".to_owned(),
+        Err(_) => "does not expire".to_owned(),
     }
 }
 
