@@ -4,11 +4,14 @@ use futures::executor::block_on;
 use harness::{CLIENT, HAND_MADE, HOME, LOOK_ALIKE, SECRET, STEPS, Stage, at, keys, minutes};
 use serde_json::json;
 use shared::{
-    credential::check::{Kind, Severity},
+    credential::{
+        check::{Kind, Severity},
+        status,
+    },
     ports::vault::Stage::{Current, Pending, Previous},
     secret::Secret,
 };
-use simulator::Tenant;
+use simulator::{Fault, Route, Tenant};
 
 /// One expired vendor secret took every tenant of others down, twice in the same product (n8n#22567, n8n#25368).
 #[test]
@@ -130,6 +133,67 @@ fn a_rotation_that_can_never_succeed_is_given_up_for_another() {
     let described = block_on(stage.app.ports.vault.describe("muster/app")).unwrap();
     assert!(described.version(Current).is_some_and(|version| version != "v2") && described.open_rotation().is_none());
     assert_eq!(stage.at_entra(), keys(&[HAND_MADE, LOOK_ALIKE, &stage.key_id(Current)]));
+}
+
+#[test]
+fn a_rotation_left_open_by_an_entry_that_became_federated_is_ended() {
+    let (stage, issuer) = Stage::rotating().on_a_platform_with_identity();
+    stage.begin("v2");
+    stage.step("createSecret", "v2").unwrap();
+    let pending = stage.key_id(Pending);
+    stage.world(|world| world.application(CLIENT).unwrap().federated.push(issuer.trusted()));
+    stage.store_application(&json!({"kind": "federated"}), "v3");
+    let told = stage.drive(local::rotate::run(&stage.machine(), "app"), |_| {}).unwrap_err();
+    assert!(told.to_string().contains("nothing to rotate"), "{told}");
+    assert_eq!(block_on(stage.app.ports.vault.describe("muster/app")).unwrap().open_rotation(), None);
+    stage.days(2);
+    stage.check();
+    assert!(!stage.at_entra().contains(&pending), "what it had made is of no use to anybody");
+}
+
+#[test]
+fn pain_06_a_key_id_that_is_mistyped_twice_costs_no_secret() {
+    let stage = Stage::rotating();
+    stage.rotate("v2");
+    let (ours, text) = (stage.key_id(Current), stage.secret_text(&stage.key_id(Current)));
+    for version in ["typo-1", "typo-2"] {
+        stage.store_application(&json!({"kind": "client_secret", "value": text, "key_id": LOOK_ALIKE}), version);
+        stage.days(2);
+        let found: Vec<Kind> = stage.check().findings.iter().map(|finding| finding.kind).collect();
+        assert!(found.contains(&Kind::Drift), "{found:?}");
+    }
+    assert!(stage.at_entra().contains(&ours), "it is what the application lives by");
+    stage.days(1);
+    stage.assert_polls();
+}
+
+#[test]
+fn a_day_on_which_graph_is_silent_takes_nothing_back_that_was_found_before() {
+    let stage = Stage::rotating();
+    // Only Graph knows its end.
+    stage.world(|world| {
+        let secrets = &mut world.application(CLIENT).unwrap().secrets;
+        secrets.iter_mut().find(|secret| secret.key_id == HAND_MADE).unwrap().end = at(10 * 24 * 60);
+    });
+    let known = || block_on(status::all(stage.app.ports.store.as_ref())).unwrap()["app"].clone();
+    stage.days(1);
+    stage.check();
+    let first = known();
+    assert_eq!(first.expires_at, Some(at(10 * 24 * 60)));
+    assert!(first.warnings.contains_key(&Kind::Expiry), "{first:?}");
+    stage.world(|world| world.script(Route::GraphRead, vec![Fault::Status(503); 200]));
+    stage.days(1);
+    let report = stage.check();
+    let found: Vec<Kind> = report.findings.iter().map(|finding| finding.kind).collect();
+    assert!(found.contains(&Kind::Expiry) && found.contains(&Kind::NotChecked), "{report:?}");
+    let second = known();
+    assert_eq!((second.expires_at, report.first_end), (first.expires_at, first.expires_at));
+    let over = |entry: &shared::audit::Entry| entry.detail.contains("does not end soon any more");
+    assert!(!stage.trail().iter().any(over), "nobody has found that out");
+    stage.world(simulator::World::clear_scripts);
+    stage.days(1);
+    let found: Vec<Kind> = stage.check().findings.iter().map(|finding| finding.kind).collect();
+    assert!(!found.contains(&Kind::NotChecked) && found.contains(&Kind::Expiry), "{found:?}");
 }
 
 #[test]
