@@ -89,6 +89,13 @@ impl Fate {
         self.state().stalled = false;
     }
 
+    /// Goes on, and dies after so many more steps.
+    pub fn wake_up_to_die(&self, steps: u32) {
+        let mut state = self.state();
+        state.stalled = false;
+        state.point = CrashPoint::At(state.steps + steps);
+    }
+
     /// Whether the call fails here.
     async fn step(&self) -> bool {
         let (pauses, fails) = {

@@ -112,9 +112,9 @@ pub fn renewal(point: CrashPoint) -> Option<bool> {
     fate.came_true().then_some(waited)
 }
 
-/// A renewal that stands still at one point while somebody else is at work, and then goes on. The status of its answer, if
-/// it stood still at all.
-fn overtaken(point: u32, meanwhile: impl FnOnce(&Stage)) -> (Stage, Option<i64>) {
+/// A renewal that stands still at one point while somebody else is at work, and then goes on, or dies so many steps later.
+/// False when the point was not reached.
+fn overtaken(point: u32, dies: Option<u32>, meanwhile: impl FnOnce(&Stage)) -> (Stage, bool) {
     let (stage, link) = scene();
     let fate = Fate::new(1, CrashPoint::Stall(point));
     let app = chaos::app(&stage, &fate);
@@ -123,34 +123,47 @@ fn overtaken(point: u32, meanwhile: impl FnOnce(&Stage)) -> (Stage, Option<i64>)
     let stood_still = !chaos::run_alone(&fate, &mut work);
     if stood_still {
         meanwhile(&stage);
-        fate.wake_up();
-        assert!(chaos::run_alone(&fate, &mut work), "point {point}");
+        dies.map_or_else(|| fate.wake_up(), |steps| fate.wake_up_to_die(steps));
+        assert!(chaos::run_alone(&fate, &mut work) || fate.is_dead(), "point {point}");
     }
     drop(work);
-    let status = answer.take().map(|response| stage.visitor().receive(response).status);
-    (stage, status.filter(|_| stood_still))
+    if let Some(response) = answer.take() {
+        stage.visitor().receive(response);
+    }
+    (stage, stood_still)
 }
 
-/// An operator stores another credential: that one is what somebody meant last. False when the point was not reached.
+/// An operator stores another credential: that one is what somebody meant last, at once or from the next check on. False
+/// when the point was not reached.
 pub fn overwrites_nobody(point: u32) -> bool {
-    let credential = json!({"kind": "client_secret", "value": NEW});
-    let by_hand = json!({"client_id": OWN, "home_tenant_id": TENANT, "credential": credential}).to_string();
-    let (stage, status) = overtaken(point, |stage| {
-        let by_hand = Secret::new(by_hand);
-        block_on(stage.app.ports.vault.put(&entry(), "by-hand", &by_hand, &[Current], None)).expect("it is taken");
-    });
-    let Some(status) = status else { return false };
-    let current = block_on(stage.app.ports.vault.read(&entry(), Current, None)).expect("it is there").id;
-    assert_eq!(current, "by-hand", "point {point}, answered with {status}");
+    for dies in [None].into_iter().chain((1..16).map(Some)) {
+        let credential = json!({"kind": "client_secret", "value": NEW});
+        let by_hand = json!({"client_id": OWN, "home_tenant_id": TENANT, "credential": credential});
+        let (stage, stood_still) = overtaken(point, dies, |stage| {
+            let by_hand = Secret::new(by_hand.to_string());
+            block_on(stage.app.ports.vault.put(&entry(), "by-hand", &by_hand, &[Current], None)).expect("it is taken");
+        });
+        if !stood_still {
+            return false;
+        }
+        if dies.is_some() {
+            stage.pass(minutes(3));
+            stage.check();
+        }
+        let current = block_on(stage.app.ports.vault.read(&entry(), Current, None)).expect("it is there").id;
+        assert_eq!(current, "by-hand", "point {point}, died after {dies:?}");
+    }
     true
 }
 
 /// An operator removes the tenant: it stays so, and nothing of it is kept. False when the point was not reached.
 pub fn brings_nobody_back(point: u32) -> bool {
-    let (stage, status) = overtaken(point, |stage| drop(stage.remove().expect("nobody else is at it")));
-    let Some(status) = status else { return false };
-    assert_eq!(stage.view().state, State::Removed, "point {point}, answered with {status}");
+    let (stage, stood_still) = overtaken(point, None, |stage| drop(stage.remove().expect("nobody else is at it")));
+    if !stood_still {
+        return false;
+    }
+    assert_eq!(stage.view().state, State::Removed, "point {point}");
     let left = block_on(stage.app.ports.vault.list("muster/tenants/")).expect("the vault answers");
-    assert_eq!(left, Vec::<String>::new(), "point {point}, answered with {status}");
+    assert_eq!(left, Vec::<String>::new(), "point {point}");
     true
 }
