@@ -5,12 +5,36 @@ use std::collections::BTreeSet;
 use hcl::{Block, Body, Expression};
 
 use crate::{
-    module::{MODULES, Module, argument, blocks, has_needless_quotes, label_texts, references, text},
+    module::{MODULES, Module, argument, blocks, calls, has_needless_quotes, label_texts, references, text},
     schema::{self, Attribute, Members, published},
 };
 
 /// What Terraform itself understands in a resource, beside what its provider does.
 const META: [&str; 4] = ["count", "for_each", "provider", "depends_on"];
+
+/// The functions of Terraform 1.9 that are used, and the fewest and most arguments of each.
+const FUNCTIONS: [(&str, usize, usize); 20] = [
+    ("alltrue", 1, 1),
+    ("can", 1, 1),
+    ("concat", 1, usize::MAX),
+    ("contains", 2, 2),
+    ("distinct", 1, 1),
+    ("floor", 1, 1),
+    ("jsonencode", 1, 1),
+    ("keys", 1, 1),
+    ("length", 1, 1),
+    ("one", 1, 1),
+    ("plantimestamp", 0, 0),
+    ("regex", 2, 2),
+    ("setproduct", 2, usize::MAX),
+    ("startswith", 2, 2),
+    ("strcontains", 2, 2),
+    ("timeadd", 2, 2),
+    ("toset", 1, 1),
+    ("trimspace", 1, 1),
+    ("try", 1, usize::MAX),
+    ("values", 1, 1),
+];
 
 /// Everything that is wrong with a module, a sentence each.
 fn judge(body: &Body) -> Vec<String> {
@@ -37,6 +61,7 @@ fn judge(body: &Body) -> Vec<String> {
         }
     }
     judge_references(body, &mut wrong);
+    judge_calls(body, &mut wrong);
     wrong
 }
 
@@ -120,7 +145,7 @@ fn judge_references(body: &Body, wrong: &mut Vec<String>) {
         .map(|attribute| attribute.key.as_str().to_owned())
         .collect();
     let mut used = BTreeSet::new();
-    for reference in all_references(body) {
+    for reference in expressions(body).into_iter().flat_map(references) {
         let words: Vec<&str> = reference.iter().map(String::as_str).collect();
         let known = match words.as_slice() {
             ["var", name, ..] => variables.contains(*name),
@@ -132,8 +157,6 @@ fn judge_references(body: &Body, wrong: &mut Vec<String>) {
             [type_name, name, rest @ ..] => {
                 resources.contains(&format!("{type_name}.{name}")) && is_exported("resource", type_name, rest)
             }
-            // `type = string` and the like.
-            ["string" | "number" | "bool"] => true,
             _ => false,
         };
         if !known {
@@ -146,16 +169,32 @@ fn judge_references(body: &Body, wrong: &mut Vec<String>) {
     wrong.extend(idle.filter(|name| !used.contains(name)).map(|name| format!("nobody uses {name}")));
 }
 
+fn judge_calls(body: &Body, wrong: &mut Vec<String>) {
+    for (name, given) in expressions(body).into_iter().flat_map(calls) {
+        match (FUNCTIONS.into_iter().find(|(known, ..)| *known == name), given) {
+            (None, _) => wrong.push(format!("{name} is none of the functions that are known here")),
+            (Some((_, fewest, most)), Some(given)) if given < fewest || given > most => {
+                wrong.push(format!("{name} takes no {given} arguments"));
+            }
+            _ => {}
+        }
+    }
+}
+
 fn is_exported(kind: &str, type_name: &str, rest: &[&str]) -> bool {
     let Some(members) = schema::of(kind, type_name) else { return false };
     rest.first().is_none_or(|name| members.exports.iter().any(|exported| exported == name))
 }
 
-/// What is referred to anywhere, but for the names in `ignore_changes`.
-fn all_references(body: &Body) -> Vec<Vec<String>> {
+/// Every argument, but for the names in `ignore_changes` and the types of variables.
+fn expressions(body: &Body) -> Vec<&Expression> {
     let own = body.attributes().filter(|attribute| attribute.key.as_str() != "ignore_changes");
-    let own = own.flat_map(|attribute| references(&attribute.expr));
-    own.chain(body.blocks().flat_map(|block| all_references(&block.body))).collect()
+    let inner = body.blocks().flat_map(|block| {
+        let is_type =
+            |of: &Expression| block.identifier.as_str() == "variable" && argument(&block.body, "type") == Some(of);
+        expressions(&block.body).into_iter().filter(move |of| !is_type(of))
+    });
+    own.map(|attribute| &attribute.expr).chain(inner).collect()
 }
 
 #[test]
@@ -196,7 +235,10 @@ fn the_schemas_are_of_exactly_the_versions_that_are_used() {
 #[test]
 fn each_kind_of_mistake_is_found_and_named() {
     const GOOD: &str = r#"
-        variable "name" { description = "What it is called." }
+        variable "name" {
+            description = "What it is called."
+            type = string
+        }
         resource "azurerm_resource_group" "here" {
             name     = var.name
             location = "westeurope"
@@ -240,6 +282,10 @@ fn each_kind_of_mistake_is_found_and_named() {
             "data \"azurerm_resource_group\"",
             "is not among the published schemas",
         ),
+        ("var.name", "lowercase(var.name)", "lowercase is none of the functions"),
+        ("var.name", "\"a-${trimspce(var.name)}\"", "trimspce is none of the functions"),
+        ("var.name", "timeadd(var.name)", "timeadd takes no 1 arguments"),
+        ("var.name", "trimspace(var.name, \"a\")", "trimspace takes no 2 arguments"),
         ("description = \"What it is called.\"", "", "name does not say what it is"),
         ("variable \"name\"", "module \"x\" {}\nvariable \"name\"", "is nothing that belongs here"),
     ] {

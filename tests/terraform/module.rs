@@ -91,26 +91,6 @@ pub fn texts(expression: &Expression) -> BTreeSet<String> {
     found
 }
 
-/// The keys of every object in an expression that has this one.
-pub fn objects_with(expression: &Expression, key: &str) -> Vec<BTreeMap<String, Expression>> {
-    let mut found = Vec::new();
-    visit(expression, &mut Vec::new(), &mut |part, _| {
-        if let Expression::Object(object) = part {
-            let object: BTreeMap<String, Expression> = object
-                .iter()
-                .map(|(name, value)| match name {
-                    ObjectKey::Identifier(name) => (name.as_str().to_owned(), value.clone()),
-                    other => (other.to_string(), value.clone()),
-                })
-                .collect();
-            if object.contains_key(key) {
-                found.push(object);
-            }
-        }
-    });
-    found
-}
-
 /// Something named elsewhere: `azuread_service_principal.app.object_id` as these words, without what stands in brackets.
 pub type Reference = Vec<String>;
 
@@ -143,6 +123,17 @@ pub fn references(expression: &Expression) -> Vec<Reference> {
         };
         if !bound.contains(&named[0]) {
             found.push(named);
+        }
+    });
+    found
+}
+
+/// Every function that is called within, and with how many arguments; unknown where a list is spread over them.
+pub fn calls(expression: &Expression) -> Vec<(String, Option<usize>)> {
+    let mut found = Vec::new();
+    visit(expression, &mut Vec::new(), &mut |part, _| {
+        if let Expression::FuncCall(call) = part {
+            found.push((call.name.to_string(), (!call.expand_final).then_some(call.args.len())));
         }
     });
     found
