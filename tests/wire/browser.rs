@@ -59,7 +59,9 @@ impl<'a> Browser<'a> {
         let values = address.split(['?', '&']).filter_map(|pair| pair.split_once('='));
         let secret = values.filter(|(name, _)| SECRET_VALUES.contains(name)).map(|(_, value)| value.to_owned());
         self.carried.extend(secret);
-        self.carried.extend(address.split("/connect/").nth(1).map(|rest| rest.split('/').next().unwrap().to_owned()));
+        for door in ["/connect/", "/renew/"] {
+            self.carried.extend(address.split(door).nth(1).map(|rest| rest.split('/').next().unwrap().to_owned()));
+        }
     }
 
     pub fn get(&mut self, url: &str) -> Said {

@@ -20,6 +20,8 @@ mod poison;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod renewal;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod rules;

@@ -5,6 +5,7 @@ mod package;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use laboratory::{Door, Gateway, Method, Ministack, Operator, Policies, Role, Said, Trust, until};
 use serde_json::{Value, json};
 
@@ -166,10 +167,16 @@ impl Stack {
 
     /// The version of a secret that is current.
     pub fn current(&self, name: &str) -> String {
+        self.labelled(name, "AWSCURRENT")
+    }
+
+    /// The version of a secret that bears this label.
+    pub fn labelled(&self, name: &str, label: &str) -> String {
         let secret = self.secret(name);
-        let versions = secret["VersionIdsToStages"].as_object().into_iter().flatten();
-        let mut current = versions.filter(|(_, labels)| labels.to_string().contains("\"AWSCURRENT\""));
-        current.next().unwrap_or_else(|| panic!("{secret}")).0.clone()
+        let mut versions = secret["VersionIdsToStages"].as_object().into_iter().flatten();
+        let found =
+            versions.find(|(_, labels)| labels.as_array().is_some_and(|labels| labels.iter().any(|it| it == label)));
+        found.unwrap_or_else(|| panic!("no version is {label}: {secret}")).0.clone()
     }
 
     /// Invokes a function and waits for its answer.
@@ -178,6 +185,12 @@ impl Stack {
         let said = self.operator.send("lambda", Method::POST, &target, &[], event.to_string().into_bytes());
         let answer = serde_json::from_slice(&said.body).unwrap_or_else(|_| panic!("{function}: {}", said.text()));
         if said.function_error.is_some() || said.status >= 300 { Err(answer) } else { Ok(answer) }
+    }
+
+    /// What the daily check reports.
+    pub fn daily_check(&self) -> Value {
+        let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
+        self.invoke("credential-rotation", &event).unwrap()
     }
 
     /// One request of a browser or a script to the HTTP API.
@@ -277,6 +290,19 @@ impl Stack {
         let body = json!({"TableName": self.outputs["StateTableName"], "Item": item});
         let put = self.operator.json("dynamodb", "DynamoDB_20120810.PutItem", &body);
         assert_eq!(put.status, 200, "{}", put.text());
+    }
+
+    /// Changes what an item of the table says, and nothing else of it.
+    pub fn change_item(&self, partition: &str, sort: &str, change: impl FnOnce(&mut Value)) {
+        let (table, key) = (&self.outputs["StateTableName"], json!({"pk": {"S": partition}, "sk": {"S": sort}}));
+        let ask = |operation: &str, body: Value| {
+            self.operator.json("dynamodb", &format!("DynamoDB_20120810.{operation}"), &body).json()
+        };
+        let mut item = ask("GetItem", json!({"TableName": table, "Key": key}))["Item"].take();
+        let mut value = serde_json::from_str(item["value"]["S"].as_str().unwrap()).unwrap();
+        change(&mut value);
+        item["value"]["S"] = value.to_string().into();
+        ask("PutItem", json!({"TableName": table, "Item": item}));
     }
 
     /// Everything in the table.

@@ -1,5 +1,6 @@
-//! The whole story: a customer is invited, approves, is pulled from; a second brings its own application; a credential is
-//! renewed; and at the end everybody has used what they may do, and nothing that must be secret is written anywhere.
+//! The whole story: a customer is invited, approves, is pulled from; a second brings its own application; credentials are
+//! renewed, by us and by whose they are; and at the end everybody has used what they may do, and nothing that must be
+//! secret is written anywhere.
 
 use std::{
     collections::BTreeSet,
@@ -22,6 +23,7 @@ use crate::{
         UNPROVEN_ADMIN, entry,
     },
     poison::{hide_for, hurry},
+    renewal,
     rotation::Driver,
     rules::{
         functions::{PULLERS, names},
@@ -61,6 +63,8 @@ fn from_consent_to_rotation_everything_works_with_what_the_template_grants() {
     a_credential_is_renewed(&stack, &microsoft);
     so_is_every_other_kind(&stack, &microsoft);
     carried.extend(console::it_signs_in_with_its_own_application(&stack, &microsoft));
+    carried.extend(renewal::a_customer_gives_a_new_secret_by_a_link(&stack, &microsoft));
+    carried.extend(renewal::what_broke_off_is_completed_by_the_daily_check(&stack, &microsoft));
     carried.extend(nobody_needs_a_secret(&stack, &microsoft));
     who_dies_over_an_object_is_finished(&stack, &microsoft, &mut exports);
     carried.extend(an_approval_that_is_given_again_starts_every_feed(&stack, &microsoft));
@@ -348,8 +352,7 @@ fn a_credential_is_renewed(stack: &Stack, microsoft: &Microsoft) {
     let old = secrets_but(microsoft, &made_value(microsoft));
     remove_secrets(microsoft, &old);
     flows_on_after_a_cold_start(stack, microsoft, 31, 6);
-    let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
-    let report = stack.invoke("credential-rotation", &event).unwrap();
+    let report = stack.daily_check();
     assert_eq!(report["checked"], 2, "{report:#}");
 }
 
@@ -404,12 +407,8 @@ fn so_is_every_other_kind(stack: &Stack, microsoft: &Microsoft) {
             }
         });
     }
-    let check = || {
-        let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
-        stack.invoke("credential-rotation", &event).unwrap()
-    };
     let mark = stack.gateway.journal().mark();
-    let report = check();
+    let report = stack.daily_check();
     assert_eq!(report["due"].as_array().map(Vec::len), Some(names.len()), "{report:#}");
     let calls = stack.gateway.journal().since(mark);
     let of = |name: &str| calls.iter().filter(|entry| entry.name() == name).count();
@@ -421,7 +420,7 @@ fn so_is_every_other_kind(stack: &Stack, microsoft: &Microsoft) {
         driver.attempt(&token).unwrap_or_else(|error| panic!("{error:#}\n{}", stack.output("credential-rotation")));
         driver.conclude(&token);
     }
-    assert_eq!(check()["due"], json!([]), "whoever has a schedule is not ours to begin");
+    assert_eq!(stack.daily_check()["due"], json!([]), "whoever has a schedule is not ours to begin");
 }
 
 /// The provider's applications without a secret, first with each mistake that can be made on the way there.
@@ -468,8 +467,7 @@ fn nobody_needs_a_secret(stack: &Stack, microsoft: &Microsoft) -> Vec<String> {
         assert!(by("federated") > 0, "{feed}");
     }
     assert_eq!(stack.tenant(TENANT)["state"], "active");
-    let event = json!({"check": "credentials", "scheduled_time": Timestamp::now()});
-    let report = stack.invoke("credential-rotation", &event).unwrap();
+    let report = stack.daily_check();
     let refused = |finding: &&Value| finding["kind"] == "refused";
     assert_eq!(report["findings"].as_array().unwrap().iter().filter(refused).count(), 0, "{report:#}");
     let carried = console::it_signs_in_with_its_own_application(stack, microsoft);
