@@ -2,10 +2,13 @@
 //! (AWS.md, section 2): the four steps by Lambda Invoke with the secret's ARN and a `RotationToken`, a version that awaits
 //! its value from the beginning, nothing after the first error, and then all of it again under the same token.
 
+use std::time::Duration;
+
 use harness::{CLIENT, HOME, SECRET};
-use laboratory::{Schedule, When};
+use jiff::Timestamp;
+use laboratory::{Schedule, When, until};
 use serde_json::{Value, json};
-use simulator::Certificate;
+use simulator::{Certificate, ClientSecret};
 
 use crate::{
     microsoft::{CONSOLE_CLIENT, Microsoft, entry},
@@ -224,8 +227,7 @@ fn every_kind_rotates_by_the_one_schedule_of_the_template() {
             application.certificates.drain(..certificates - usize::from(kind == "certificate"));
         });
         let mark = microsoft.mark();
-        let event = json!({"check": "credentials", "scheduled_time": jiff::Timestamp::now()});
-        let report = stack.invoke(FUNCTION, &event).unwrap();
+        let report = stack.daily_check();
         let refused = |finding: &Value| finding["kind"] == "refused";
         assert!(!report["findings"].as_array().unwrap().iter().any(refused), "{kind}: {report:#}");
         let log = microsoft.simulator.log();
@@ -265,14 +267,57 @@ fn a_rotation_that_can_never_succeed_is_called_off_and_the_next_one_begins() {
     let microsoft = Microsoft::new(PUBLIC_URL);
     let stack = stage(&microsoft);
     let driver = Driver::schedule(&stack);
-    let overtaken = "70000000-0000-4000-8000-000000000007";
-    driver.begin(overtaken).unwrap();
-    driver.step("createSecret", overtaken).unwrap();
-    // A person stores another application meanwhile.
-    stack.muster(&["vault", "put", "app"], &entry(CONSOLE_CLIENT, HOME, SECRET).to_string());
-    let refused = driver.attempt(overtaken).unwrap_err();
-    assert!(refused["errorMessage"].as_str().unwrap().contains("another application"), "{refused}");
-    assert!(driver.labels(overtaken).is_empty(), "Secrets Manager would begin no other rotation");
-    driver.begin(SECOND).unwrap();
+    let token = |number: usize| format!("70000000-0000-4000-8000-{number:012}");
+    let begins = |number: usize| {
+        driver.begin(&token(number)).unwrap();
+        driver.step("createSecret", &token(number)).unwrap();
+    };
+    let is_called_off = |number: usize, why: &str| {
+        let refused = driver.attempt(&token(number)).unwrap_err();
+        assert!(refused["errorMessage"].as_str().unwrap().contains(why), "{refused}");
+        assert!(driver.labels(&token(number)).is_empty(), "Secrets Manager would begin no other rotation");
+    };
+    // A person stores another secret of the same application meanwhile, or another application.
+    let made = is_made_by_hand(&microsoft);
+    for (number, stored) in [made.clone(), entry(CONSOLE_CLIENT, HOME, SECRET)].iter().enumerate() {
+        begins(number);
+        is_a_second_later();
+        stack.muster(&["vault", "put", "app"], &stored.to_string());
+        let current = stack.current("muster/app");
+        is_called_off(number, "another credential was stored since this rotation began");
+        assert_eq!(stack.current("muster/app"), current, "what a person has stored stays");
+        if number == 1 {
+            stack.muster(&["vault", "put", "app"], &made.to_string());
+        }
+    }
+    // Or makes the other application current again by its label, which stores nothing.
+    begins(2);
+    let (current, other) = (stack.current("muster/app"), stack.labelled("muster/app", "AWSPREVIOUS"));
+    let back = json!({
+        "SecretId": "muster/app", "VersionStage": "AWSCURRENT", "MoveToVersionId": other, "RemoveFromVersionId": current,
+    });
+    stack.operator.json("secretsmanager", "secretsmanager.UpdateSecretVersionStage", &back).json();
+    is_called_off(2, "another application");
+    stack.muster(&["vault", "put", "app"], &made.to_string());
+    driver.rotate(SECOND);
     assert_clean(&stack);
+}
+
+/// Another secret of the application, which the function has not made; as an operator stores it.
+fn is_made_by_hand(microsoft: &Microsoft) -> Value {
+    let key_id = "a0000000-0000-4000-8000-0000000000f7";
+    let value = "canary-made-by-hand-5f60";
+    microsoft.simulator.world(|world| {
+        let secrets = &mut world.application(CLIENT).unwrap().secrets;
+        secrets.push(ClientSecret { key_id: key_id.to_owned(), value: value.to_owned(), ..secrets[0].clone() });
+    });
+    let mut entry = entry(CLIENT, HOME, value);
+    entry["credential"]["key_id"] = json!(key_id);
+    entry
+}
+
+/// ministack tells in whole seconds when a version was made; Secrets Manager tells a thousandth.
+fn is_a_second_later() {
+    let begun = Timestamp::now().as_second();
+    until("the second is over", Duration::from_secs(10), || (Timestamp::now().as_second() > begun).then_some(()));
 }
