@@ -3,12 +3,12 @@
 //! - **Trigger**: Secrets Manager, four steps for each rotation; EventBridge Scheduler, a check every day.
 //! - **Reads**: the vault's entries; Entra's token endpoint; the applications' passwords and keys at Graph; for the check,
 //!   the connections until one is found that approved our application, whose tenant tells which roles it has; what was told
-//!   of each credential before.
+//!   of each credential before; each tenant's renewal link, and the connection of one whose saving has broken off.
 //! - **Writes**: versions and labels of the vault; passwords and keys at Graph, those of our own stamp and those once stored
-//!   here; from the check, what is known of every credential, and in the trail what is news of it. On AWS an event for each
-//!   finding, and rotations of what is due and has no schedule.
+//!   here; from the check, what is known of every credential, and in the trail what is news of it and of a renewal that it
+//!   completes. On AWS an event for each finding, and rotations of what is due and has no schedule.
 //! - **Idempotency**: a version takes one credential for good; whatever else bears its stamp is an orphan and is removed. A
-//!   federated entry is carried over as it is.
+//!   federated entry is carried over as it is. A renewal is told of together with the mark that it is done.
 //! - **On failure**: the old credential stays current and works; Secrets Manager repeats the rotation from its first step. An
 //!   entry that cannot be checked is a finding; a check that cannot begin is tried twice more. Events that are not taken,
 //!   and rotations that do not begin, are measured, and tried again by tomorrow's check.
