@@ -527,10 +527,7 @@ fn who_dies_over_an_object_is_finished(stack: &Stack, microsoft: &Microsoft, exp
 fn dies(stack: &Stack, puller: &str, object: usize, when: When) -> Receiver<()> {
     let killed = stack.killer(puller);
     let (died, was_killed) = channel();
-    for _ in 1..object {
-        stack.gateway.upon(puller, "PutObject", when, || {});
-    }
-    stack.gateway.upon(puller, "PutObject", when, move || {
+    stack.gateway.upon_nth(puller, "PutObject", object, when, move || {
         killed();
         died.send(()).unwrap();
     });

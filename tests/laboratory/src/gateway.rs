@@ -185,7 +185,12 @@ impl Gateway {
 
     /// Does this once, around the next such call at a door: that is how a process is killed at a moment of one's choice.
     pub fn upon(&self, door: &str, operation: &str, when: When, act: impl FnOnce() + Send + 'static) {
-        self.judge.mishaps.plan(door, operation, when, Box::new(act));
+        self.upon_nth(door, operation, 1, when, act);
+    }
+
+    /// As [`Gateway::upon`], around the nth such call, the next one being the first.
+    pub fn upon_nth(&self, door: &str, operation: &str, nth: usize, when: When, act: impl FnOnce() + Send + 'static) {
+        self.judge.mishaps.plan(door, operation, nth, when, Box::new(act));
     }
 
     /// Lets AWS do this to the next such call at a door; what is planned later strikes later.

@@ -25,6 +25,8 @@ enum Deed {
 struct Mishap {
     door: String,
     operation: String,
+    /// Around which such call, the next one being the first.
+    nth: usize,
     deed: Deed,
 }
 
@@ -40,25 +42,26 @@ impl fmt::Debug for Mishaps {
 }
 
 impl Mishaps {
-    pub(super) fn plan(&self, door: &str, operation: &str, when: When, act: Act) {
-        self.add(door, operation, Deed::Act(when, act));
+    pub(super) fn plan(&self, door: &str, operation: &str, nth: usize, when: When, act: Act) {
+        self.add(door, operation, nth, Deed::Act(when, act));
     }
 
     pub(super) fn plan_trouble(&self, door: &str, operation: &str, trouble: Trouble) {
-        self.add(door, operation, Deed::Trouble(trouble));
+        self.add(door, operation, 1, Deed::Trouble(trouble));
     }
 
-    fn add(&self, door: &str, operation: &str, deed: Deed) {
-        let mishap = Mishap { door: door.to_owned(), operation: operation.to_owned(), deed };
+    fn add(&self, door: &str, operation: &str, nth: usize, deed: Deed) {
+        let mishap = Mishap { door: door.to_owned(), operation: operation.to_owned(), nth, deed };
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(mishap);
     }
 
-    /// Takes the first of the deeds planned for such a call, so that each is done once.
+    /// Takes the first of the deeds planned for such a call, if it is this one's turn, so that each is done once.
     fn take(&self, door: &str, operation: &str, fits: impl Fn(&Deed) -> bool) -> Option<Deed> {
         let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
         let here = |mishap: &Mishap| mishap.door == door && mishap.operation == operation && fits(&mishap.deed);
         let at = planned.iter().position(here)?;
-        Some(planned.remove(at).deed)
+        planned[at].nth -= 1;
+        (planned[at].nth == 0).then(|| planned.remove(at).deed)
     }
 
     /// Does what was planned for this moment, once. Whether anything was.
@@ -94,11 +97,12 @@ mod tests {
         let act = move || {
             counting.fetch_add(1, Ordering::SeqCst);
         };
-        mishaps.plan("rotator", "PutSecretValue", When::After, Box::new(act));
+        mishaps.plan("rotator", "PutSecretValue", 2, When::After, Box::new(act));
         assert!(!mishaps.strike("puller", "PutSecretValue", When::After));
         assert!(!mishaps.strike("rotator", "PutSecretValue", When::Before));
         assert!(!mishaps.strike("rotator", "GetSecretValue", When::After));
         assert_eq!(struck.load(Ordering::SeqCst), 0);
+        assert!(!mishaps.strike("rotator", "PutSecretValue", When::After), "the second one is meant");
         assert!(mishaps.strike("rotator", "PutSecretValue", When::After));
         assert!(!mishaps.strike("rotator", "PutSecretValue", When::After));
         assert_eq!(struck.load(Ordering::SeqCst), 1);
