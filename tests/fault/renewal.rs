@@ -5,14 +5,14 @@ use std::{cell::RefCell, rc::Rc};
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use futures::{FutureExt, executor::block_on, future::LocalBoxFuture};
-use harness::{ALERT_ROLE, Stage, TENANT, at, minutes};
+use harness::{ALERT_ROLE, Stage, TENANT, at, minutes, seconds};
 use serde_json::json;
 use shared::{
     App,
     audit::{Action, Actor},
     consent::connect::{NewConnection, connect_own},
     credential::renewal,
-    ports::vault::Stage::Current,
+    ports::vault::Stage::{Current, Previous},
     secret::Secret,
     tenant::{Feed, State},
 };
@@ -141,17 +141,26 @@ pub fn overwrites_nobody(point: u32) -> bool {
         let by_hand = json!({"client_id": OWN, "home_tenant_id": TENANT, "credential": credential});
         let (stage, stood_still) = overtaken(point, dies, |stage| {
             let by_hand = Secret::new(by_hand.to_string());
+            stage.pass(seconds(1));
             block_on(stage.app.ports.vault.put(&entry(), "by-hand", &by_hand, &[Current], None)).expect("it is taken");
+            stage.pass(seconds(1));
         });
         if !stood_still {
             return false;
         }
-        if dies.is_some() {
+        let checks = if dies.is_some() { 2 } else { 1 };
+        for _ in 0..checks {
             stage.pass(minutes(3));
             stage.check();
         }
         let current = block_on(stage.app.ports.vault.read(&entry(), Current, None)).expect("it is there").id;
         assert_eq!(current, "by-hand", "point {point}, died after {dies:?}");
+        // The trail tells of what was current until then, and not of what was taken back.
+        let labels = block_on(stage.app.ports.vault.describe(&entry())).expect("it is there");
+        let previous = labels.version(Previous).expect("there were two at least");
+        let was_taken_back = labels.created[previous] > labels.created["by-hand"];
+        let told = stage.trail().into_iter().filter(|entry| entry.action == Action::CredentialRenewed).count();
+        assert!(told <= usize::from(!was_taken_back), "point {point}, died after {dies:?}: {told}");
     }
     true
 }

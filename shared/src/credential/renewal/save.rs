@@ -200,11 +200,13 @@ pub async fn complete(app: &App, tenant: TenantId) -> Result<(), Broken> {
         Err(error) => return Err(error.into()),
     };
     let [current, previous] = [Stage::Current, Stage::Previous].map(|stage| labels.version(stage));
+    let stored_at = |version: Option<&str>| version.and_then(|version| labels.created.get(version));
     let stage = match (current == Some(&taken.by), previous == Some(&taken.by)) {
         (true, _) if previous != Some(&grant.version) => return Ok(take_back(app, &name, &taken.by).await?),
         (true, _) => Stage::Current,
-        (false, true) => Stage::Previous,
-        (false, false) => return Ok(()),
+        // Something newer is current since. What is older was there before, and this one was taken back.
+        (false, true) if stored_at(current) > stored_at(previous) => Stage::Previous,
+        (false, _) => return Ok(()),
     };
     let stored = match app.ports.vault.read(&name, stage, Some(&taken.by)).await {
         Ok(version) => credential::entry::Entry::parse(&version.value),
