@@ -292,17 +292,25 @@ impl Stack {
         assert_eq!(put.status, 200, "{}", put.text());
     }
 
+    /// What an item of the table says.
+    pub fn item(&self, partition: &str, sort: &str) -> Value {
+        value_of(&self.whole_item(partition, sort))
+    }
+
     /// Changes what an item of the table says, and nothing else of it.
     pub fn change_item(&self, partition: &str, sort: &str, change: impl FnOnce(&mut Value)) {
-        let (table, key) = (&self.outputs["StateTableName"], json!({"pk": {"S": partition}, "sk": {"S": sort}}));
-        let ask = |operation: &str, body: Value| {
-            self.operator.json("dynamodb", &format!("DynamoDB_20120810.{operation}"), &body).json()
-        };
-        let mut item = ask("GetItem", json!({"TableName": table, "Key": key}))["Item"].take();
-        let mut value = serde_json::from_str(item["value"]["S"].as_str().unwrap()).unwrap();
+        let mut item = self.whole_item(partition, sort);
+        let mut value = value_of(&item);
         change(&mut value);
         item["value"]["S"] = value.to_string().into();
-        ask("PutItem", json!({"TableName": table, "Item": item}));
+        let body = json!({"TableName": self.outputs["StateTableName"], "Item": item});
+        self.operator.json("dynamodb", "DynamoDB_20120810.PutItem", &body).json();
+    }
+
+    fn whole_item(&self, partition: &str, sort: &str) -> Value {
+        let key = json!({"pk": {"S": partition}, "sk": {"S": sort}});
+        let body = json!({"TableName": self.outputs["StateTableName"], "Key": key});
+        self.operator.json("dynamodb", "DynamoDB_20120810.GetItem", &body).json()["Item"].take()
     }
 
     /// Everything in the table.
@@ -310,6 +318,10 @@ impl Stack {
         let body = json!({"TableName": self.outputs["StateTableName"]});
         self.operator.json("dynamodb", "DynamoDB_20120810.Scan", &body).json()["Items"].clone()
     }
+}
+
+fn value_of(item: &Value) -> Value {
+    serde_json::from_str(item["value"]["S"].as_str().unwrap()).unwrap()
 }
 
 fn make_bucket(operator: &Operator) {

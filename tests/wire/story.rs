@@ -492,7 +492,7 @@ fn who_dies_over_an_object_is_finished(stack: &Stack, microsoft: &Microsoft, exp
     for (feed, puller, moments) in cases {
         for (number, (object, when)) in moments.iter().enumerate() {
             let before = events_of(stack, feed, TENANT).len();
-            let was_killed = dies(stack, puller, *object, *when);
+            let was_killed = dies(stack, puller, *object, *when, || {});
             let expected = match feed {
                 "alerts" => {
                     let id = format!("da63800000000000004{number}_1");
@@ -523,11 +523,18 @@ fn who_dies_over_an_object_is_finished(stack: &Stack, microsoft: &Microsoft, exp
     stack.no_dead_letters();
 }
 
-/// Kills a puller's environments at the moment that it puts so many objects.
-fn dies(stack: &Stack, puller: &str, object: usize, when: When) -> Receiver<()> {
+/// Kills a puller's environments at the moment that it puts so many objects, and does this right before.
+fn dies(
+    stack: &Stack,
+    puller: &str,
+    object: usize,
+    when: When,
+    before: impl FnOnce() + Send + 'static,
+) -> Receiver<()> {
     let killed = stack.killer(puller);
     let (died, was_killed) = channel();
     stack.gateway.upon_nth(puller, "PutObject", object, when, move || {
+        before();
         killed();
         died.send(()).unwrap();
     });
@@ -548,19 +555,23 @@ fn an_approval_that_is_given_again_starts_every_feed(stack: &Stack, microsoft: &
     [of_the_operator, browser.carried()].concat()
 }
 
-/// Nobody else takes the messages of the dead meanwhile, so what they have left open is the removal's to settle.
+/// Nobody else comes to AWS after the dead, whatever messages there are, so what they have left open is the removal's to
+/// settle.
 fn a_tenant_leaves_over_its_dead_workers(stack: &Stack, microsoft: &Microsoft, exports: &mut Exports) {
     hide_for(stack, 3600);
     console::news_of_who_will_leave(microsoft);
     let written = exports.write(microsoft, 1);
     for ((feed, puller), object) in PULLERS.into_iter().zip([1, 2, 2]) {
-        let was_killed = dies(stack, puller, object, When::Before);
+        let was_killed = dies(stack, puller, object, When::Before, stack.gateway.shutter(puller));
         dispatch(stack, feed);
         until("a worker is dead", PATIENCE, || was_killed.try_recv().ok());
+        let progress = stack.item(&format!("tenant#{OWNER}"), &format!("{feed}#progress"));
+        assert!(!progress["intent"].is_null(), "{feed}: nothing is left open: {progress:#}");
     }
     console::a_tenant_leaves_and_comes_back(stack, &Script::of(stack, microsoft, SCRIPT, CONSOLE_CLIENT));
     stack.purge();
     hurry(stack);
+    PULLERS.into_iter().for_each(|(_, puller)| stack.gateway.reopen(puller));
     for (feed, expected) in [("alerts", 2), ("machines", 2), ("telemetry", written)] {
         until("it is delivered once", PATIENCE, || {
             tick_of(stack, feed);

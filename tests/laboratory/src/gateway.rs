@@ -159,6 +159,17 @@ impl Gateway {
         door
     }
 
+    /// Cuts the callers at a door off from AWS when it is called, until the door is opened again.
+    pub fn shutter(&self, door: &str) -> impl FnOnce() + Send + 'static {
+        let (judge, door) = (self.judge.clone(), door.to_owned());
+        move || judge.mishaps.shut(&door, true)
+    }
+
+    /// Lets the callers at a door through again.
+    pub fn reopen(&self, door: &str) {
+        self.judge.mishaps.shut(door, false);
+    }
+
     /// Turns the account's switch for outbound federation, which is off at first.
     pub fn enable_federation(&self, on: bool) {
         self.judge.identity.enable(on);
@@ -269,6 +280,9 @@ impl Judge {
         // What anybody on the Internet may read.
         if request.method == "GET" && request.target == "/.well-known/jwks.json" {
             return Answer::json(200, &Identity::jwks());
+        }
+        if self.mishaps.are_shut_out(&door.name) {
+            return Answer::text(503, "the door is shut");
         }
         let mut call = match call::read(&request, place) {
             Ok(call) => call,

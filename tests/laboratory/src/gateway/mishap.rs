@@ -1,6 +1,7 @@
 //! What happens to a caller around one of its calls.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Mutex, PoisonError},
 };
@@ -33,6 +34,8 @@ struct Mishap {
 #[derive(Default)]
 pub(super) struct Mishaps {
     planned: Mutex<Vec<Mishap>>,
+    /// The doors that nobody comes through.
+    shut: Mutex<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Mishaps {
@@ -53,6 +56,19 @@ impl Mishaps {
     fn add(&self, door: &str, operation: &str, nth: usize, deed: Deed) {
         let mishap = Mishap { door: door.to_owned(), operation: operation.to_owned(), nth, deed };
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(mishap);
+    }
+
+    pub(super) fn shut(&self, door: &str, shut: bool) {
+        let mut doors = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+        if shut {
+            doors.insert(door.to_owned());
+        } else {
+            doors.remove(door);
+        }
+    }
+
+    pub(super) fn are_shut_out(&self, door: &str) -> bool {
+        self.shut.lock().unwrap_or_else(PoisonError::into_inner).contains(door)
     }
 
     /// Takes the first of the deeds planned for such a call, if it is this one's turn, so that each is done once.
@@ -89,6 +105,15 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_shut_door_concerns_its_own_callers_until_it_is_opened_again() {
+        let mishaps = Mishaps::default();
+        mishaps.shut("puller", true);
+        assert!(mishaps.are_shut_out("puller") && !mishaps.are_shut_out("rotator"));
+        mishaps.shut("puller", false);
+        assert!(!mishaps.are_shut_out("puller"));
+    }
 
     #[test]
     fn a_mishap_strikes_once_and_only_where_it_was_planned() {
