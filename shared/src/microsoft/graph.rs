@@ -17,6 +17,9 @@ use crate::{
 /// itself too (MICROSOFT.md 5.3).
 pub const OWN_CREDENTIALS_ROLE: &str = "Application.ReadWrite.OwnedBy";
 
+/// Either lets it. The second one is for every application of the directory, which is more than anybody should give us.
+pub const CREDENTIALS_ROLES: [&str; 2] = [OWN_CREDENTIALS_ROLE, "Application.ReadWrite.All"];
+
 /// Whom a proof of possession is for: Azure AD Graph, which is gone in everything but this (MICROSOFT.md 5.4).
 const PROOF_AUDIENCE: &str = "00000002-0000-0000-c000-000000000000";
 const PROOF_LIFETIME: SignedDuration = SignedDuration::from_mins(10);

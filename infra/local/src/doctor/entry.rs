@@ -13,7 +13,7 @@ use shared::{
     },
     microsoft::{
         entra::Refusal,
-        graph::{GraphError, OWN_CREDENTIALS_ROLE},
+        graph::{CREDENTIALS_ROLES, GraphError, OWN_CREDENTIALS_ROLE},
         sign_in::{NoDiscovery, discovery_request, parse_discovery},
         token::{AccessToken, TokenError},
     },
@@ -165,7 +165,7 @@ fn no_token(check: &str, short: &str, error: &TokenError) -> Line {
 
 async fn renewal(app: &App, name: &EntryName, short: &str, application: &Application, token: AccessToken) -> Line {
     let check = format!("{short}, renewal");
-    let may = token.has_any(&[OWN_CREDENTIALS_ROLE, "Application.ReadWrite.All"]);
+    let may = token.has_any(&CREDENTIALS_ROLES);
     let mut directory = Directory::new(app, application, token, app.clock.now());
     let found = match directory.list().await {
         Ok(_) if may => return Line::good(&check, "the application may renew its own credential"),

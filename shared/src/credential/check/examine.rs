@@ -10,7 +10,7 @@ use crate::{
         ownership::Holding,
         rotation::{LIFETIME, end_on_aws},
     },
-    microsoft::graph::{OWN_CREDENTIALS_ROLE, Registered},
+    microsoft::graph::{CREDENTIALS_ROLES, OWN_CREDENTIALS_ROLE, Registered},
     ports::vault::{Schedule, Stage},
 };
 
@@ -126,8 +126,7 @@ impl Facts {
     }
 
     fn lacks_the_role(&self) -> bool {
-        let rights = [OWN_CREDENTIALS_ROLE, "Application.ReadWrite.All"];
-        let none = |roles: &Vec<String>| roles.iter().all(|role| !rights.contains(&role.as_str()));
+        let none = |roles: &Vec<String>| roles.iter().all(|role| !CREDENTIALS_ROLES.contains(&role.as_str()));
         self.listed == Listing::Denied || self.graph_roles.as_ref().is_some_and(none)
     }
 
