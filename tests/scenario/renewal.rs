@@ -1,11 +1,13 @@
 //! What the host and the daily check do about credentials day after day, and what a person reads of it.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use futures::executor::block_on;
 use harness::{CLIENT, HAND_MADE, HOME, LOOK_ALIKE, SECRET, STEPS, Stage, at, keys, minutes};
 use serde_json::json;
 use shared::{
     credential::{
-        check::{Kind, Severity},
+        check::{Kind, Report, Severity},
         status,
     },
     ports::vault::Stage::{Current, Pending, Previous},
@@ -242,6 +244,47 @@ fn one_entry_that_cannot_be_read_does_not_hide_the_others() {
     let found: Vec<_> = report.findings.iter().map(|finding| (finding.vault.as_str(), finding.kind)).collect();
     let own = "muster/tenants/a0000000-0000-4000-8000-0000000000aa";
     assert_eq!((report.checked, found), (3, vec![("muster/console", Kind::Unusable), (own, Kind::Unusable)]));
+}
+
+/// Entries that Entra refuses are asked for thrice, and each waits in between.
+fn refused_entries(stage: &Stage, count: usize) {
+    let credential = json!({"kind": "client_secret", "value": "one that nobody has made"});
+    let entry = json!({"client_id": CLIENT, "home_tenant_id": HOME, "credential": credential}).to_string();
+    for number in 0..count {
+        let (name, entry) = (format!("muster/apps/number-{number:03}"), Secret::new(entry.clone()));
+        block_on(stage.app.ports.vault.put(&name, "v1", &entry, &[Current], None)).unwrap();
+    }
+}
+
+fn not_checked(report: &Report) -> BTreeSet<String> {
+    let findings = report.findings.iter().filter(|finding| finding.kind == Kind::NotChecked);
+    findings.map(|finding| finding.name.clone()).collect()
+}
+
+#[test]
+fn a_check_of_hundreds_of_refused_credentials_ends_within_its_time() {
+    let stage = Stage::rotating();
+    refused_entries(&stage, 300);
+    let began = stage.now();
+    let report = stage.check();
+    assert_eq!((report.checked, not_checked(&report)), (301, BTreeSet::new()));
+    let refused = report.findings.iter().filter(|finding| finding.kind == Kind::Refused).count();
+    assert_eq!(refused, 300);
+    assert!(stage.now().duration_since(began) < minutes(10), "{}", stage.now());
+}
+
+#[test]
+fn whoever_found_no_time_in_a_check_is_looked_at_first_the_next_day() {
+    let stage = Stage::rotating();
+    refused_entries(&stage, 40);
+    let time = Duration::from_secs(25);
+    let yesterday = stage.check_within(time);
+    let late = not_checked(&yesterday);
+    assert_eq!(yesterday.checked + late.len(), 41);
+    assert!(!late.is_empty() && late.len() <= 20, "{late:?}");
+    stage.days(1);
+    let today = not_checked(&stage.check_within(time));
+    assert!(!today.is_empty() && today.is_disjoint(&late), "{today:?} and {late:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{FutureExt, StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -37,6 +38,8 @@ use crate::{
 /// How often replicas are asked before their answer counts, and how far apart.
 const ATTEMPTS: u32 = 3;
 const REREAD: SignedDuration = SignedDuration::from_secs(5);
+/// Entries looked at in parallel: one in trouble mostly waits.
+const AT_ONCE: usize = 8;
 
 /// Looks at every entry of the vault, first at who was looked at longest ago. One that fails is a finding and never stops the
 /// others.
@@ -48,24 +51,16 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
     let until = began.saturating_add(left).unwrap_or(Timestamp::MAX);
     let before = known(app).await;
     let names = in_turn(app.ports.vault.list(&format!("{prefix}/")).await?, prefix, &before);
+    let looks = names.iter().map(|(short, name)| look_in_time(app, name, short, before.get(short), until).boxed());
+    let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffered(AT_ONCE);
     let mut report = Report::default();
-    for (short, name) in &names {
-        if app.clock.now() >= until {
-            let text =
-                "There was no time left for this entry, so it is looked at before the others tomorrow.".to_owned();
-            let ends = before.get(short).and_then(|status| status.expires_at);
-            report.first_end = report.first_end.into_iter().chain(ends).min();
-            report.findings.push(Finding::of(name, short, Kind::NotChecked, Severity::Warning, text));
-            continue;
-        }
-        complete_renewal(app, name).await;
-        let looked = look(app, name, short, until).await;
-        report.checked += 1;
+    while let Some(looked) = looks.next().await {
+        report.checked += usize::from(looked.is_checked);
         report.first_end = report.first_end.into_iter().chain(looked.ends).min();
-        report.due.extend(looked.is_due.then(|| name.full.clone()));
+        report.due.extend(looked.due);
         report.findings.extend(looked.findings);
     }
-    forget_the_gone(app, &names.into_iter().map(|(short, _)| short).collect(), began).await;
+    forget_the_gone(app, &names.iter().map(|(short, _)| short.as_str()).collect(), began).await;
     report.findings.iter().for_each(tell);
     let (findings, duration_ms) = (report.findings.len(), app.clock.milliseconds_since(began));
     tracing::info!(checked = report.checked, findings, due = ?report.due, duration_ms, "credentials are checked");
@@ -83,9 +78,23 @@ fn in_turn(all: Vec<String>, prefix: &str, before: &BTreeMap<String, Status>) ->
 
 /// What a look at one entry has shown.
 struct Looked {
+    /// There was time for it.
+    is_checked: bool,
     findings: Vec<Finding>,
     ends: Option<Timestamp>,
-    is_due: bool,
+    /// Its name, if its rotation is due.
+    due: Option<String>,
+}
+
+async fn look_in_time(app: &App, name: &EntryName, short: &str, before: Option<&Status>, until: Timestamp) -> Looked {
+    if app.clock.now() < until {
+        complete_renewal(app, name).await;
+        return look(app, name, short, until).await;
+    }
+    let text = "There was no time left for this entry, so it is looked at before the others tomorrow.".to_owned();
+    let finding = Finding::of(name, short, Kind::NotChecked, Severity::Warning, text);
+    let ends = before.and_then(|status| status.expires_at);
+    Looked { is_checked: false, findings: vec![finding], ends, due: None }
 }
 
 /// Looks at one entry, and writes down what people are shown of it.
@@ -121,7 +130,7 @@ async fn look(app: &App, name: &EntryName, short: &str, until: Timestamp) -> Loo
     if let Some(expect) = expect {
         keep(app, &status, expect, &entries).await;
     }
-    Looked { findings, ends, is_due }
+    Looked { is_checked: true, findings, ends, due: is_due.then(|| name.full.clone()) }
 }
 
 /// What people are shown: today's findings, and of what could not be judged today those of before.
@@ -180,11 +189,11 @@ async fn keep(app: &App, status: &Status, expect: Expect, entries: &[Entry]) {
 }
 
 /// Forgets what is no longer in the vault; not what has come since it was listed.
-async fn forget_the_gone(app: &App, listed: &BTreeSet<String>, began: Timestamp) {
+async fn forget_the_gone(app: &App, listed: &BTreeSet<&str>, began: Timestamp) {
     let store = app.ports.store.as_ref();
     let forgotten = async {
         let known = status::all(store).await?.into_values();
-        for gone in known.filter(|status| !listed.contains(&status.name) && status.checked_at < began) {
+        for gone in known.filter(|status| !listed.contains(status.name.as_str()) && status.checked_at < began) {
             if let Some(write) = status::forget(store, &gone.name, app.clock.now()).await? {
                 store.commit(vec![write]).await?;
             }
