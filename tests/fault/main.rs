@@ -172,8 +172,8 @@ fn a_renewal_that_dies_stalls_or_fails_anywhere_saves_one_credential_and_is_told
 }
 
 #[test]
-fn a_renewal_that_stood_still_overwrites_nobody_and_brings_nobody_back() {
-    for story in [renewal::overwrites_nobody, renewal::brings_nobody_back] {
+fn a_renewal_that_stood_still_overwrites_nobody_brings_nobody_back_and_is_told_of() {
+    for story in [renewal::overwrites_nobody, renewal::brings_nobody_back, renewal::is_told_of_beside_an_operator] {
         let points = (1..).take_while(|point| story(*point)).count();
         assert!(points > 20, "only {points} points");
     }

@@ -165,6 +165,27 @@ pub fn overwrites_nobody(point: u32) -> bool {
     true
 }
 
+/// An operator asks for a link, which must not take the place of what is kept of the saving: what becomes current is in the
+/// trail once, at once or from the next check on. False when the point was not reached.
+pub fn is_told_of_beside_an_operator(point: u32) -> bool {
+    for dies in [None].into_iter().chain((1..16).map(Some)) {
+        let (stage, stood_still) = overtaken(point, dies, |stage| {
+            let tenant = TENANT.parse().expect("a constant");
+            // Where somebody is at it they are told to wait.
+            let _link = block_on(renewal::make(&stage.app, tenant, &Actor::CommandLine));
+        });
+        if !stood_still {
+            return false;
+        }
+        stage.pass(minutes(3));
+        stage.check();
+        let current = block_on(stage.app.ports.vault.read(&entry(), Current, None)).expect("it is there").value;
+        let told = stage.trail().into_iter().filter(|entry| entry.action == Action::CredentialRenewed).count();
+        assert_eq!(told, usize::from(current.expose().contains(NEW)), "point {point}, died after {dies:?}");
+    }
+    true
+}
+
 /// An operator removes the tenant: it stays so, and nothing of it is kept. False when the point was not reached.
 pub fn brings_nobody_back(point: u32) -> bool {
     let (stage, stood_still) = overtaken(point, None, |stage| drop(stage.remove().expect("nobody else is at it")));

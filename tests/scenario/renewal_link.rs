@@ -10,7 +10,10 @@ use shared::{
         check::Kind,
         renewal::{self, LIFETIME},
     },
-    ports::vault::Stage::Current,
+    ports::{
+        store::{Expect, Key, Write},
+        vault::Stage::Current,
+    },
     secret::Secret,
     tenant::{Feed, State},
 };
@@ -106,6 +109,7 @@ fn pain_15_a_secret_that_has_ended_is_renewed_by_whoever_may_without_anybody_sen
     stage.put(Alert::new("da1", stage.now()));
     let page = send(&mut visitor, &link, &secret(NEWER));
     assert!(page.status == 200 && page.body.contains("1 November 2027"), "{}", page.body);
+    assert!(page.body.contains("Delete the old one in Entra tomorrow"), "a replica may still need it: {}", page.body);
     assert_eq!(stage.view().state, State::Active);
     stage.drain();
     assert_eq!(stage.ids(), ["da1"], "the first pull did not wait for a tick");
@@ -247,6 +251,56 @@ fn what_the_application_lacks_anyway_keeps_nobody_from_renewing_and_is_told() {
         page.body
     );
     assert_eq!(stage.view().state, State::Active);
+}
+
+#[test]
+fn a_secret_that_opens_nothing_for_lack_of_a_role_is_renewed_all_the_same() {
+    let stage = stage(&[ALERT_ROLE]);
+    give(&stage, &new(&[Feed::Alerts]), OWN, OWN_SECRET).unwrap();
+    let link = self::link(&stage);
+    makes_a_new_one(&stage);
+    let roles = |roles: &[&str]| {
+        let consents = Tenant::new(TENANT, "").consented(OWN, roles, at(-10_000)).consents;
+        stage.world(|world| world.tenant(TENANT).unwrap().consents = consents);
+        stage.pass(minutes(100));
+        stage.pull(Feed::Alerts);
+    };
+    roles(&["Application.ReadWrite.OwnedBy"]);
+    let lacking = stage.view().state;
+    assert_eq!(lacking, State::NeedsConsent);
+    let mut visitor = stage.visitor();
+    let page = send(&mut visitor, &link, &secret("a wrong one"));
+    assert!(page.status == 422 && page.body.contains("AADSTS7000215"), "{}", page.body);
+    let page = send(&mut visitor, &link, &secret(NEWER));
+    assert!(page.status == 200 && page.body.contains("Still missing"), "{}: {}", page.status, page.body);
+    assert_eq!(stage.view().state, lacking, "what it lacked it lacks");
+    stage.world(|world| world.application(OWN).unwrap().secrets.remove(0));
+    roles(&[ALERT_ROLE]);
+    assert_eq!(stage.view().state, State::Active);
+}
+
+#[test]
+fn while_somebody_saves_by_a_link_there_is_no_other() {
+    let stage = stage(&[ALERT_ROLE]);
+    let link = ended(&stage);
+    makes_a_new_one(&stage);
+    let at_it = |done: bool| {
+        let (key, store) = (Key::new("credentials", format!("renewal#{TENANT}")), stage.app.ports.store.as_ref());
+        let item = block_on(store.get(&key)).unwrap().unwrap();
+        let mut value = item.value;
+        value["link"]["taken"] = json!({"by": "another", "at": stage.now(), "done": done});
+        block_on(store.commit(vec![Write::Put { key, value, expect: Expect::Version(item.version) }])).unwrap();
+    };
+    at_it(false);
+    let made = || block_on(renewal::make(&stage.app, TENANT.parse().unwrap(), &Actor::CommandLine));
+    let refused = made().unwrap_err().to_string();
+    assert!(refused.contains("at this moment") && refused.contains("two minutes"), "{refused}");
+    let page = send(&mut stage.visitor(), &link, &secret(NEWER));
+    assert_eq!(page.status, 409, "{}", page.body);
+    // Whoever began and did not come back is not waited for.
+    stage.pass(minutes(2));
+    let again = made().unwrap().link.to_string();
+    assert_eq!(send(&mut stage.visitor(), &again, &secret(NEWER)).status, 200);
 }
 
 #[test]

@@ -242,6 +242,11 @@ pub async fn make(app: &App, tenant: TenantId, by: &Actor) -> Result<Renewal, Re
     let (version, client_id) = stored(app, tenant).await?;
     let renewal = |grant: &Grant| Renewal { link: grant.link(public_url, &keys), expires_at: grant.until };
     let (kept, expect) = kept(store, tenant).await?;
+    // Whoever is at it tells of it by what is kept.
+    if kept.as_ref().and_then(|kept| kept.taken.as_ref()).is_some_and(|taken| taken.is_at_it(now)) {
+        let why = "somebody is saving a credential by the last link at this moment; look again in two minutes";
+        return Err(RenewalError::Refused(why.to_owned()));
+    }
     // One that somebody has broken off over is of no more use.
     let again = kept.filter(|kept| kept.taken.is_none()).map(|kept| kept.grant);
     let again = again.filter(|grant| (&grant.version, &grant.client_id) == (&version, &client_id));
@@ -310,10 +315,17 @@ struct Taken {
     done: bool,
 }
 
+impl Taken {
+    /// Whoever began and did not come back is not waited for.
+    fn is_at_it(&self, now: Timestamp) -> bool {
+        !self.done && now.duration_since(self.at) < AT_IT
+    }
+}
+
 impl Kept {
-    /// Whether somebody else is at it, or has done it. Whoever began and did not come back is not waited for.
+    /// Whether somebody else is at it, or has done it.
     fn is_taken(&self, version: &str, now: Timestamp) -> bool {
-        let busy = |taken: &Taken| taken.done || now.duration_since(taken.at) < AT_IT;
+        let busy = |taken: &Taken| taken.done || taken.is_at_it(now);
         self.grant.version == version && self.taken.as_ref().is_some_and(busy)
     }
 

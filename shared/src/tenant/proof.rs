@@ -35,6 +35,8 @@ pub struct Subject<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub condition: Condition,
+    /// Entra takes the credential, whatever the feed says.
+    pub has_token: bool,
     pub is_proven: bool,
     /// Nothing where access is proven.
     pub missing: Vec<Missing>,
@@ -42,19 +44,24 @@ pub struct Found {
 
 impl Found {
     fn proven(condition: Condition) -> Self {
-        Self { condition, is_proven: true, missing: Vec::new() }
+        Self { condition, has_token: true, is_proven: true, missing: Vec::new() }
     }
 
     /// The condition says why and who must act.
     fn not_yet(feed: Feed, field: Field, condition: Condition) -> Self {
         let missing = vec![Missing::of_feed(feed, field, &condition.next_step)];
-        Self { missing, condition, is_proven: false }
+        Self { missing, condition, has_token: false, is_proven: false }
+    }
+
+    /// The credential is good, and does not open this feed.
+    fn refused(feed: Feed, condition: Condition) -> Self {
+        Self { has_token: true, ..Self::not_yet(feed, Field::Feeds, condition) }
     }
 
     fn no_token(feed: Feed, error: &TokenError) -> Self {
         let condition = Condition::from_token_error(error, feed);
         let missing = vec![Missing::of_token(feed, error, &condition.next_step)];
-        Self { missing, condition, is_proven: false }
+        Self { missing, condition, has_token: false, is_proven: false }
     }
 }
 
@@ -77,6 +84,11 @@ impl Proof {
     pub fn is_proven(&self) -> bool {
         let alone = self.feeds.keys().all(|feed| *feed == Feed::Telemetry);
         self.feeds.iter().any(|(feed, found)| found.is_proven && (alone || *feed != Feed::Telemetry))
+    }
+
+    /// Whether Entra gives tokens for what was tried, and that is all there is to say of it.
+    pub fn has_token(&self) -> bool {
+        self.feeds.values().any(|found| found.has_token)
     }
 
     /// Everything that is missing, feed by feed.
@@ -124,11 +136,11 @@ async fn prove_defender(
         Err(error) => return Found::no_token(feed, error),
     };
     if !token.has_any(feed.roles()) {
-        return Found::not_yet(feed, Field::Feeds, Condition::role_missing(feed));
+        return Found::refused(feed, Condition::role_missing(feed));
     }
     match call_once(app, subject.region, feed, token).await {
         Ok(condition) => Found::proven(condition),
-        Err(condition) => Found::not_yet(feed, Field::Feeds, condition),
+        Err(condition) => Found::refused(feed, condition),
     }
 }
 
@@ -193,7 +205,7 @@ fn found_of(check: &StorageCheck) -> Found {
         let mut missing: Vec<Missing> = missing.collect();
         // A firewall keeps us out whatever right is tried.
         missing.dedup();
-        return Found { condition, is_proven: false, missing };
+        return Found { condition, has_token: true, is_proven: false, missing };
     }
     let waiting = check.findings.iter().find(|finding| finding.ability == Ability::NotConfigured);
     Found::proven(waiting.map_or_else(Condition::ok, |finding| Condition::not_configured(finding.next_step.clone())))

@@ -214,7 +214,8 @@ const SAVED: Words = Words {
     good: true,
     heading: "It works, and is saved",
     happened: "The new credential was tried for real and has taken the place of the old one.",
-    next_step: "There is nothing more to do here. You may delete the old one in Entra, and close this page.",
+    next_step: "There is nothing more to do here, and you may close this page. Delete the old one in Entra tomorrow, and not \
+                before: some of Microsoft's servers know the new one late.",
 };
 const FOREIGN_FORM: Words = Words {
     status: 403,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{AT_IT, Broken, Grant, Kept, Taken, Unusable, entry_name, is_by_its_own, kept, look};
+use super::{Broken, Grant, Kept, Taken, Unusable, entry_name, is_by_its_own, kept, look};
 use crate::{
     App,
     audit::{Action, Actor, Entry},
@@ -88,11 +88,11 @@ pub async fn renew(app: &App, token: &str, credential: Map<String, Value>) -> Re
     Ok(Renewed { grant, ends: candidate.entry.expires_at, missing })
 }
 
-/// Whether it is good to be saved: Entra takes it, it opens the tenant, and nothing that works now stops by it. A role or a
-/// licence that the application lacks it lacks with every credential, so that alone keeps nobody from renewing.
+/// Whether it is good to be saved: Entra gives a token for it, and nothing that works now stops by it. A role or a licence
+/// that the application lacks it lacks with every credential, so that alone keeps nobody from renewing.
 fn is_enough(proof: &Proof, known: &Connection) -> bool {
     let stops = |feed: &Feed| known.feeds.get(feed).is_some_and(FeedState::works);
-    proof.is_proven() && !proof.feeds.iter().any(|(feed, found)| !found.is_proven && stops(feed))
+    proof.has_token() && !proof.feeds.iter().any(|(feed, found)| !found.is_proven && stops(feed))
 }
 
 /// The entry with another credential; every field that we do not know is kept.
@@ -189,8 +189,7 @@ async fn settle(
 pub async fn complete(app: &App, tenant: TenantId) -> Result<(), Broken> {
     let (store, now) = (app.ports.store.as_ref(), app.clock.now());
     let (Some(Kept { grant, taken: Some(taken) }), expect) = kept(store, tenant).await? else { return Ok(()) };
-    // Whoever began may still be at it.
-    if taken.done || now.duration_since(taken.at) < AT_IT {
+    if taken.done || taken.is_at_it(now) {
         return Ok(());
     }
     let name = entry_name(app, tenant);
