@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::executor::block_on;
-use harness::{CLIENT, HAND_MADE, HOME, LOOK_ALIKE, SECRET, STEPS, Stage, at, keys, minutes};
+use harness::{CLIENT, HAND_MADE, HOME, LOOK_ALIKE, SECRET, STEPS, Stage, at, keys, minutes, seconds};
 use serde_json::json;
 use shared::{
     credential::{
@@ -246,15 +246,17 @@ fn one_entry_that_cannot_be_read_does_not_hide_the_others() {
     assert_eq!((report.checked, found), (3, vec![("muster/console", Kind::Unusable), (own, Kind::Unusable)]));
 }
 
-/// Entries that Entra refuses are asked for thrice, and each waits in between.
-fn refused_entries(stage: &Stage, count: usize) {
-    let credential = json!({"kind": "client_secret", "value": "one that nobody has made"});
+/// Entries with this secret. Those that Entra refuses are asked for thrice, and each waits in between.
+fn entries(stage: &Stage, name: &str, count: usize, secret: &str) {
+    let credential = json!({"kind": "client_secret", "value": secret});
     let entry = json!({"client_id": CLIENT, "home_tenant_id": HOME, "credential": credential}).to_string();
     for number in 0..count {
-        let (name, entry) = (format!("muster/apps/number-{number:03}"), Secret::new(entry.clone()));
+        let (name, entry) = (format!("muster/apps/{name}-{number:03}"), Secret::new(entry.clone()));
         block_on(stage.app.ports.vault.put(&name, "v1", &entry, &[Current], None)).unwrap();
     }
 }
+
+const NOBODYS: &str = "one that nobody has made";
 
 fn not_checked(report: &Report) -> BTreeSet<String> {
     let findings = report.findings.iter().filter(|finding| finding.kind == Kind::NotChecked);
@@ -264,7 +266,7 @@ fn not_checked(report: &Report) -> BTreeSet<String> {
 #[test]
 fn a_check_of_hundreds_of_refused_credentials_ends_within_its_time() {
     let stage = Stage::rotating();
-    refused_entries(&stage, 300);
+    entries(&stage, "refused", 300, NOBODYS);
     let began = stage.now();
     let report = stage.check();
     assert_eq!((report.checked, not_checked(&report)), (301, BTreeSet::new()));
@@ -274,10 +276,40 @@ fn a_check_of_hundreds_of_refused_credentials_ends_within_its_time() {
 }
 
 #[test]
+fn entries_that_are_throttled_take_no_time_from_the_others() {
+    let stage = Stage::rotating();
+    entries(&stage, "asked", 8, SECRET);
+    entries(&stage, "refused", 300, NOBODYS);
+    let throttled = Fault::Throttled { seconds: 400, header: true, words: false };
+    stage.world(|world| world.script(Route::GraphRead, vec![throttled; 200]));
+    let report = stage.check_within(Duration::from_secs(450));
+    assert_eq!((report.checked, not_checked(&report).len()), (309, 9));
+    assert!(report.findings.iter().any(|finding| finding.text.contains("Graph asks us to wait")));
+}
+
+#[test]
+fn a_check_is_over_in_time_though_graph_never_answers() {
+    let stage = Stage::rotating();
+    entries(&stage, "asked", 24, SECRET);
+    let silent = Fault::Slow { pause: seconds(60), chunk: 1 };
+    stage.world(|world| world.script(Route::GraphRead, vec![silent; 500]));
+    let began = stage.now();
+    let report = stage.check_within(Duration::from_secs(150));
+    // There is one clock, so of eight who wait for the network at once each moves it for all.
+    let at_most = seconds(150 + 8 * 30);
+    assert!(stage.now().duration_since(began) <= at_most, "{}", stage.now());
+    assert_eq!((report.checked, not_checked(&report).len()), (0, 25));
+    stage.world(simulator::World::clear_scripts);
+    stage.days(1);
+    let report = stage.check();
+    assert_eq!((report.checked, not_checked(&report)), (25, BTreeSet::new()));
+}
+
+#[test]
 fn whoever_found_no_time_in_a_check_is_looked_at_first_the_next_day() {
     let stage = Stage::rotating();
-    refused_entries(&stage, 40);
-    let time = Duration::from_secs(25);
+    entries(&stage, "refused", 40, NOBODYS);
+    let time = Duration::from_secs(35);
     let yesterday = stage.check_within(time);
     let late = not_checked(&yesterday);
     assert_eq!(yesterday.checked + late.len(), 41);

@@ -82,6 +82,8 @@ pub(super) async fn elsewhere(app: &App, name: &EntryName) -> Result<Option<Vec<
         for stage in [Stage::Current, Stage::Previous, Stage::Pending] {
             match entry(app, &other, stage, None).await {
                 Ok(entry) => found.extend(entry),
+                // Nobody can come in by it any more, and another one is current.
+                Err(RotationError::Unusable { .. }) if stage == Stage::Previous => {}
                 Err(RotationError::Unusable { label, cause }) => {
                     tracing::warn!(vault.name = other, label, %cause, "nothing is cleared away while an entry is damaged");
                     return Ok(None);

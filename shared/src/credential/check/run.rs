@@ -40,9 +40,11 @@ const ATTEMPTS: u32 = 3;
 const REREAD: SignedDuration = SignedDuration::from_secs(5);
 /// Entries looked at in parallel: one in trouble mostly waits.
 const AT_ONCE: usize = 8;
+/// All that one entry gets, so that a service which never answers for it takes nothing from the others.
+const SHARE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Looks at every entry of the vault, first at who was looked at longest ago. One that fails is a finding and never stops the
-/// others.
+/// others. Whatever is asked and does not answer, all is over when that much time has passed.
 ///
 /// # Errors
 /// When the vault does not even list its entries.
@@ -52,9 +54,11 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
     let before = known(app).await;
     let names = in_turn(app.ports.vault.list(&format!("{prefix}/")).await?, prefix, &before);
     let looks = names.iter().map(|(short, name)| look_in_time(app, name, short, before.get(short), until).boxed());
-    let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffered(AT_ONCE);
+    let places = looks.enumerate().map(|(place, look)| look.map(move |looked| (place, looked)).boxed());
+    let looks = stream::iter(places.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
+    let looked: BTreeMap<usize, Looked> = looks.collect().await;
     let mut report = Report::default();
-    while let Some(looked) = looks.next().await {
+    for looked in looked.into_values() {
         report.checked += usize::from(looked.is_checked);
         report.first_end = report.first_end.into_iter().chain(looked.ends).min();
         report.due.extend(looked.due);
@@ -87,12 +91,20 @@ struct Looked {
 }
 
 async fn look_in_time(app: &App, name: &EntryName, short: &str, before: Option<&Status>, until: Timestamp) -> Looked {
-    if app.clock.now() < until {
+    let now = app.clock.now();
+    let until = until.min(now + SHARE);
+    let looked = app.clock.within(until.duration_since(now), async {
         complete_renewal(app, name).await;
-        return look(app, name, short, until).await;
-    }
-    let text = "There was no time left for this entry, so it is looked at before the others tomorrow.".to_owned();
-    let finding = Finding::of(name, short, Kind::NotChecked, Severity::Warning, text);
+        look(app, name, short, until).await
+    });
+    let text = match now < until {
+        true => match looked.await {
+            Some(looked) => return looked,
+            None => "Looking at this entry took too long, so it is looked at before the others tomorrow.",
+        },
+        false => "There was no time left for this entry, so it is looked at before the others tomorrow.",
+    };
+    let finding = Finding::of(name, short, Kind::NotChecked, Severity::Warning, text.to_owned());
     let ends = before.and_then(|status| status.expires_at);
     Looked { is_checked: false, findings: vec![finding], ends, due: None }
 }
