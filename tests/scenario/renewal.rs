@@ -170,6 +170,31 @@ fn pain_06_a_key_id_that_is_mistyped_twice_costs_no_secret() {
 }
 
 #[test]
+fn what_was_damaged_in_another_entry_once_keeps_nothing_from_being_cleared_away() {
+    let stage = Stage::rotating();
+    let good = json!({"client_id": OTHER, "home_tenant_id": HOME, "credential": {"kind": "federated"}}).to_string();
+    let put = |version: &str, text: &str| {
+        let text = Secret::new(text.to_owned());
+        block_on(stage.app.ports.vault.put("muster/console", version, &text, &[Current], None)).unwrap();
+    };
+    let life = |version: &str| {
+        stage.rotate(version);
+        stage.days(2);
+        stage.check();
+        stage.key_id(Current)
+    };
+    put("half", &good[..20]);
+    let [first, second] = ["v2", "v3"].map(life);
+    let third = life("v4");
+    assert!(stage.at_entra().contains(&first), "nobody knows what whoever mends it lives by");
+    put("whole", &good);
+    stage.days(1);
+    stage.check();
+    let there = stage.at_entra();
+    assert!(!there.contains(&first) && there.contains(&second) && there.contains(&third), "{there:?}");
+}
+
+#[test]
 fn a_day_on_which_graph_is_silent_takes_nothing_back_that_was_found_before() {
     let stage = Stage::rotating();
     // Only Graph knows its end.
@@ -256,6 +281,8 @@ fn entries(stage: &Stage, name: &str, count: usize, secret: &str) {
     }
 }
 
+/// An application of nobody's concern here.
+const OTHER: &str = "a0000000-0000-4000-8000-0000000000dd";
 const NOBODYS: &str = "one that nobody has made";
 
 fn not_checked(report: &Report) -> BTreeSet<String> {
