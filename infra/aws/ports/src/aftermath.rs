@@ -14,6 +14,10 @@ const SOURCE: &str = "muster";
 const DETAIL_TYPE: &str = "Credential Finding";
 /// PutEvents takes no more at once (EventBridge API reference).
 const BATCH: usize = 10;
+/// Rotations that one check begins at least: each keeps an environment of the function busy for minutes, and the pullers
+/// need theirs. More are spread over so many days, of which half a credential's life has plenty.
+const AT_LEAST: usize = 5;
+const DAYS: usize = 14;
 /// As the stack's own schedule is by default: half of the life of what Muster makes, and four hours for each try.
 const EVERY: &str = "rate(90 days)";
 const DURATION: &str = "4h";
@@ -36,9 +40,16 @@ impl Aftermath {
         for batch in entries(&report.findings).chunks(BATCH) {
             failed += self.tell(batch).await;
         }
-        let mut not_begun = 0;
-        for name in report.due.iter().filter(|name| is_ours_to_schedule(name, prefix)) {
-            not_begun += u64::from(!self.rotate(name, function_arn).await);
+        let due: Vec<&String> = report.due.iter().filter(|name| is_ours_to_schedule(name, prefix)).collect();
+        let (share, mut begun, mut not_begun) = (share(due.len()), 0, 0);
+        for name in due {
+            match self.rotate(name, function_arn).await {
+                true => begun += 1,
+                false => not_begun += 1,
+            }
+            if begun >= share {
+                break;
+            }
         }
         (failed, not_begun)
     }
@@ -94,6 +105,11 @@ impl Aftermath {
     }
 }
 
+/// How many of those that are due begin today.
+fn share(due: usize) -> usize {
+    due.div_ceil(DAYS).max(AT_LEAST)
+}
+
 /// Whether the schedule of `app` is the stack's to make, which has a setting for it.
 fn is_ours_to_schedule(name: &str, prefix: &str) -> bool {
     EntryName::parse(name, prefix).is_some_and(|entry| entry.short(prefix) != "app")
@@ -120,6 +136,13 @@ mod tests {
     fn finding(short: &str, severity: Severity, is_new: bool) -> Finding {
         let name = EntryName::parse(&format!("muster/{short}"), "muster").unwrap();
         Finding { is_new, ..Finding::of(&name, short, Kind::Drift, severity, "Mend it.".to_owned()) }
+    }
+
+    #[test]
+    fn many_that_are_due_at_once_are_spread_over_a_fortnight() {
+        for (due, today) in [(0, 5), (3, 5), (70, 5), (71, 6), (1000, 72)] {
+            assert_eq!(share(due), today, "{due}");
+        }
     }
 
     #[test]

@@ -133,8 +133,18 @@ impl Facts {
     /// Half of the current secret's life is over, or a rotation has begun and not ended; and somebody can do it.
     fn is_due(&self, now: Timestamp) -> bool {
         let possible = self.is_held() && matches!(self.listed, Listing::Read(_)) && !self.lacks_the_role();
-        let ours = self.holding.description.schedule == Schedule::Nobody;
-        possible && ours && (self.half_time() <= now || self.holding.description.open_rotation().is_some())
+        let half_over = self.half_time() <= now;
+        possible
+            && match self.holding.description.schedule {
+                Schedule::Nobody => half_over || self.holding.description.open_rotation().is_some(),
+                Schedule::Platform { .. } => half_over && self.too_late().is_some(),
+            }
+    }
+
+    /// When the platform's schedule begins a rotation, and when the current credential has ended before that.
+    fn too_late(&self) -> Option<(Timestamp, Timestamp)> {
+        let Schedule::Platform { next: Some(next) } = self.holding.description.schedule else { return None };
+        Some((next, self.end().filter(|end| *end <= next)?))
     }
 
     /// When half of its life is over. Of a secret that nobody has told the end of, half of what we give ours.
@@ -148,10 +158,22 @@ impl Facts {
         }
     }
 
-    /// What a person does to have it rotated, on one machine or on AWS.
+    /// What a person does to have it rotated, on one machine or on AWS. There the schedule of `app` is the stack's setting,
+    /// and any other is begun by the check itself.
     fn rotate(&self) -> String {
-        let Self { short, name, .. } = self;
-        format!("run `muster rotate {short}` (on AWS: `aws secretsmanager rotate-secret --secret-id {}`)", name.full)
+        let rotate = format!("`aws secretsmanager rotate-secret --secret-id {}`", self.name.full);
+        let on_aws = match self.holding.description.schedule {
+            Schedule::Platform { .. } => rotate,
+            Schedule::Nobody if self.is_the_applications() => {
+                format!("`make configure PARAMETERS=RotateAppSecret=true`, then {rotate}")
+            }
+            Schedule::Nobody => "the check has it rotated as soon as it is due".to_owned(),
+        };
+        format!("run `muster rotate {}` (on AWS: {on_aws})", self.short)
+    }
+
+    fn is_the_applications(&self) -> bool {
+        self.short == "app"
     }
 
     /// What a person does to replace the credential.
@@ -212,7 +234,13 @@ fn half_life_over(facts: &Facts) -> Option<Finding> {
 fn overdue(facts: &Facts, now: Timestamp) -> Option<Finding> {
     let Schedule::Platform { next: Some(next) } = facts.holding.description.schedule else { return None };
     if next >= now {
-        return None;
+        // Any other is begun by the check itself.
+        let (next, end) = facts.too_late().filter(|_| facts.is_held() && facts.is_the_applications())?;
+        let text = format!(
+            "The schedule begins a rotation on {next}, and the current credential ends on {end}: {}.",
+            facts.rotate()
+        );
+        return facts.finding(Kind::RotationOverdue, Severity::Warning, text);
     }
     let text = format!(
         "A rotation was to begin on {next} and has not succeeded: the log of credential-rotation says why, and what to do."
@@ -411,7 +439,15 @@ mod tests {
         facts.holding.current = Entry::parse(&Secret::new(certificate.to_string())).unwrap();
         (facts.listed, facts.graph_roles) = (Listing::NotAsked, None);
         assert_eq!(examined(&facts), (vec![(Kind::Expiry, Severity::Warning)], false));
-        assert!(expiry(&facts, noon()).unwrap().text.contains("muster rotate app"));
+        let text = |facts: &Facts| expiry(facts, noon()).unwrap().text;
+        let expected = "run `muster rotate app` (on AWS: `make configure PARAMETERS=RotateAppSecret=true`, then `aws";
+        assert!(
+            text(&facts).contains(expected),
+            "without a schedule AWS would refuse the second alone: {}",
+            text(&facts)
+        );
+        facts.short = "console".to_owned();
+        assert!(text(&facts).contains("on AWS: the check has it rotated"), "{}", text(&facts));
     }
 
     #[test]
@@ -429,6 +465,17 @@ mod tests {
         assert_eq!(examined(&platform), (vec![], false), "the platform does it");
         platform.holding.description.schedule = Schedule::Platform { next: Some(noon() - hours(1)) };
         assert_eq!(examined(&platform), (vec![(Kind::RotationOverdue, Severity::Warning)], false));
+        // Where the schedule is slower than the secret, it is rotated at half of its life all the same.
+        platform.holding.description.schedule = Schedule::Platform { next: Some(noon() + hours(1000)) };
+        let (half, late) = ((Kind::HalfLifeOver, Severity::Notice), (Kind::RotationOverdue, Severity::Warning));
+        assert_eq!(examined(&platform), (vec![half, late], true));
+        let text = overdue(&platform, noon()).unwrap().text;
+        assert!(text.ends_with("rotate-secret --secret-id muster/app`)."), "{text}");
+        (platform.name, platform.short) = (EntryName::parse("muster/console", "muster").unwrap(), "console".to_owned());
+        assert_eq!(examined(&platform), (vec![half], true), "the check begins it");
+        let mut young = aged(999, 1001);
+        young.holding.description.schedule = Schedule::Platform { next: Some(noon() + hours(1001)) };
+        assert_eq!(examined(&young), (vec![late], false));
         platform.holding.description.schedule = Schedule::Platform { next: None };
         assert_eq!(examined(&platform), (vec![], false), "somebody has cancelled it, and meant that");
         let mut powerless = aged(1000, 1000);

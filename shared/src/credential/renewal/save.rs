@@ -108,6 +108,13 @@ fn replaced(old: &Secret<String>, new: Map<String, Value>) -> Result<Secret<Stri
         let detail = "This is the credential that is in use already; make a new one in Entra and give that.";
         return Err(Missing::of(Field::Credential, detail));
     }
+    // What was named as ours stays ours to remove.
+    if let Some(named) = credential.get("key_id").filter(|named| named.is_string())
+        && let Value::Array(retired) = fields.entry("retired_key_ids").or_insert_with(|| Value::Array(Vec::new()))
+        && !retired.contains(named)
+    {
+        retired.push(named.clone());
+    }
     credential.retain(|name, _| !PARTS.contains(&name.as_str()));
     credential.extend(new);
     fields.insert("credential".to_owned(), Value::Object(credential));
@@ -274,7 +281,7 @@ mod tests {
         let new = json!({"kind": "client_secret", "value": "new"}).as_object().unwrap().clone();
         let text = replaced(&old, new).unwrap();
         let expected = json!({
-            "client_id": "c", "home_tenant_id": "t", "later": {"x": 1}, "retired_key_ids": ["k0"],
+            "client_id": "c", "home_tenant_id": "t", "later": {"x": 1}, "retired_key_ids": ["k0", "k1"],
             "credential": {"kind": "client_secret", "value": "new", "note": "made by Kim"},
         });
         assert_eq!(serde_json::from_str::<Value>(text.expose()).unwrap(), expected);
