@@ -411,3 +411,22 @@ fn doctor_tells_what_is_well_and_what_to_do_and_changes_nothing() {
     let home = lines.as_array().unwrap().iter().find(|line| line["check"] == "app, home tenant").unwrap();
     assert!(home["ok"] == false && home["fix"].as_str().unwrap().contains("home_tenant_id"), "{lines:#}");
 }
+
+#[test]
+fn doctor_stores_nothing_anew_and_makes_no_key_where_the_vault_cannot_be_opened() {
+    let microsoft = Microsoft::new();
+    let data = microsoft.data_folder();
+    let key = data.path().join("vault.key");
+    fs::write(&key, [7; 32]).unwrap();
+    let looked = microsoft.muster(&["doctor"], data.path()).finish().exits(1).stdout;
+    for words in ["✗ app, NOT WELL", "✗ signing, NOT WELL", "To do: See that the vault can be read"] {
+        assert!(looked.contains(words), "{words}: {looked}");
+    }
+    assert!(!looked.contains("muster vault put"), "what is stored is well: {looked}");
+    fs::remove_file(&key).unwrap();
+    for verb in [&["doctor"][..], &["tenants"], &["vault", "list"]] {
+        let refused = microsoft.muster(verb, data.path()).finish();
+        assert!(!refused.status.success() && !key.exists(), "{verb:?}");
+    }
+    microsoft.muster(&["doctor"], data.path()).finish().exits(1).says(&["vault.key", "restore it from your backup"]);
+}

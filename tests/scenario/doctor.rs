@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::{
     ports::{identity::IdentityError, vault::Stage as Label},
     secret::Secret,
-    tenant::Feed,
+    tenant::{Feed, State},
 };
 use simulator::{Fault, Route, Tenant};
 
@@ -52,7 +52,7 @@ fn what_is_well_is_said_and_what_entra_compares_is_shown() {
 #[test]
 fn every_broken_setup_is_told_with_its_fix() {
     type Break = fn(&Stage, &Issuer);
-    let cases: [(Break, &str, &str); 14] = [
+    let cases: [(Break, &str, &str); 17] = [
         (|stage, _| stage.app.clock.advance(minutes(10)), "clock", "Set this machine's clock right"),
         (
             |stage, _| stage.world(|world| world.script(Route::Discovery, [Fault::Status(503)])),
@@ -121,6 +121,35 @@ fn every_broken_setup_is_told_with_its_fix() {
             "app, at a customer",
             "Conditional Access",
         ),
+        // The same when a pull has found it out already.
+        (
+            |stage, _| {
+                stage.tenant(|tenant| tenant.consents[0].roles.clear());
+                stage.pass(minutes(100));
+                stage.tick();
+                assert_eq!(stage.view().state, State::NeedsConsent);
+            },
+            "app, at a customer",
+            "approve the application again",
+        ),
+        (
+            |stage, _| {
+                stage.tenant(|tenant| tenant.conditional_access_blocks = true);
+                stage.pass(minutes(100));
+                stage.tick();
+                assert_eq!(stage.view().state, State::Blocked);
+            },
+            "app, at a customer",
+            "Conditional Access",
+        ),
+        (
+            |stage, _| {
+                let (vault, damaged) = (&stage.app.ports.vault, Secret::new("{}".to_owned()));
+                block_on(vault.put("muster/signing", "d1", &damaged, &[Label::Current], None)).unwrap();
+            },
+            "signing",
+            "backup",
+        ),
     ];
     for (number, (change, check, fix)) in cases.into_iter().enumerate() {
         let (stage, issuer) = Stage::federated();
@@ -169,6 +198,28 @@ fn a_customers_own_secret_is_the_customers_to_replace() {
     let token = line(&lines, &format!("tenants/{TENANT}, token"));
     let fix = token.fix.as_deref().unwrap();
     assert!(fix.contains("renewal link") && !fix.contains("vault put"), "{token:?}");
+}
+
+#[test]
+fn a_link_is_named_only_where_one_can_be_made() {
+    let stage = own::stage(&[ALERT_ROLE]);
+    let entry = |version: &str, text: &str| {
+        let name = format!("muster/tenants/{TENANT}");
+        let text = Secret::new(text.to_owned());
+        block_on(stage.app.ports.vault.put(&name, version, &text, &[Label::Current], None)).unwrap();
+    };
+    let fix = || line(&lines(&stage), &format!("tenants/{TENANT}")).fix.clone().unwrap();
+    let nameless = json!({"credential": {"kind": "client_secret", "value": "x"}}).to_string();
+    entry("e1", &nameless);
+    assert!(fix().contains("`muster vault put tenants/"), "nobody is connected: {}", fix());
+    own::give(&stage, &own::new(&[Feed::Alerts]), own::OWN, own::OWN_SECRET).unwrap();
+    for text in [nameless.as_str(), "half"] {
+        entry(&format!("e{}", text.len()), text);
+        assert!(fix().contains("Connect the tenant again"), "{text}: {}", fix());
+    }
+    let no_secret = json!({"client_id": own::OWN, "home_tenant_id": TENANT, "credential": {"kind": "client_secret"}});
+    entry("e9", &no_secret.to_string());
+    assert!(fix().contains("renewal link"), "{}", fix());
 }
 
 #[test]

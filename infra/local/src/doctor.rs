@@ -12,9 +12,14 @@ use shared::{
         time::{self, ClockSkew},
     },
     ports::vault::{Stage, VaultError},
+    signing::SigningKeys,
 };
 
 use crate::Failure;
+
+/// What is in the vault may be well. To store it again would only hide what is not.
+const UNREADABLE: &str =
+    "See that the vault can be read (your rights on AWS, `vault.key` and the disk on one machine), then ask again.";
 
 /// What one look found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,7 +80,7 @@ pub async fn examine(app: &App) -> Vec<Line> {
     let names = match app.ports.vault.list(&format!("{prefix}/")).await {
         Ok(names) => names,
         Err(error) => {
-            lines.push(Line::bad("vault", error.to_string(), "See that the vault can be read, then ask again."));
+            lines.push(Line::bad("vault", error.to_string(), UNREADABLE));
             return lines;
         }
     };
@@ -127,15 +132,26 @@ async fn login(app: &App) -> Vec<Line> {
 }
 
 async fn signing_key(app: &App) -> Line {
-    let name = format!("{}/signing", app.config.secrets_prefix);
-    match app.ports.vault.read(&name, Stage::Current, None).await {
-        Ok(_) => Line::good("signing", "the key of invitations and sessions is there"),
+    let (vault, prefix) = (app.ports.vault.as_ref(), &app.config.secrets_prefix);
+    let name = format!("{prefix}/signing");
+    match vault.read(&name, Stage::Current, None).await {
+        Ok(_) => match SigningKeys::load(vault, prefix).await {
+            Ok(_) => Line::good("signing", "the key of invitations and sessions is there"),
+            Err(error) => Line::bad(
+                "signing",
+                error.to_string(),
+                format!(
+                    "Take its damaged entry away: on AWS make the version before it current, on one machine restore {name} from your \
+                 backup."
+                ),
+            ),
+        },
         Err(VaultError::NotFound(_)) => Line::bad(
             "signing",
             "there is no key for invitations and sessions",
             "On one machine `muster vault put` and `muster serve` make it. On AWS the stack does: see that MUSTER_SECRETS_PREFIX is \
              the stack's.",
         ),
-        Err(error) => Line::bad("signing", error.to_string(), "See that the vault can be read, then ask again."),
+        Err(error) => Line::bad("signing", error.to_string(), UNREADABLE),
     }
 }

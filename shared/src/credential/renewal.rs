@@ -27,6 +27,7 @@ use crate::{
         vault::{Stage, VaultError},
     },
     random::NoRandomness,
+    secret::Secret,
     signing::{NoSigningKey, Purpose, SigningKeys},
     tenant::{Connection, Loaded, State, TenantId, load},
 };
@@ -275,11 +276,15 @@ async fn stored(app: &App, tenant: TenantId) -> Result<(String, String), Renewal
         Err(VaultError::NotFound(_)) => return Err(damaged()),
         Err(error) => return Err(error.into()),
     };
-    // Whatever has become of the credential is what the link is to mend; whose it is has to be known.
-    let entry: serde_json::Value = serde_json::from_str(version.value.expose()).map_err(|_| damaged())?;
-    let client_id = entry.get("client_id").and_then(|id| id.as_str()).filter(|id| super::is_guid(id));
-    let client_id = client_id.ok_or_else(damaged)?.to_ascii_lowercase();
+    let client_id = client_id(&version.value).ok_or_else(damaged)?;
     Ok((version.id, client_id))
+}
+
+/// Whose an entry is. Whatever has become of the credential is what a link is to mend; this alone has to be known for one.
+pub fn client_id(entry: &Secret<String>) -> Option<String> {
+    let entry: serde_json::Value = serde_json::from_str(entry.expose()).ok()?;
+    let client_id = entry.get("client_id").and_then(|id| id.as_str()).filter(|id| super::is_guid(id));
+    client_id.map(str::to_ascii_lowercase)
 }
 
 /// The link that was made last, if it is still worth sending, after the application that it is for.

@@ -31,7 +31,7 @@ pub enum NoDiscovery {
     #[error("the discovery document is not usable: {0}")]
     Malformed(String),
     /// The tenant signs in at another cloud's login, where our application is not known.
-    #[error("the tenant lives in another of Microsoft's clouds: {0:?}")]
+    #[error("the tenant lives in another of Microsoft's clouds: {}", .0.title())]
     OtherCloud(Home),
 }
 

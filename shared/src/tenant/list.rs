@@ -129,21 +129,24 @@ pub async fn list(store: &dyn Store, now: Timestamp) -> Result<Vec<TenantView>, 
     Ok(views)
 }
 
-/// Somebody who has approved our application and should be letting us in: the first one found. `None` where nobody has.
+/// Somebody who is connected by our application: the first one found who should be letting us in, or else one who has
+/// something to mend. `None` where nobody is.
 ///
 /// # Errors
 /// As the store's.
 pub async fn a_customer(store: &dyn Store) -> Result<Option<Connection>, StoreError> {
+    let mut refusing = None;
     for shard in 0..SHARDS {
-        let mut connections = load_shard(store, shard).await?.into_iter().map(|loaded| loaded.connection);
-        let lets_us_in =
-            |known: &Connection| known.application == ApplicationName::App && known.state.should_be_fresh();
-        let found = connections.find(lets_us_in);
-        if found.is_some() {
-            return Ok(found);
+        let connections = load_shard(store, shard).await?.into_iter().map(|loaded| loaded.connection);
+        for known in connections.filter(|known| known.application == ApplicationName::App) {
+            match known.state {
+                state if state.should_be_fresh() => return Ok(Some(known)),
+                State::Removed => {}
+                _ => refusing = refusing.or(Some(known)),
+            }
         }
     }
-    Ok(None)
+    Ok(refusing)
 }
 
 /// Until where this feed of a tenant has been looked at and delivered.

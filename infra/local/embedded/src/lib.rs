@@ -36,8 +36,16 @@ pub use vault::{SqliteVault, VaultKey};
 pub fn open(data: &Path, clock: &Clock) -> Result<Platform, OpenError> {
     // What lies here is the customers' business and nobody else's on this machine.
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|cause| OpenError::new(data, &cause))?;
-    let database = Database::open(&data.join("muster.db"))?;
-    let key = VaultKey::open(&data.join("vault.key"))?;
+    let (file, key_file) = (data.join("muster.db"), data.join("vault.key"));
+    let database = Database::open(&file)?;
+    let holds_secrets = vault::holds_any(&database).map_err(|cause| OpenError::new(&file, &cause))?;
+    if holds_secrets && !key_file.exists() {
+        // A new one would open nothing, and hide that the old one is gone.
+        let cause =
+            "it is not there, and nothing else opens what the vault in muster.db holds; restore it from your backup";
+        return Err(OpenError::new(&key_file, &cause));
+    }
+    let key = VaultKey::open(&key_file)?;
     let lake = FolderLake::open(&data.join("lake"))?;
     Ok(platform(&database, key, Arc::new(lake), clock))
 }

@@ -148,6 +148,16 @@ pub fn forget_removed(database: &Database, now: Timestamp) -> Result<(), Unavail
     })
 }
 
+/// Whether there is anything that only this vault's key opens.
+///
+/// # Errors
+/// [`Unavailable`]
+pub fn holds_any(database: &Database) -> Result<bool, Unavailable> {
+    database.read(PORT, |connection| {
+        connection.query_row("SELECT EXISTS (SELECT 1 FROM secret_version)", [], |row| row.get(0))
+    })
+}
+
 fn forget(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<()> {
     ["secret_label", "secret_version", "secret_spent", "secret_removal"].into_iter().try_for_each(|table| {
         transaction.execute(&format!("DELETE FROM {table} WHERE name = ?1"), params![name]).map(|_| ())

@@ -2,6 +2,7 @@
 //! whether it may renew itself, and what a customer has approved.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use serde_json::Value;
 use shared::{
     App,
@@ -10,6 +11,7 @@ use shared::{
         candidate::Candidate,
         directory::{Directory, home_token},
         name::{EntryKind, EntryName},
+        renewal,
     },
     microsoft::{
         entra::Refusal,
@@ -17,12 +19,12 @@ use shared::{
         sign_in::{NoDiscovery, discovery_request, parse_discovery},
         token::{AccessToken, TokenError},
     },
-    ports::vault::Stage,
+    ports::vault::{Stage, VaultError},
     secret::Secret,
-    tenant::{Feed, TenantId, list::a_customer},
+    tenant::{Feed, State, TenantId, list::a_customer, load},
 };
 
-use super::Line;
+use super::{Line, UNREADABLE};
 
 /// How a customer's own credential is replaced.
 const RENEWAL: &str = "Send the renewal link from the tenant's page to whoever manages the customer's application.";
@@ -30,14 +32,15 @@ const RENEWAL: &str = "Send the renewal link from the tenant's page to whoever m
 /// Everything about one entry of the vault, as far as each thing lets one see the next.
 pub(super) async fn examine(app: &App, name: &EntryName, lines: &mut Vec<Line>) {
     let short = name.short(&app.config.secrets_prefix);
-    let store = match name.kind {
-        EntryKind::Tenant(_) => RENEWAL.to_owned(),
-        _ => format!("Store it again with `muster vault put {short}`."),
-    };
     let text = match app.ports.vault.read(&name.full, Stage::Current, None).await {
         Ok(version) => version.value,
-        Err(error) => return lines.push(Line::bad(short, error.to_string(), store)),
+        Err(error @ VaultError::NotFound(_)) => {
+            let fix = format!("Store it with `muster vault put {short}`.");
+            return lines.push(Line::bad(short, error.to_string(), fix));
+        }
+        Err(error) => return lines.push(Line::bad(short, error.to_string(), UNREADABLE)),
     };
+    let store = replacement(app, name, short, &text).await;
     let application = match Application::parse(&text) {
         Ok(application) => application,
         Err(malformed) => return lines.push(Line::bad(short, malformed.to_string(), store)),
@@ -58,6 +61,20 @@ pub(super) async fn examine(app: &App, name: &EntryName, lines: &mut Vec<Line>) 
     }
 }
 
+/// Who stores another credential, and how: of a connected customer's application the customer does, as long as it is known
+/// whose it is.
+async fn replacement(app: &App, name: &EntryName, short: &str, text: &Secret<String>) -> String {
+    let by_hand = format!("Store it again with `muster vault put {short}`.");
+    let EntryKind::Tenant(tenant) = name.kind else { return by_hand };
+    match load(app.ports.store.as_ref(), tenant).await {
+        Ok(Some(known)) if known.connection.state != State::Removed => match renewal::client_id(text) {
+            Some(_) => RENEWAL.to_owned(),
+            None => "Connect the tenant again by its own application, with its client id.".to_owned(),
+        },
+        _ => by_hand,
+    }
+}
+
 /// What can be seen of the credential without asking anybody.
 fn wrong_with(app: &App, application: &Application, text: &Secret<String>) -> Vec<String> {
     let Ok(home) = application.home_tenant_id.parse::<TenantId>() else { return Vec::new() };
@@ -74,28 +91,50 @@ fn wrong_with(app: &App, application: &Application, text: &Secret<String>) -> Ve
 async fn identity(app: &App, short: &str, audience: &str) -> Line {
     let check = format!("{short}, identity");
     match app.ports.identity.token(audience).await {
-        Ok(token) => match told_of(&token) {
-            Some(told) => {
+        Ok(token) => match told_of(&token, app.clock.now()) {
+            Ok(told) => {
                 Line::good(&check, format!("the application's federated credential must say, to the letter: {told}"))
             }
-            None => Line::bad(
+            Err(why) => Line::bad(
                 &check,
-                "the platform's token cannot be read",
-                "It must be a JWT; see what writes MUSTER_FEDERATED_TOKEN_FILE.",
+                format!("Entra cannot take the platform's token: {why}"),
+                "See what writes MUSTER_FEDERATED_TOKEN_FILE: a JWT, kept fresh, signed with RS256, for one audience alone.",
             ),
         },
         Err(error) => Line::bad(&check, "the platform issues no token", error.to_string()),
     }
 }
 
-fn told_of(token: &Secret<String>) -> Option<String> {
-    let claims = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    let text = |name: &str| match &claims[name] {
-        Value::String(text) => text.escape_default().to_string(),
-        other => other.to_string(),
+/// What Entra compares of a token, or why it takes none such (MICROSOFT.md 2.8).
+fn told_of(token: &Secret<String>, now: Timestamp) -> Result<String, String> {
+    let part = |place: usize| -> Option<Value> {
+        let part = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(place)?).ok()?;
+        serde_json::from_slice(&part).ok()
     };
-    Some(format!("issuer {}, subject {}, audience {}", text("iss"), text("sub"), text("aud")))
+    let (header, claims) = part(0).zip(part(1)).ok_or("it is no JWT")?;
+    let text = |value: &Value| match value {
+        Value::String(text) => Ok(text.escape_default().to_string()),
+        other => Err(other.to_string()),
+    };
+    match text(&header["alg"]) {
+        Ok(alg) if alg == "RS256" => {}
+        Ok(alg) | Err(alg) => return Err(format!("it is signed with {alg}")),
+    }
+    if let Some(end) = claims["exp"].as_i64().and_then(|end| Timestamp::from_second(end).ok()).filter(|end| *end <= now)
+    {
+        return Err(format!("it ended at {end}"));
+    }
+    // Kubernetes lists audiences, however few they are.
+    let audience = match &claims["aud"] {
+        Value::Array(audiences) if audiences.len() == 1 => text(&audiences[0]),
+        audience => text(audience),
+    };
+    let compared = [("issuer", text(&claims["iss"])), ("subject", text(&claims["sub"])), ("audience", audience)];
+    let told = compared.map(|(name, value)| match value {
+        Ok(value) => Ok(format!("{name} {value}")),
+        Err(value) => Err(format!("its {name} is {value}")),
+    });
+    Ok(told.into_iter().collect::<Result<Vec<_>, _>>()?.join(", "))
 }
 
 async fn home(app: &App, short: &str, application: &Application, lines: &mut Vec<Line>) {
@@ -213,4 +252,41 @@ async fn customer(app: &App, short: &str, application: &Application, lines: &mut
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(header: &Value, claims: &Value) -> Result<String, String> {
+        let part = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+        let token = Secret::new(format!("{}.{}.signature", part(header), part(claims)));
+        told_of(&token, "2026-11-22T12:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn what_entra_compares_is_told_and_what_it_never_takes_too() {
+        let rs256 = json!({"alg": "RS256"});
+        let claims = |aud: Value, exp: i64| json!({"iss": "https://i", "sub": "s", "aud": aud, "exp": exp});
+        let (one, later) = (json!("api://AzureADTokenExchange"), 1_900_000_000);
+        let expected = "issuer https://i, subject s, audience api://AzureADTokenExchange";
+        for aud in [one.clone(), json!([one])] {
+            assert_eq!(told(&rs256, &claims(aud, later)).unwrap(), expected, "to the letter");
+        }
+        for (header, claims, why) in [
+            (json!({"alg": "ES256"}), claims(one.clone(), later), "it is signed with ES256"),
+            (json!({}), claims(one.clone(), later), "it is signed with null"),
+            (rs256.clone(), claims(json!([one, "https://cluster"]), later), "its audience is [\"api://"),
+            (rs256.clone(), claims(json!([]), later), "its audience is []"),
+            (rs256.clone(), claims(one.clone(), 1_700_000_000), "it ended at 2023-11-14T22:13:20Z"),
+            (rs256.clone(), json!({"sub": "s", "aud": one, "exp": later}), "its issuer is null"),
+        ] {
+            let told = told(&header, &claims).unwrap_err();
+            assert!(told.starts_with(why), "{told}");
+        }
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        assert_eq!(told_of(&Secret::new("no token".to_owned()), now).unwrap_err(), "it is no JWT");
+    }
 }

@@ -344,7 +344,9 @@ async fn defender_roles(app: &App, current: &entry::Entry, short: &str) -> Optio
         tracing::warn!(%error, "no customer's tenant can be asked which roles the application has");
         None
     });
+    // Who has withdrawn what they approved says nothing about what the application asks for.
     let tenant = customer
+        .filter(|connection| connection.state.should_be_fresh())
         .map(|connection| connection.tenant_id)
         .or_else(|| current.application.home_tenant_id.parse::<TenantId>().ok())?;
     let token = app.tokens.by_credential(tenant, &current.application, app.config.audience()).await;
