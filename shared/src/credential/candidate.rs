@@ -220,6 +220,7 @@ mod tests {
         let fields: Vec<Field> = missing.iter().map(|(field, _)| *field).collect();
         assert_eq!(fields, [Field::ClientId, Field::TenantId, Field::Credential]);
         assert_eq!(missing[2].1, GIVE_ONE);
+        assert_eq!(wrong(&json!({"kind": ""})), [GIVE_ONE], "a form in which nothing is chosen");
         assert_eq!(read(&json!([])).unwrap_err().len(), 1);
         for (credential, expected) in [
             (json!({}), "Give a client secret"),

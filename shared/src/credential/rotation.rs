@@ -640,6 +640,19 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_keys_that_cannot_settle_in_time() {
+        let mut state = certificates();
+        state.holding.current = certified("ended", -1);
+        let listing = Listing { object_id: "o".to_owned(), credentials: Vec::new() };
+        state.absorb(&Step::List, Answer::Listed(listing), noon());
+        let seconds = |seconds: i64| noon() + SignedDuration::from_secs(seconds);
+        for (deadline, expected) in [(59, Step::Abandon(Reason::Unsettled)), (60, Step::Wait(seconds(20)))] {
+            state.proofs.deadline = seconds(deadline);
+            assert_eq!(next(&state, Act::SetSecret), expected, "{deadline}");
+        }
+    }
+
+    #[test]
     fn a_certificate_goes_with_a_proof_of_one_that_stays() {
         let mut state = certificates();
         let (current, pending) =
