@@ -105,7 +105,7 @@ variable "certificates" {
 }
 
 variable "secret_valid_days" {
-  description = "For client_secret: how long the first secret lives. On one machine Muster replaces it when half of that is over. On AWS the stack's schedule does, every 90 days and whatever this says, so give twice as long or have it rotated once by hand."
+  description = "For client_secret: how long the first secret lives. Muster replaces it when half of that is over. On AWS the stack's schedule does so instead, every 90 days, and the daily check warns of a secret that would end before."
   type        = number
   default     = 180
 

@@ -140,10 +140,8 @@ async fn signing_key(app: &App) -> Line {
             Err(error) => Line::bad(
                 "signing",
                 error.to_string(),
-                format!(
-                    "Take its damaged entry away: on AWS make the version before it current, on one machine restore {name} from your \
-                 backup."
-                ),
+                "On AWS make the version before it current again (`aws secretsmanager update-secret-version-stage`), on one \
+                 machine restore the data folder from your backup.",
             ),
         },
         Err(VaultError::NotFound(_)) => Line::bad(

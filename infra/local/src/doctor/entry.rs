@@ -97,7 +97,7 @@ async fn identity(app: &App, short: &str, audience: &str) -> Line {
             }
             Err(why) => Line::bad(
                 &check,
-                format!("Entra cannot take the platform's token: {why}"),
+                format!("the platform's token is none that Entra supports: {why}"),
                 "See what writes MUSTER_FEDERATED_TOKEN_FILE: a JWT, kept fresh, signed with RS256, for one audience alone.",
             ),
         },

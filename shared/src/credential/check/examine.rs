@@ -164,7 +164,7 @@ impl Facts {
         let rotate = format!("`aws secretsmanager rotate-secret --secret-id {}`", self.name.full);
         let on_aws = match self.holding.description.schedule {
             Schedule::Platform { .. } => rotate,
-            Schedule::Nobody if self.is_the_applications() => {
+            Schedule::Nobody if self.is_of_the_stack() => {
                 format!("`make configure PARAMETERS=RotateAppSecret=true`, then {rotate}")
             }
             Schedule::Nobody => "the check has it rotated as soon as it is due".to_owned(),
@@ -172,7 +172,8 @@ impl Facts {
         format!("run `muster rotate {}` (on AWS: {on_aws})", self.short)
     }
 
-    fn is_the_applications(&self) -> bool {
+    /// Its schedule on AWS is a setting of the stack.
+    fn is_of_the_stack(&self) -> bool {
         self.short == "app"
     }
 
@@ -235,7 +236,7 @@ fn overdue(facts: &Facts, now: Timestamp) -> Option<Finding> {
     let Schedule::Platform { next: Some(next) } = facts.holding.description.schedule else { return None };
     if next >= now {
         // Any other is begun by the check itself.
-        let (next, end) = facts.too_late().filter(|_| facts.is_held() && facts.is_the_applications())?;
+        let (next, end) = facts.too_late().filter(|_| facts.is_held() && facts.is_of_the_stack())?;
         let text = format!(
             "The schedule begins a rotation on {next}, and the current credential ends on {end}: {}.",
             facts.rotate()

@@ -93,18 +93,17 @@ struct Looked {
 async fn look_in_time(app: &App, name: &EntryName, short: &str, before: Option<&Status>, until: Timestamp) -> Looked {
     let now = app.clock.now();
     let until = until.min(now + SHARE);
-    let looked = app.clock.within(until.duration_since(now), async {
+    let looked = async {
         complete_renewal(app, name).await;
         look(app, name, short, until).await
-    });
-    let text = match now < until {
-        true => match looked.await {
-            Some(looked) => return looked,
-            None => "Looking at this entry took too long, so it is looked at before the others tomorrow.",
-        },
-        false => "There was no time left for this entry, so it is looked at before the others tomorrow.",
     };
-    let finding = Finding::of(name, short, Kind::NotChecked, Severity::Warning, text.to_owned());
+    if now < until
+        && let Some(looked) = app.clock.within(until.duration_since(now), looked).await
+    {
+        return looked;
+    }
+    let text = "There was too little time for this entry, so it is looked at before the others tomorrow.".to_owned();
+    let finding = Finding::of(name, short, Kind::NotChecked, Severity::Warning, text);
     let ends = before.and_then(|status| status.expires_at);
     Looked { is_checked: false, findings: vec![finding], ends, due: None }
 }
