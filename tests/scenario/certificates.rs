@@ -110,6 +110,19 @@ fn a_proof_that_graph_does_not_take_leaves_the_old_certificate_in_use() {
 }
 
 #[test]
+fn a_certificate_of_which_graph_says_nothing_is_registered_by_a_later_try() {
+    let stage = Stage::certified(2030);
+    stage.begin("v2");
+    stage.step("createSecret", "v2").unwrap();
+    stage.world(|world| world.script(Route::GraphRead, vec![Fault::Status(503); 40]));
+    let error = stage.step("setSecret", "v2").expect_err("only a list tells whether it is there already");
+    assert!(error.to_string().contains("Graph"), "{error}");
+    stage.world(simulator::World::clear_scripts);
+    stage.step("setSecret", "v2").unwrap();
+    assert_eq!(stage.certificates_at_entra().len(), 2);
+}
+
+#[test]
 fn success_that_is_taken_back_again_promotes_nothing() {
     let stage = Stage::certified(2030);
     at_once(&stage);

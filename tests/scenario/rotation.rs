@@ -422,3 +422,26 @@ fn when_graph_does_not_answer_the_rotation_waits_and_polls_go_on() {
     stage.drive(rotate(&stage.app, "v2"), Stage::assert_polls).unwrap();
     assert_eq!(stage.at_entra(), keys(&[HAND_MADE, LOOK_ALIKE, &stage.key_id(Current)]));
 }
+
+#[test]
+fn a_secret_that_is_stored_is_promoted_though_graph_lists_nothing_any_more() {
+    let stage = Stage::rotating();
+    stage.begin("v2");
+    stage.step("createSecret", "v2").unwrap();
+    stage.world(|world| world.script(Route::GraphRead, vec![Fault::Status(503); 200]));
+    for step in ["setSecret", "testSecret", "finishSecret"] {
+        stage.step(step, "v2").unwrap();
+    }
+    assert_eq!(stage.key_id(Previous), HAND_MADE, "what may be left behind is the daily check's to look for");
+}
+
+#[test]
+fn a_bad_moment_of_entra_says_nothing_about_a_credential() {
+    let stage = Stage::rotating();
+    stage.begin("v2");
+    stage.step("createSecret", "v2").unwrap();
+    stage.world(|world| world.script(Route::Token, [Fault::Aadsts(90_033)]));
+    stage.step("setSecret", "v2").expect_err("whether the current one works is not known");
+    stage.world(simulator::World::clear_scripts);
+    stage.drive(rotate(&stage.app, "v2"), |_| {}).unwrap();
+}
