@@ -445,3 +445,16 @@ fn a_bad_moment_of_entra_says_nothing_about_a_credential() {
     stage.world(simulator::World::clear_scripts);
     stage.drive(rotate(&stage.app, "v2"), |_| {}).unwrap();
 }
+
+#[test]
+fn without_an_identity_the_credential_before_vouches_and_a_federated_one_is_not_promoted() {
+    let stage = Stage::rotating();
+    stage.store_application(&json!({"kind": "federated"}), "v1-federated");
+    stage.begin("v2");
+    for step in ["createSecret", "setSecret"] {
+        stage.step(step, "v2").unwrap();
+    }
+    let error = stage.step("testSecret", "v2").expect_err("nobody issues a token here").to_string();
+    assert!(error.contains("MUSTER_FEDERATED_TOKEN_FILE"), "{error}");
+    stage.assert_polls();
+}
