@@ -133,18 +133,8 @@ impl Facts {
     /// Half of the current secret's life is over, or a rotation has begun and not ended; and somebody can do it.
     fn is_due(&self, now: Timestamp) -> bool {
         let possible = self.is_held() && matches!(self.listed, Listing::Read(_)) && !self.lacks_the_role();
-        let half_over = self.half_time() <= now;
-        possible
-            && match self.holding.description.schedule {
-                Schedule::Nobody => half_over || self.holding.description.open_rotation().is_some(),
-                Schedule::Platform { .. } => half_over && self.too_late().is_some(),
-            }
-    }
-
-    /// When the platform's schedule begins a rotation, and when the current credential has ended before that.
-    fn too_late(&self) -> Option<(Timestamp, Timestamp)> {
-        let Schedule::Platform { next: Some(next) } = self.holding.description.schedule else { return None };
-        Some((next, self.end().filter(|end| *end <= next)?))
+        let ours = self.holding.description.schedule == Schedule::Nobody;
+        possible && ours && (self.half_time() <= now || self.holding.description.open_rotation().is_some())
     }
 
     /// When half of its life is over. Of a secret that nobody has told the end of, half of what we give ours.
@@ -235,8 +225,8 @@ fn half_life_over(facts: &Facts) -> Option<Finding> {
 fn overdue(facts: &Facts, now: Timestamp) -> Option<Finding> {
     let Schedule::Platform { next: Some(next) } = facts.holding.description.schedule else { return None };
     if next >= now {
-        // Any other is begun by the check itself.
-        let (next, end) = facts.too_late().filter(|_| facts.is_held() && facts.is_of_the_stack())?;
+        // A schedule is somebody's choice, which the check does not change.
+        let end = facts.end().filter(|end| facts.is_held() && *end <= next)?;
         let text = format!(
             "The schedule begins a rotation on {next}, and the current credential ends on {end}: {}.",
             facts.rotate()
@@ -466,17 +456,13 @@ mod tests {
         assert_eq!(examined(&platform), (vec![], false), "the platform does it");
         platform.holding.description.schedule = Schedule::Platform { next: Some(noon() - hours(1)) };
         assert_eq!(examined(&platform), (vec![(Kind::RotationOverdue, Severity::Warning)], false));
-        // Where the schedule is slower than the secret, it is rotated at half of its life all the same.
+        // Where the schedule is slower than the secret, somebody is told from the first day on.
         platform.holding.description.schedule = Schedule::Platform { next: Some(noon() + hours(1000)) };
-        let (half, late) = ((Kind::HalfLifeOver, Severity::Notice), (Kind::RotationOverdue, Severity::Warning));
-        assert_eq!(examined(&platform), (vec![half, late], true));
+        assert_eq!(examined(&platform), (vec![(Kind::RotationOverdue, Severity::Warning)], false));
         let text = overdue(&platform, noon()).unwrap().text;
         assert!(text.ends_with("rotate-secret --secret-id muster/app`)."), "{text}");
-        (platform.name, platform.short) = (EntryName::parse("muster/console", "muster").unwrap(), "console".to_owned());
-        assert_eq!(examined(&platform), (vec![half], true), "the check begins it");
-        let mut young = aged(999, 1001);
-        young.holding.description.schedule = Schedule::Platform { next: Some(noon() + hours(1001)) };
-        assert_eq!(examined(&young), (vec![late], false));
+        platform.holding.description.schedule = Schedule::Platform { next: Some(noon() + hours(999)) };
+        assert_eq!(examined(&platform), (vec![], false), "in time");
         platform.holding.description.schedule = Schedule::Platform { next: None };
         assert_eq!(examined(&platform), (vec![], false), "somebody has cancelled it, and meant that");
         let mut powerless = aged(1000, 1000);

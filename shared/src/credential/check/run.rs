@@ -53,9 +53,11 @@ pub async fn check(app: &App, _: &CheckEvent, left: SignedDuration) -> Result<Re
     let until = began.saturating_add(left).unwrap_or(Timestamp::MAX);
     let before = known(app).await;
     let names = in_turn(app.ports.vault.list(&format!("{prefix}/")).await?, prefix, &before);
-    let looks = names.iter().map(|(short, name)| look_in_time(app, name, short, before.get(short), until).boxed());
-    let places = looks.enumerate().map(|(place, look)| look.map(move |looked| (place, looked)).boxed());
-    let looks = stream::iter(places.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
+    let looks = names.iter().enumerate().map(|(place, (short, name))| {
+        let look = look_in_time(app, name, short, before.get(short), until);
+        look.map(move |looked| (place, looked)).boxed()
+    });
+    let looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
     let looked: BTreeMap<usize, Looked> = looks.collect().await;
     let mut report = Report::default();
     for looked in looked.into_values() {
